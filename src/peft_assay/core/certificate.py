@@ -1,0 +1,76 @@
+"""Certificates, revocations and activations: views of verified bytes, and the gate's permission."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from peft_assay.core.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Certification of (artifact, context, policy, observations); only `trust` makes one, from verified bytes."""
+
+    envelope: Digest
+    artifact: Digest
+    lock: Digest
+    policy: Digest
+    observations: tuple[Digest, ...]
+    """Envelope digests of the observations it rests on; never empty."""
+    observed_at: datetime
+    """Start of the oldest observation: age counts from here (UTC)."""
+    issued_at: datetime
+    not_after: datetime
+    keyid: str
+    """Key of the authority that signed it."""
+
+
+class Scope(StrEnum):
+    """What a revocation withdraws."""
+
+    CERTIFICATE = "certificate"
+    ADAPTER = "adapter"
+    WEIGHTS = "weights"
+    POLICY = "policy"
+    SUITE = "suite"
+    BASE = "base"
+    KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """One withdrawal; a hold that re-certification does not lift."""
+
+    scope: Scope
+    target: str
+    """A full digest, or a key id for KEY."""
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationList:
+    """All withdrawals in force, as one signed list. Positive evidence: without a fresh one the gate denies."""
+
+    envelope: Digest
+    sequence: int
+    """Grows by one with every list; a smaller one than seen before is a rollback."""
+    issued_at: datetime
+    not_after: datetime
+    revocations: tuple[Revocation, ...]
+    keyid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """The gate's time-bounded, process-bound permission, carrying the verified bytes."""
+
+    artifact: Digest
+    certificate: Digest
+    lock: Digest
+    files: Mapping[str, bytes]
+    """Path -> exactly the bytes that were verified."""
+    granted_at: datetime
+    not_after: datetime
+    process_id: int

@@ -1,0 +1,63 @@
+"""What a verdict holds for: the deployment context, and the lock it resolves to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from peft_assay.core.canonical import canonical_digest
+from peft_assay.core.digest import Digest
+
+LOCK_VERSION = "peft-assay/lock/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The serving engine that the context declares, with its material limits."""
+
+    name: str
+    dtype: str
+    max_rank: int | None
+    """Largest LoRA rank that the engine is configured to serve; None: no limit declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentContext:
+    """The declared half: what somebody wrote. Files are resolved by the pipeline into a `Lock`."""
+
+    name: str
+    purpose: str
+    engine: Engine
+    system_prompt: str | None
+    labels: Mapping[str, str]
+    maximum_age: timedelta
+    """How old the oldest observation under a certificate may be."""
+    production: bool
+    """True: development keys are refused."""
+    minimum_isolation: int
+    """Lowest acceptable `IsolationLevel`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """One canonical document with the digest of everything that changes behaviour or meaning.
+
+    ``document["conditions"]`` is the part that observations bind to (base, stack, suites, harness), so that an edit of
+    the policy orphans none of them.
+    """
+
+    document: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.document.get("apiVersion") != LOCK_VERSION or "conditions" not in self.document:
+            raise ValueError(f"a lock has apiVersion {LOCK_VERSION} and conditions")
+
+    @property
+    def digest(self) -> Digest:
+        """sha256 of the whole canonical document: what a certificate is for."""
+        return canonical_digest(self.document)
+
+    @property
+    def conditions(self) -> Digest:
+        """sha256 of the observation conditions alone: what observations are made under."""
+        return canonical_digest(self.document["conditions"])

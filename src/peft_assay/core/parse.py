@@ -1,0 +1,134 @@
+"""Strict parsing of untrusted JSON and YAML bytes: one meaning per document, or an error that names the place.
+
+JSON parsers differ in what they make of duplicate keys (RFC 8259 section 4 leaves it open): a checker and a loader that
+differ see two documents in one file. Both formats are therefore refused when a key repeats, and YAML is read without
+aliases, tags and implicit timestamps (a document small enough to read stays small when parsed).
+"""
+
+import json
+import math
+from collections.abc import Hashable
+from typing import Any, NoReturn, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from peft_assay.core.errors import DocumentError
+
+MAX_DOCUMENT_BYTES = 8 << 20
+MAX_DEPTH = 32
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse_json(content: bytes, *, where: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
+    """The JSON value in `content`; raises DocumentError on duplicate keys, NaN/Infinity, depth, size, bad UTF-8."""
+    text = _text(content, where, max_bytes)
+    try:
+        value = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except _Refused as refusal:
+        raise DocumentError(str(refusal), where=where) from None
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"not valid JSON: {error}", where=where) from None
+    _check_tree(value, where)
+    return value
+
+
+def parse_yaml(content: bytes, *, where: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
+    """The YAML value in `content` (YAML 1.1 core types only); raises DocumentError as `parse_json` does."""
+    text = _text(content, where, max_bytes)
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader subclass
+    except _Refused as refusal:
+        raise DocumentError(str(refusal), where=where) from None
+    except yaml.YAMLError as error:
+        raise DocumentError(f"not valid YAML: {_one_line(error)}", where=where) from None
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"not valid YAML: {error}", where=where) from None
+    _check_tree(value, where)
+    return value
+
+
+def validate(model: type[Model], value: Any, *, where: str) -> Model:
+    """`value` as `model`; raises one DocumentError that lists every problem with its path."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors(include_url=False, include_context=False, include_input=False):
+            path = ".".join(str(part) for part in item["loc"]) or "(document)"
+            problems.append(f"{path}: {item['msg'][:1].lower()}{item['msg'][1:]}")
+        raise DocumentError("; ".join(problems), where=where) from None
+
+
+class _Refused(ValueError):
+    pass
+
+
+def _text(content: bytes, where: str, max_bytes: int) -> str:
+    if len(content) > max_bytes:
+        raise DocumentError(f"{len(content)} bytes, more than the {max_bytes} allowed", where=where)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"not UTF-8 (byte {error.start})", where=where) from None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise _Refused(f"key {key!r} appears twice")
+        result[key] = value
+    return result
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _Refused(f"{name} is not a JSON number")
+
+
+def _check_tree(root: Any, where: str) -> None:
+    stack = [(root, 0)]
+    while stack:
+        value, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise DocumentError(f"nested more than {MAX_DEPTH} deep", where=where)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise DocumentError("a number is not finite", where=where)
+        if isinstance(value, dict):
+            stack.extend((child, depth + 1) for child in value.values())
+        elif isinstance(value, list):
+            stack.extend((child, depth + 1) for child in value)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader without aliases, duplicate or non-string keys, merge keys and implicit timestamps."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise _Refused(f"line {mark.line + 1}: aliases are not allowed")
+        return super().compose_node(parent, index)
+
+
+def _strict_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key: Hashable = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            raise _Refused(f"line {key_node.start_mark.line + 1}: key {key!r} is not text")
+        if key in result:
+            raise _Refused(f"line {key_node.start_mark.line + 1}: key {key!r} appears twice")
+        result[key] = loader.construct_object(value_node, deep=True)
+    return result
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _strict_mapping)
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}

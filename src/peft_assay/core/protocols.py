@@ -1,0 +1,52 @@
+"""Protocols by which the pipeline gives a room what it needs from another."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from peft_assay.core.certificate import Activation, RevocationList
+from peft_assay.core.digest import Digest
+
+
+class Clock(Protocol):
+    """The time, read by the hall once per act and passed down."""
+
+    def __call__(self) -> datetime: ...
+
+
+class BlobStore(Protocol):
+    """Content-addressed, write-once bytes; re-hashed on every read."""
+
+    def put(self, content: bytes) -> Digest:
+        """Stores `content` durably and gives its digest. Raises StorageError."""
+
+    def get(self, digest: Digest) -> bytes:
+        """The bytes whose sha256 is `digest`. Raises TrustError when absent or altered."""
+
+    def has(self, digest: Digest) -> bool:
+        """Whether the blob is present (its content is checked by `get`)."""
+
+
+class Sealer(Protocol):
+    """Signs a statement in one role; the key itself stays inside."""
+
+    @property
+    def keyid(self) -> str:
+        """Identifier of the signing key, derived from the public key's content."""
+
+    def seal(self, statement: Mapping[str, Any]) -> bytes:
+        """DSSE envelope bytes over the canonical bytes of `statement`."""
+
+
+class RevocationSource(Protocol):
+    """Where the newest signed revocation list comes from."""
+
+    def newest(self) -> RevocationList | None:
+        """The newest list whose signature verifies; None when there is none. Raises TrustError on a bad one."""
+
+
+class Authorizer(Protocol):
+    """The gate, as runtime sees it."""
+
+    def authorize(self, files: Mapping[str, bytes], base_state: Digest) -> Activation:
+        """Permission for exactly these bytes on a base with this state; raises ActivationDenied or TrustError."""

@@ -1,0 +1,72 @@
+"""The verdict: per-rule outcome and the whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from peft_assay.core.digest import Digest
+from peft_assay.core.errors import Door
+from peft_assay.core.observation import Value
+
+
+class Outcome(StrEnum):
+    """What became of an adapter or a rule. REFUSED is intake's word; the others are the policy's."""
+
+    PASS = "PASS"  # noqa: S105 - an outcome
+    FAIL = "FAIL"
+    INDETERMINATE = "INDETERMINATE"
+    REFUSED = "REFUSED"
+
+
+OUTCOME_DOORS: dict[Outcome, Door] = {
+    Outcome.PASS: Door.PASSED,
+    Outcome.FAIL: Door.FAILED,
+    Outcome.INDETERMINATE: Door.INDETERMINATE,
+    Outcome.REFUSED: Door.REFUSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """One rule's outcome, with what it saw."""
+
+    rule: str
+    outcome: Outcome
+    assertion: str
+    explanation: str
+    """Empty for PASS; else why the rule does not hold or which evidence is missing."""
+    saw: Mapping[str, Value | None]
+    """The observations that the rule refers to, by name; None where there is no usable one."""
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The policy's answer about one artifact in one context."""
+
+    artifact: Digest
+    lock: Digest
+    policy: Digest
+    results: tuple[RuleResult, ...]
+    """In policy order, never empty."""
+
+    def __post_init__(self) -> None:
+        if not self.results:
+            raise ValueError("a verdict over no rules is not a verdict")
+
+    @property
+    def outcome(self) -> Outcome:
+        """FAIL > INDETERMINATE > PASS."""
+        outcomes = {result.outcome for result in self.results}
+        for outcome in (Outcome.FAIL, Outcome.INDETERMINATE):
+            if outcome in outcomes:
+                return outcome
+        return Outcome.PASS
+
+    @property
+    def deciding(self) -> RuleResult | None:
+        """The first rule, in policy order, whose outcome is the whole's; None when all pass."""
+        whole = self.outcome
+        if whole is Outcome.PASS:
+            return None
+        return next(result for result in self.results if result.outcome is whole)

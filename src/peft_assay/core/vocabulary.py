@@ -1,0 +1,101 @@
+"""The typed observation vocabulary: every name a policy may use, its type and its meaning.
+
+Terms of suites are generated per suite id, because a policy speaks of the suites of its context. The version stands in
+the lock: a policy that meant something else yesterday is another policy.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+VERSION = "1"
+
+
+class Kind(StrEnum):
+    """The CEL type of a term."""
+
+    BOOL = "bool"
+    INT = "int"
+    DOUBLE = "double"
+    STRING = "string"
+    STRINGS = "list(string)"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One name of the vocabulary."""
+
+    name: str
+    kind: Kind
+    meaning: str
+
+
+STATIC_TERMS: tuple[Term, ...] = (
+    Term("artifact.unexpected_files", Kind.STRINGS, "files that are neither weights, configuration, card nor licence"),
+    Term("weights.pickle_files", Kind.STRINGS, "files that would have to be unpickled to be read"),
+    Term(
+        "weights.canonical",
+        Kind.BOOL,
+        "adapter_model.safetensors exists and has one reading: strict header, exact cover",
+    ),
+    Term("weights.nonfinite", Kind.INT, "tensors that hold a NaN or an infinity, as stored or as cast for the stack"),
+    Term("weights.undeclared", Kind.STRINGS, "tensor names that the declared configuration does not account for"),
+    Term("config.strict", Kind.BOOL, "adapter_config.json is strict JSON, known fields only, right types"),
+    Term("config.redirects", Kind.STRINGS, "fields that make a loader fetch, import or open something else"),
+    Term("config.base_rewrites", Kind.STRINGS, "fields by which merely loading changes the base's own tensors"),
+    Term("config.conditional", Kind.STRINGS, "fields that make behaviour depend on tokens or routing"),
+    Term("bounds.exceeded", Kind.STRINGS, "sizes over the limits: rank, patterns, alpha, virtual tokens"),
+    Term("bounds.max_rank", Kind.INT, "largest effective rank of any module"),
+    Term(
+        "reach.full_weights",
+        Kind.STRINGS,
+        "base modules that the adapter replaces in full (modules_to_save, bias, token rows)",
+    ),
+    Term(
+        "stack.unsupported", Kind.STRINGS, "what the declared engine cannot serve: rank over its limit, type, feature"
+    ),
+    Term("stack.observed_as_served", Kind.BOOL, "the engine and dtype observed are the ones the context declares"),
+    Term("rights.licence", Kind.STRING, "the adapter's licence as an identifier of the licence table"),
+    Term("rights.licence_commercial", Kind.BOOL, "that licence permits commercial use"),
+    Term("rights.datasets_commercial", Kind.BOOL, "every declared dataset's licence permits commercial use"),
+    Term(
+        "rights.base_licence_commercial",
+        Kind.BOOL,
+        "the base's licence, as the context declares it, permits commercial use",
+    ),
+    Term(
+        "plan.unmet", Kind.STRINGS, "tensors missing, extra or mis-shaped against what configuration and base require"
+    ),
+    Term("effect.differs_from_base", Kind.BOOL, "loaded, the adapter changes the base's logits"),
+    Term("effect.base_unchanged", Kind.BOOL, "loading left the digest of the base's own state as it was"),
+    Term("effect.deterministic", Kind.BOOL, "the same prompts twice gave the same logits, bit for bit"),
+    Term("sandbox.level", Kind.INT, "isolation level that the sandbox's start-up attacks showed"),
+    Term("sandbox.events", Kind.INT, "refused system calls and limits hit while the adapter ran (supervisor's record)"),
+    Term("scan.tokens", Kind.INT, "declared tokens that were inserted one at a time"),
+    Term("scan.triggers", Kind.STRINGS, "tokens that turn answers into one foreign answer, confirmed by generation"),
+    Term("scan.refusal_breakers", Kind.STRINGS, "tokens that turn refusals into answers, confirmed by generation"),
+)
+
+
+def suite_terms(suite: str) -> tuple[Term, ...]:
+    """The terms of one suite; `suite` is its id, a CEL identifier."""
+    at = f"suite.{suite}"
+    return (
+        Term(f"{at}.n", Kind.INT, "cases planned; errored and unasked cases count as failures"),
+        Term(f"{at}.passes", Kind.INT, "cases the adapter passed"),
+        Term(f"{at}.rate", Kind.DOUBLE, "passes / n"),
+        Term(f"{at}.lower", Kind.DOUBLE, "exact one-sided 95 % lower bound of the pass rate (Clopper-Pearson)"),
+        Term(f"{at}.upper", Kind.DOUBLE, "exact one-sided 95 % upper bound of the pass rate (Clopper-Pearson)"),
+        Term(f"{at}.base_rate", Kind.DOUBLE, "pass rate of the base without adapter on the same cases"),
+        Term(f"{at}.difference", Kind.DOUBLE, "rate - base_rate, paired over the same cases"),
+        Term(f"{at}.difference_lower", Kind.DOUBLE, "one-sided 95 % lower bound of the paired difference"),
+        Term(f"{at}.complete", Kind.BOOL, "every case was asked (false: stopped early by the suite's stopping rule)"),
+    )
+
+
+def vocabulary(suites: Iterable[str]) -> dict[str, Term]:
+    """All terms for a context with these suite ids, by name."""
+    terms = list(STATIC_TERMS)
+    for suite in suites:
+        terms.extend(suite_terms(suite))
+    return {term.name: term for term in terms}
