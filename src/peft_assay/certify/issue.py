@@ -1,0 +1,92 @@
+"""Issuing: a PASS over verified observations becomes a signed certification. Nothing else does."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from peft_assay.core.artifact import Artifact
+from peft_assay.core.certificate import RevocationList
+from peft_assay.core.context import Lock
+from peft_assay.core.digest import Digest
+from peft_assay.core.errors import TrustError, UsageError
+from peft_assay.core.policy import Policy
+from peft_assay.core.protocols import Sealer
+from peft_assay.core.verdict import Outcome, Verdict
+from peft_assay.trust.certification import Certification, certification_document
+from peft_assay.trust.observations import ObservationRecord
+from peft_assay.trust.times import whole_seconds
+from peft_assay.trust.withdrawals import Certifiable, touching
+
+
+def issue(
+    *,
+    verdict: Verdict,
+    artifact: Artifact,
+    lock: Lock,
+    policy: Policy,
+    observations: Sequence[ObservationRecord],
+    attempts: int,
+    now: datetime,
+    maximum_age: timedelta,
+    revocations: RevocationList,
+    earlier: Sequence[Digest],
+    sealer: Sealer,
+) -> bytes:
+    """Envelope of the certification of `artifact` under `lock`; `sealer` is the authority's.
+
+    `revocations` is the newest verified list and `earlier` the envelopes of certificates for the same artifact and
+    lock: a withdrawal in force is a hold, which certifying again does not lift. Validity ends `maximum_age` after the
+    oldest observation began, however late it is issued. Raises TrustError for any verdict but PASS, for anything
+    withdrawn, and for evidence that is absent, about something else, not yet made or too old already.
+    """
+    _check_verdict(verdict, artifact, lock, policy)
+    _check_observations(observations, artifact, lock)
+    keyids = frozenset({sealer.keyid, *(record.keyid for record in observations)})
+    for hold in touching(
+        revocations.revocations, Certifiable(artifact, lock, policy.digest, frozenset(earlier), keyids)
+    ):
+        raise TrustError(
+            f"withdrawn: {hold.scope.value} {hold.target}: {hold.reason}",
+            next_step="only a lift signed by an approver ends this",
+        )
+    if attempts < 1 or maximum_age <= timedelta(0):
+        raise UsageError("a certification counts at least one attempt and lasts longer than nothing")
+    issued_at = whole_seconds(now)
+    observed_at = min(record.started_at for record in observations)
+    if max(record.finished_at for record in observations) > issued_at:
+        raise TrustError("an observation is dated in the future", next_step="correct the clock and observe again")
+    if observed_at + maximum_age <= issued_at:
+        raise TrustError("the oldest observation is already too old", next_step="observe again")
+    said = Certification(
+        artifact=artifact.digest,
+        lock=lock.digest,
+        policy_id=policy.id,
+        policy=policy.digest,
+        observations=tuple(record.envelope for record in observations),
+        observed_at=observed_at,
+        issued_at=issued_at,
+        not_after=observed_at + maximum_age,
+        attempts=attempts,
+        outcomes={result.rule: result.outcome.value for result in verdict.results},
+    )
+    return sealer.seal(certification_document(said, keyid=sealer.keyid))
+
+
+def _check_verdict(verdict: Verdict, artifact: Artifact, lock: Lock, policy: Policy) -> None:
+    if verdict.outcome is not Outcome.PASS:
+        raise TrustError(f"the verdict is {verdict.outcome.value}; only PASS is ever signed")
+    if (verdict.artifact, verdict.lock, verdict.policy) != (artifact.digest, lock.digest, policy.digest):
+        raise TrustError("the verdict is about another artifact, context or policy")
+    if {result.rule for result in verdict.results} != {rule.id for rule in policy.rules}:
+        raise TrustError("the verdict does not answer exactly the rules of the policy")
+
+
+def _check_observations(observations: Sequence[ObservationRecord], artifact: Artifact, lock: Lock) -> None:
+    if not observations:
+        raise TrustError("no observations: nothing was examined")
+    if len({record.envelope for record in observations}) != len(observations):
+        raise TrustError("an observation is named twice")
+    for record in observations:
+        if record.artifact.digest != artifact.digest:
+            raise TrustError("an observation is about another artifact", where=record.envelope)
+        if record.observations.conditions != lock.conditions:
+            raise TrustError("an observation was made under other conditions", where=record.envelope)

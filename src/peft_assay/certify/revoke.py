@@ -1,0 +1,62 @@
+"""Revoking: the next signed list from the one before it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from peft_assay.core.certificate import Revocation
+from peft_assay.core.errors import TrustError, UsageError
+from peft_assay.core.protocols import Sealer
+from peft_assay.trust.keys import PublicKey
+from peft_assay.trust.revocations import RevocationRecord, check_target, open_lift, revocations_document
+from peft_assay.trust.times import whole_seconds
+
+VALIDITY = timedelta(days=7)
+
+
+def next_list(
+    previous: RevocationRecord | None,
+    *,
+    now: datetime,
+    sealer: Sealer,
+    revoke: Sequence[Revocation] = (),
+    lift: Sequence[bytes] = (),
+    approvers: Sequence[PublicKey] = (),
+    validity: timedelta = VALIDITY,
+) -> bytes:
+    """Envelope of the list after `previous` (None: the first), with `revoke` added and `lift` (envelopes) applied.
+
+    With neither it is a refresh. Raises UsageError for a target that is not a full digest or key id, TrustError for a
+    lift that no pinned approver signed, or whose entry is not in force, and for a clock behind the previous list.
+    """
+    if validity <= timedelta(0):
+        raise UsageError("a list is valid longer than nothing")
+    issued_at = whole_seconds(now)
+    if previous is not None and issued_at < previous.list.issued_at:
+        raise TrustError("the clock is behind the newest revocation list", next_step="correct the clock")
+    old_entries = () if previous is None else previous.entries
+    in_force = () if previous is None else previous.list.revocations
+    for envelope in lift:
+        entry, _ = open_lift(envelope, approvers)
+        if entry not in in_force:
+            raise TrustError("the lift is for a withdrawal that is not in force", where=entry.target)
+    return sealer.seal(
+        revocations_document(
+            sequence=1 if previous is None else previous.list.sequence + 1,
+            issued_at=issued_at,
+            not_after=issued_at + validity,
+            previous=None if previous is None else previous.list.envelope,
+            entries=(*old_entries, *(_checked(entry, issued_at) for entry in revoke)),
+            lifts=(*(() if previous is None else previous.lifts), *lift),
+        )
+    )
+
+
+def _checked(entry: Revocation, issued_at: datetime) -> Revocation:
+    try:
+        check_target(entry)
+    except ValueError as error:
+        raise UsageError(str(error), where=f"revocation of {entry.scope.value}") from None
+    at = whole_seconds(entry.at)
+    if not entry.reason.strip() or at > issued_at:
+        raise UsageError("a withdrawal has a reason and is not dated in the future", where=entry.target)
+    return Revocation(entry.scope, entry.target, entry.reason, at)

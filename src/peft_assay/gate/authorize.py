@@ -1,0 +1,89 @@
+"""The gate: may exactly these bytes be active on this base, here and now?
+
+The procedure, in order; the first check that fails decides, and later ones are not reached. `explain` gives all checks
+as values and `authorize` raises on the first that failed: both read the same results. Nothing here reads a file or a
+clock.
+
+1. anchor       Keys are pinned for authority and sandbox; in production none of them is a development key.
+2. revocations  The revocation list is there, signed by a pinned authority key that it does not itself withdraw, not
+                stale by its own end or by the anchor's, not from the future, and neither it nor the clock went back.
+3. certificate  There is a certificate for this artifact in this context.
+4. signature    Its signed bytes say so: a pinned authority key, PASSED, this artifact, this lock.
+5. observations Every observation it rests on is there, signed by a pinned sandbox key, about this artifact under the
+                lock's conditions, from a sandbox at or above the minimum level.
+6. times        It is not from the future and not expired, and its oldest observation is young enough.
+7. withdrawn    No revocation in force touches certificate, adapter, weights, policy, suite, base or key.
+8. bytes        The manifest computed from the files at hand is the certified one.
+9. base         The base's state is the one in the lock.
+
+Where the context and the anchor differ on age, isolation or production, the stricter one holds.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from peft_assay.core.certificate import Activation
+from peft_assay.core.errors import ActivationDenied, TrustError
+from peft_assay.gate.checks import PROCEDURE, Case, Failed
+from peft_assay.gate.interface import Check, Denial, Evidence, State
+from peft_assay.trust.anchor import TrustAnchor
+from peft_assay.trust.times import whole_seconds
+
+
+def explain(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> tuple[Check, ...]:
+    """All nine checks in order. `now` is an aware time; raises UsageError otherwise."""
+    return _decide(evidence, anchor, now)[0]
+
+
+def authorize(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> Activation:
+    """Permission for exactly ``evidence.files`` in ``evidence.process_id``.
+
+    Raises ActivationDenied naming the first check that failed, or TrustError when what failed is trust itself
+    (signatures, keys, altered or rolled-back evidence).
+    """
+    checks, case = _decide(evidence, anchor, now)
+    for check in checks:
+        if check.denial is Denial.TRUST:
+            raise TrustError(check.message, where=f"gate check {check.number}, {check.name}", next_step=check.next_step)
+        if check.state is not State.HELD:
+            raise ActivationDenied(check.message, check=check.name, next_step=check.next_step)
+    return Activation(
+        artifact=case.certificate.artifact,
+        certificate=case.certificate.envelope,
+        lock=case.certificate.lock,
+        files=dict(evidence.files),
+        granted_at=case.now,
+        not_after=min(
+            case.certificate.not_after,
+            case.oldest + case.maximum_age,
+            case.revocations.not_after,
+            case.revocations.issued_at + anchor.revocation_maximum_age,
+        ),
+        process_id=evidence.process_id,
+    )
+
+
+def _decide(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> tuple[tuple[Check, ...], Case]:
+    """The results for the first certificate that passes all checks, else for the one that came furthest."""
+    results = []
+    for envelope in evidence.certificates or (None,):
+        case = Case(evidence, anchor, whole_seconds(now), envelope)
+        checks = tuple(_run(case))
+        results.append((checks, case))
+    return max(results, key=lambda result: sum(check.state is State.HELD for check in result[0]))
+
+
+def _run(case: Case) -> Iterator[Check]:
+    failed = False
+    for number, (name, examine) in enumerate(PROCEDURE, start=1):
+        if failed:
+            yield Check(number, name, State.NOT_REACHED, "an earlier check failed", None, None)
+            continue
+        try:
+            yield Check(number, name, State.HELD, examine(case), None, None)
+        except Failed as no:
+            failed = True
+            yield Check(number, name, State.FAILED, no.message, no.next_step, no.denial)
+        except TrustError as error:
+            failed = True
+            yield Check(number, name, State.FAILED, str(error), error.next_step, Denial.TRUST)

@@ -1,0 +1,194 @@
+"""The nine checks of the gate, each a function from the case to what it established; `authorize` has the procedure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from peft_assay.core.artifact import Artifact, File
+from peft_assay.core.certificate import Certificate, RevocationList, Scope
+from peft_assay.core.digest import sha256
+from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA
+from peft_assay.gate.interface import Denial, Evidence
+from peft_assay.trust.anchor import TrustAnchor
+from peft_assay.trust.certification import certificate_of
+from peft_assay.trust.envelope import open_envelope
+from peft_assay.trust.highwater import CLOCK_TOLERANCE
+from peft_assay.trust.observations import ObservationRecord, observation_record_of
+from peft_assay.trust.revocations import revocation_record_of
+from peft_assay.trust.roles import Role
+from peft_assay.trust.times import format_time
+from peft_assay.trust.withdrawals import Certifiable, touching
+
+_CERTIFY = "run peft-assay certify for this context"
+
+
+class Failed(Exception):
+    """A check does not hold; `denial` says as which error."""
+
+    def __init__(self, message: str, next_step: str | None = None, denial: Denial = Denial.DENIED) -> None:
+        super().__init__(message)
+        self.message, self.next_step, self.denial = message, next_step, denial
+
+
+@dataclass(slots=True)
+class Case:
+    """One certificate under examination; each check fills in what later ones need."""
+
+    evidence: Evidence
+    anchor: TrustAnchor
+    now: datetime
+    envelope: bytes | None
+    revocations: RevocationList = field(init=False)
+    certificate: Certificate = field(init=False)
+    records: tuple[ObservationRecord, ...] = field(init=False)
+
+    @property
+    def oldest(self) -> datetime:
+        return min(record.started_at for record in self.records)
+
+    @property
+    def maximum_age(self) -> timedelta:
+        return min(self.anchor.maximum_age, self.evidence.context.maximum_age)
+
+
+def _anchor(case: Case) -> str:
+    if not case.anchor.keys_of(Role.AUTHORITY) or not case.anchor.keys_of(Role.SANDBOX):
+        raise Failed("no keys are pinned for authority or sandbox", "pin them in trust.yaml", Denial.TRUST)
+    development = case.anchor.development_keyids()
+    if development and (case.anchor.production or case.evidence.context.production):
+        raise Failed(
+            f"production refuses development keys: {', '.join(development)}",
+            "pin keys that were not made by peft-assay init",
+            Denial.TRUST,
+        )
+    return "development keys; not for production" if development else "keys are pinned"
+
+
+def _revocations(case: Case) -> str:
+    refresh = "fetch or issue the newest revocation list"
+    if case.evidence.revocations is None:
+        raise Failed("there is no revocation list: absence of news is not good news", refresh)
+    statement = open_envelope(
+        case.evidence.revocations,
+        case.anchor.keys_of(Role.AUTHORITY),
+        predicate_type=REVOCATIONS,
+        where="revocation list",
+    )
+    found = case.revocations = revocation_record_of(statement, case.anchor.keys_of(Role.APPROVER)).list
+    if any(entry.scope is Scope.KEY and entry.target == found.keyid for entry in found.revocations):
+        raise Failed("the revocation list is signed by a key that it withdraws", refresh, Denial.TRUST)
+    mark = case.evidence.mark
+    if mark is not None and found.sequence < mark.sequence:
+        raise Failed(f"revocation list {found.sequence} was put back; {mark.sequence} was seen", refresh, Denial.TRUST)
+    if mark is not None and case.now + CLOCK_TOLERANCE < mark.seen_at:
+        raise Failed(f"the clock was put back; {format_time(mark.seen_at)} was seen", "correct it", Denial.TRUST)
+    if found.issued_at > case.now + CLOCK_TOLERANCE:
+        raise Failed(f"the revocation list is from the future: {format_time(found.issued_at)}", "correct the clock")
+    until = min(found.not_after, found.issued_at + case.anchor.revocation_maximum_age)
+    if case.now >= until:
+        raise Failed(f"the revocation list was fresh until {format_time(until)}", refresh)
+    first = "" if mark is not None else "; first use on this host, trusted as found"
+    return f"list {found.sequence} is fresh until {format_time(until)}{first}"
+
+
+def _certificate(case: Case) -> str:
+    if case.envelope is not None:
+        return "a certificate is recorded"
+    if case.evidence.other_locks:
+        raise Failed(f"certified only for another context: {', '.join(case.evidence.other_locks)}", _CERTIFY)
+    if case.evidence.other_artifacts:
+        raise Failed(
+            f"other bytes from this source are certified: {', '.join(case.evidence.other_artifacts)}; these are "
+            f"{case.evidence.artifact.digest}",
+            _CERTIFY,
+        )
+    raise Failed("there is no certificate for this adapter", _CERTIFY)
+
+
+def _signature(case: Case) -> str:
+    content = case.envelope if case.envelope is not None else b""
+    keys = case.anchor.keys_of(Role.AUTHORITY)
+    found = certificate_of(open_envelope(content, keys, predicate_type=VSA, where="certificate"))
+    if found.artifact != case.evidence.artifact.digest:
+        raise Failed(f"the certificate is for other bytes: {found.artifact}", _CERTIFY)
+    if found.lock != case.evidence.lock.digest:
+        raise Failed(f"the certificate is for another context: {found.lock}", _CERTIFY)
+    case.certificate = found
+    return f"PASSED, signed by {found.keyid}"
+
+
+def _observations(case: Case) -> str:
+    minimum = max(case.anchor.minimum_isolation, case.evidence.context.minimum_isolation)
+    records = []
+    for digest in case.certificate.observations:
+        content = case.evidence.observations.get(digest)
+        if content is None or sha256(content) != digest:
+            raise Failed(f"observation {digest} is absent or altered", "restore it, or observe again", Denial.TRUST)
+        keys = case.anchor.keys_of(Role.SANDBOX)
+        record = observation_record_of(open_envelope(content, keys, predicate_type=OBSERVATION, where="observation"))
+        if record.artifact.digest != case.certificate.artifact:
+            raise Failed(f"observation {digest} is about another adapter", "observe again", Denial.TRUST)
+        if record.observations.conditions != case.evidence.lock.conditions:
+            raise Failed(f"observation {digest} was made under other conditions", "observe again", Denial.TRUST)
+        if record.level < minimum:
+            raise Failed(f"observed at isolation level {int(record.level)}, below {int(minimum)}", "observe again")
+        records.append(record)
+    case.records = tuple(records)
+    if case.certificate.observed_at != case.oldest:
+        raise Failed("the certificate dates its oldest observation otherwise", "certify again", Denial.TRUST)
+    return f"{len(records)} signed by pinned sandboxes at level {int(minimum)} or above"
+
+
+def _times(case: Case) -> str:
+    if max(case.certificate.issued_at, *(r.finished_at for r in case.records)) > case.now + CLOCK_TOLERANCE:
+        raise Failed("the certificate or an observation is from the future", "correct the clock")
+    if case.now >= case.certificate.not_after:
+        raise Failed(f"the certificate expired at {format_time(case.certificate.not_after)}", "observe again")
+    if case.now >= case.oldest + case.maximum_age:
+        raise Failed(f"its oldest observation, of {format_time(case.oldest)}, is too old", "observe again")
+    return f"observed at {format_time(case.oldest)}, valid until {format_time(case.certificate.not_after)}"
+
+
+def _withdrawn(case: Case) -> str:
+    in_force = case.revocations.revocations
+    subject = Certifiable(
+        artifact=case.evidence.artifact,
+        lock=case.evidence.lock,
+        policy=case.certificate.policy,
+        certificates=frozenset(sha256(envelope) for envelope in case.evidence.certificates),
+        keyids=frozenset({case.certificate.keyid, *(record.keyid for record in case.records)}),
+    )
+    for entry in touching(in_force, subject):
+        raise Failed(
+            f"withdrawn since {format_time(entry.at)} ({entry.scope.value} {entry.target}): {entry.reason}",
+            "only a lift signed by an approver ends this",
+        )
+    return f"none of {len(in_force)} revocations in force touches it"
+
+
+def _bytes(case: Case) -> str:
+    at_hand = (File(path, len(content), sha256(content)) for path, content in sorted(case.evidence.files.items()))
+    files = tuple(at_hand)
+    if not files or Artifact(files).digest != case.certificate.artifact:
+        raise Failed("the files at hand are not the certified ones", "fetch the adapter again, or certify these bytes")
+    return f"{len(files)} files, byte for byte"
+
+
+def _base(case: Case) -> str:
+    match case.evidence.lock.document["conditions"]:
+        case {"base": {"state": str(state)}} if state == case.evidence.base_state:
+            return f"base state {state}"
+    raise Failed(f"the base at hand has state {case.evidence.base_state}, not the lock's", "load the declared base")
+
+
+PROCEDURE: tuple[tuple[str, Callable[[Case], str]], ...] = (
+    ("anchor", _anchor),
+    ("revocations", _revocations),
+    ("certificate", _certificate),
+    ("signature", _signature),
+    ("observations", _observations),
+    ("times", _times),
+    ("withdrawn", _withdrawn),
+    ("bytes", _bytes),
+    ("base", _base),
+)

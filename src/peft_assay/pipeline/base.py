@@ -1,0 +1,63 @@
+"""The base's files, as the consumer's own folder holds them."""
+
+import hashlib
+from pathlib import Path
+
+from peft_assay.core.artifact import Artifact, File
+from peft_assay.core.canonical import canonical_digest
+from peft_assay.core.digest import Digest, parse_digest
+from peft_assay.core.errors import DocumentError, StorageError
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+CHAT_TEMPLATE = "chat_template.jinja"
+GENERATION_CONFIG = "generation_config.json"
+
+
+def base_manifest(folder: Path, *, where: str) -> Artifact:
+    """Manifest of every file in the base's folder (links are followed: the base is the consumer's own).
+
+    `where` names the document and field that point at it. Raises DocumentError when it is not a base, StorageError when
+    it cannot be read.
+    """
+    if not (folder / "config.json").is_file():
+        raise DocumentError(f"{folder} is not a base: it has no config.json", where=where)
+    if (folder / "adapter_config.json").is_file():
+        raise DocumentError(f"{folder} is an adapter, not a base", where=where)
+    try:
+        paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _hidden(path, folder))
+        files = [_hash(path, path.relative_to(folder).as_posix()) for path in paths]
+    except OSError as error:
+        raise StorageError(f"cannot be read: {error.strerror}", where=str(folder)) from None
+    return Artifact(tuple(sorted(files)))
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _hash(path: Path, name: str) -> File:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        size = stream.tell()
+    return File(name, size, parse_digest("sha256:" + digest))
+
+
+def tokenizer_digest(base: Artifact) -> Digest:
+    """One digest over the tokenizer's files among those of the base."""
+    named = {name: file for name in TOKENIZER_FILES if (file := base.file(name)) is not None}
+    return canonical_digest({name: file.sha256 for name, file in named.items()})
+
+
+def file_digest(base: Artifact, name: str) -> Digest | None:
+    """Digest of one file of the base, None when it has no such file."""
+    file = base.file(name)
+    return None if file is None else file.sha256

@@ -1,0 +1,149 @@
+"""peft-assay.yaml: the one document that holds it all to begin with."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from peft_assay.core.errors import DocumentError, StorageError, UsageError
+from peft_assay.core.parse import MAX_DOCUMENT_BYTES, parse_yaml, validate
+from peft_assay.core.sandbox import IsolationLevel
+
+FILE_NAME = "peft-assay.yaml"
+_DURATION = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _duration(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise ValueError("a duration is a number and a unit, such as 30d, 12h or 90m")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _level(value: Any) -> Any:
+    names = {"process": IsolationLevel.PROCESS, "namespace": IsolationLevel.NAMESPACE}
+    if value not in names:
+        raise ValueError("one of: " + ", ".join(names))
+    return names[value]
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Level = Annotated[IsolationLevel, BeforeValidator(_level)]
+Licence = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class BaseSection(_Closed):
+    """The base that the deployment serves. It never comes from an adapter."""
+
+    path: str
+    licence: Licence
+    """Licence identifier of the base, as the consumer found it to be."""
+
+
+class EngineSection(_Closed):
+    """The serving engine and its material settings."""
+
+    name: str = "peft"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    maxRank: int | None = Field(default=None, ge=1, le=1 << 20)
+
+
+class ContextSection(_Closed):
+    """What a verdict holds for."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    purpose: str = Field(min_length=1, max_length=500)
+    base: BaseSection
+    engine: EngineSection = EngineSection()
+    labels: dict[str, str] = {}
+    maximumAge: Duration = timedelta(days=30)
+    production: bool = False
+    minimumIsolation: Level = IsolationLevel.PROCESS
+
+
+class ScanSection(_Closed):
+    """The one-token trigger scan."""
+
+    tokens: str
+    answers: str | None = None
+    refusals: str | None = None
+
+
+class DeclaredRights(_Closed):
+    """A licence that the consumer established for one adapter, by whatever means `reason` says."""
+
+    licence: Licence
+    reason: str = Field(min_length=1, max_length=1000)
+
+
+class RightsSection(_Closed):
+    """Registers by which rights are decided; `declared` is keyed by artifact digest."""
+
+    commercialUse: bool = True
+    datasets: dict[str, Licence] = {}
+    declared: dict[Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")], DeclaredRights] = {}
+
+
+class AdapterSection(_Closed):
+    """One alias of the declared surface."""
+
+    source: str
+
+
+class AssayDocument(_Closed):
+    """The whole of peft-assay.yaml."""
+
+    apiVersion: Literal["peft-assay/v1"]
+    kind: Literal["Assay"]
+    context: ContextSection
+    policy: str = "builtin:default"
+    suites: list[str] = Field(min_length=1, max_length=1000)
+    scan: ScanSection | None = None
+    rights: RightsSection = RightsSection()
+    adapters: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], AdapterSection] = {}
+
+
+def read_assay(path: Path) -> AssayDocument:
+    """The document at `path`; raises DocumentError with the field, UsageError when there is no such file."""
+    return validate(AssayDocument, parse_yaml(read_file(path), where=str(path)), where=str(path))
+
+
+def read_file(path: Path, *, named_by: str | None = None) -> bytes:
+    """The bytes of a file that somebody wrote. `named_by` is the document and field that names it.
+
+    Raises DocumentError when a document names what is not there, UsageError when a command line does.
+    """
+    where = named_by or str(path)
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        message = f"there is no file {path}"
+        if named_by is None:
+            raise UsageError(message, next_step="peft-assay init") from None
+        raise DocumentError(message, where=where) from None
+    except OSError as error:
+        raise StorageError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    if len(content) > MAX_DOCUMENT_BYTES * 8:
+        raise DocumentError(f"{len(content)} bytes are too many for a document", where=where)
+    return content
+
+
+def find_assay(start: Path) -> Path:
+    """The nearest peft-assay.yaml from `start` upward; raises UsageError when there is none."""
+    for folder in (start, *start.parents):
+        candidate = folder / FILE_NAME
+        if candidate.is_file():
+            return candidate
+    raise UsageError(
+        f"no {FILE_NAME} in {start} or any folder above it",
+        next_step="peft-assay init, or name one with --context FILE",
+    )

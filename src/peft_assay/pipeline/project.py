@@ -1,0 +1,198 @@
+"""A project: peft-assay.yaml with everything it names, read once and checked before anything runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from peft_assay.core.artifact import Artifact
+from peft_assay.core.context import LOCK_VERSION, DeploymentContext, Engine, Lock
+from peft_assay.core.digest import Digest, parse_digest, sha256
+from peft_assay.core.errors import DocumentError
+from peft_assay.core.suite import Scan, ScorerKind, Suite
+from peft_assay.core.vocabulary import VERSION as VOCABULARY_VERSION
+from peft_assay.core.vocabulary import vocabulary
+from peft_assay.evaluate.builtin import builtin_policy
+from peft_assay.evaluate.document import load_policy
+from peft_assay.evaluate.interface import CompiledPolicy
+from peft_assay.observe.catalogue import PROBES
+from peft_assay.observe.suites import read_document, read_suite, read_tokens
+from peft_assay.pipeline.base import CHAT_TEMPLATE, GENERATION_CONFIG, base_manifest, file_digest, tokenizer_digest
+from peft_assay.pipeline.documents import AssayDocument, read_assay, read_file
+
+BEHAVIOUR_VERSION = "1"
+"""Version of the behaviour observations: what is asked, how it is scored, the scan's stages and thresholds."""
+STACK_MEMBERS = ("peft", "safetensors", "tokenizers", "torch", "transformers")
+"""Distributions whose version is part of the observation conditions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """All that a verdict depends on, except what only a process that loaded the base can say."""
+
+    path: Path
+    document: AssayDocument
+    context: DeploymentContext
+    base_path: Path
+    base: Artifact
+    suites: tuple[Suite, ...]
+    """Sorted by id."""
+    scan: Scan | None
+    policy: CompiledPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What only a process that loaded the base can say: part of the conditions, taken from it or from what it signed."""
+
+    base_state: Digest
+    stack: Mapping[str, str]
+    harness: Digest
+
+
+def load_project(path: Path) -> Project:
+    """Reads `path` and everything it names; raises DocumentError, UsageError or StorageError naming file and field."""
+    document = read_assay(path)
+    folder = path.parent
+    suites = _read_suites(document, path)
+    names = [suite.id for suite in suites]
+    base_path = (folder / document.context.base.path).resolve()
+    return Project(
+        path=path,
+        document=document,
+        context=_context(document),
+        base_path=base_path,
+        base=base_manifest(base_path, where=f"{path}: context.base.path"),
+        suites=suites,
+        scan=_read_scan(document, path, {suite.id: suite for suite in suites}),
+        policy=_read_policy(document, path, names),
+    )
+
+
+def _context(document: AssayDocument) -> DeploymentContext:
+    section = document.context
+    return DeploymentContext(
+        name=section.name,
+        purpose=section.purpose,
+        engine=Engine(section.engine.name, section.engine.dtype, section.engine.maxRank),
+        system_prompt=None,
+        labels=dict(section.labels),
+        maximum_age=section.maximumAge,
+        production=section.production,
+        minimum_isolation=int(section.minimumIsolation),
+    )
+
+
+def _read_suites(document: AssayDocument, path: Path) -> tuple[Suite, ...]:
+    suites: dict[str, Suite] = {}
+    for number, name in enumerate(document.suites):
+        file = path.parent / name
+        field = f"{path}: suites.{number}"
+        header = read_file(file, named_by=field)
+        parsed = read_document(header, where=str(file))
+        if Path(parsed.cases).name != parsed.cases:
+            raise DocumentError("cases names a file in the suite's own folder", where=f"{file}: cases")
+        cases = read_file(file.parent / parsed.cases, named_by=f"{file}: cases")
+        suite = read_suite(header, cases, where=str(file))
+        if suite.id in suites:
+            raise DocumentError(f"two suites have the id {suite.id}", where=field)
+        suites[suite.id] = suite
+    return tuple(suites[name] for name in sorted(suites))
+
+
+def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite]) -> Scan | None:
+    section = document.scan
+    if section is None:
+        return None
+    if section.answers is None and section.refusals is None:
+        raise DocumentError("names neither a suite of answers nor one of refusals", where=f"{path}: scan")
+    for field, name in (("answers", section.answers), ("refusals", section.refusals)):
+        if name is not None and (name not in suites or suites[name].scorer.kind is ScorerKind.CHOICE):
+            raise DocumentError(f"{name!r} is not a suite of generated text", where=f"{path}: scan.{field}")
+    content = read_file(path.parent / section.tokens, named_by=f"{path}: scan.tokens")
+    tokens = read_tokens(content, where=str(path.parent / section.tokens))
+    return Scan(tokens, sha256(content), section.answers, section.refusals)
+
+
+def _read_policy(document: AssayDocument, path: Path, suites: list[str]) -> CompiledPolicy:
+    builtin = document.policy.removeprefix("builtin:")
+    if builtin != document.policy:
+        return load_policy(builtin_policy(builtin), where=document.policy, vocabulary=vocabulary(suites))
+    file = path.parent / document.policy
+    content = read_file(file, named_by=f"{path}: policy")
+    return load_policy(content, where=str(file), vocabulary=vocabulary(suites))
+
+
+def build_lock(project: Project, observed: Observed) -> Lock:
+    """The lock that `project` resolves to, given what was observed of base, stack and harness."""
+    section = project.document
+    return Lock(
+        {
+            "apiVersion": LOCK_VERSION,
+            "conditions": _conditions(project, observed),
+            "context": {"name": project.context.name, "purpose": project.context.purpose},
+            "engineLimits": {"maxRank": project.context.engine.max_rank},
+            "labels": dict(project.context.labels),
+            "maximumAgeSeconds": int(project.context.maximum_age.total_seconds()),
+            "minimumIsolation": project.context.minimum_isolation,
+            "policy": {"id": project.policy.policy.id, "digest": project.policy.policy.digest},
+            "production": project.context.production,
+            "rights": {
+                "baseLicence": section.context.base.licence,
+                "commercialUse": section.rights.commercialUse,
+                "datasets": dict(section.rights.datasets),
+            },
+            "tables": dict(table_digests()),
+        }
+    )
+
+
+def _conditions(project: Project, observed: Observed) -> dict[str, Any]:
+    scan = project.scan
+    return {
+        "base": {"files": project.base.digest, "state": observed.base_state},
+        "tokenizer": tokenizer_digest(project.base),
+        "chatTemplate": file_digest(project.base, CHAT_TEMPLATE),
+        "generationConfig": file_digest(project.base, GENERATION_CONFIG),
+        "systemPrompt": None,
+        "engine": {"name": project.context.engine.name, "dtype": project.context.engine.dtype},
+        "stack": {name: observed.stack.get(name, "absent") for name in STACK_MEMBERS},
+        "suites": {suite.id: suite.digest for suite in project.suites},
+        "scan": None
+        if scan is None
+        else {"tokens": scan.digest, "answers": scan.answer_suite, "refusals": scan.refusal_suite},
+        "vocabulary": VOCABULARY_VERSION,
+        "probes": {**{probe.id: probe.version for probe in PROBES}, "behaviour": BEHAVIOUR_VERSION},
+        "harness": observed.harness,
+    }
+
+
+@cache
+def table_digests() -> Mapping[str, Digest]:
+    """Digest of every reviewed table that static observations rest on, by name."""
+    folder = resources.files("peft_assay.observe") / "tables"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".json"))
+    return {name: sha256((folder / name).read_bytes()) for name in names}
+
+
+def observed_in(conditions: Mapping[str, Any]) -> Observed | None:
+    """What a signed observation's conditions say of base state, stack and harness; None when they say nothing."""
+    match conditions:
+        case {"base": {"state": str(state)}, "stack": dict(stack), "harness": str(harness)}:
+            return Observed(parse_digest(state), stack, parse_digest(harness))
+        case _:
+            return None
+
+
+def difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Paths at which two lock documents differ, in order: what makes it another context."""
+    return tuple(sorted(_differing(mine, theirs, "")))
+
+
+def _differing(mine: Any, theirs: Any, at: str) -> list[str]:
+    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        keys = set(mine) | set(theirs)
+        return [path for key in keys for path in _differing(mine.get(key), theirs.get(key), f"{at}.{key}".lstrip("."))]
+    return [] if mine == theirs else [at]

@@ -1,0 +1,135 @@
+"""What renderers are given. All text in these values may be hostile; renderers hand it to `report.sink`, nothing else."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from peft_assay.core.artifact import Artifact
+from peft_assay.core.certificate import Certificate
+from peft_assay.core.context import Lock
+from peft_assay.core.errors import Door
+from peft_assay.core.observation import Observation, ObservationSet, Value
+from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, RuleResult, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One case on which adapter and base answered differently."""
+
+    suite: str
+    case: str
+    prompt: str
+    base_answer: str
+    adapter_answer: str
+    expected: str | None
+    """None where the scorer is a pattern, or the suite's confidentiality forbids to show it."""
+    adapter_passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why intake made no artifact of the source."""
+
+    message: str
+    where: str | None
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificationReport:
+    """Everything that can be said of one adapter in one context.
+
+    Either `verdict`, `observations`, `artifact` and `lock` are given, or `refusal` is.
+    """
+
+    title: str
+    adapter: str
+    """Its name in the context."""
+    source: str
+    """Where it came from, as the user wrote it: what a next command is about."""
+    context: str
+    generated_at: datetime
+    """UTC; read by the caller."""
+    verdict: Verdict | None
+    observations: ObservationSet | None
+    artifact: Artifact | None
+    lock: Lock | None
+    refusal: Refusal | None = None
+    parameters: Mapping[str, Value] | None = None
+    """The policy's parameters as it names them, ``params.floor``: thresholds to draw."""
+    attestation: Mapping[str, Any] | None = None
+    """The sandbox's own statement of what was in force."""
+    samples: tuple[Sample, ...] = ()
+    certificate: Certificate | None = None
+    attempts: int = 1
+    """How often this artifact was observed in this context, this time included."""
+    verify_commands: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        judged = (self.verdict, self.observations, self.artifact, self.lock)
+        if any((part is None) != (self.refusal is not None) for part in judged):
+            raise ValueError("a report has a verdict with its observations, artifact and lock, or a refusal")
+        if self.certificate is not None and self.outcome is not Outcome.PASS:
+            raise ValueError("only what passed has a certificate")
+
+    @property
+    def outcome(self) -> Outcome:
+        """The verdict's outcome; REFUSED when there is none."""
+        return Outcome.REFUSED if self.verdict is None else self.verdict.outcome
+
+    @property
+    def door(self) -> Door:
+        """Exit code for this adapter alone."""
+        return OUTCOME_DOORS[self.outcome]
+
+    @property
+    def deciding(self) -> RuleResult | None:
+        """The rule that decided; None for PASS and REFUSED."""
+        return None if self.verdict is None else self.verdict.deciding
+
+    @property
+    def reason(self) -> str:
+        """Why it was not admitted; empty for PASS."""
+        if self.refusal is not None:
+            where = f"{self.refusal.where}: " if self.refusal.where else ""
+            return f"{where}{self.refusal.message}"
+        return "" if self.deciding is None else self.deciding.explanation
+
+    @property
+    def next_step(self) -> str:
+        """The one next command or action; empty for PASS."""
+        if self.refusal is not None:
+            return self.refusal.next_step
+        return "" if self.deciding is None else next_step(self.deciding, self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationReport:
+    """What the gate says of one adapter."""
+
+    adapter: str
+    source: str
+    door: Door
+    certificate: Certificate | None
+    check: str | None
+    """The check that failed; None when all hold."""
+    message: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class InspectionReport:
+    """What can be read of a source without loading anything."""
+
+    source: str
+    kind: str
+    """What it is, in a few words: ``PEFT adapter (LORA)``, ``full model``, ..."""
+    artifact: Artifact
+    observations: tuple[Observation, ...]
+
+
+def next_step(result: RuleResult, source: str) -> str:
+    """The rule's next step for this adapter: ``{source}`` stands for it, quoted for a shell."""
+    return result.next_step.replace("{source}", shlex.quote(source))

@@ -1,0 +1,107 @@
+"""The one way out: every renderer's text becomes visible here, and every character a person sees is written here.
+
+`Rendered` is text in which nothing hostile is left; only this module makes it. tests/report/test_architecture_display.py
+keeps other modules of `report` and `cli` away from print, echo, Markup and raw text.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, LiteralString, NewType, TextIO
+
+from markupsafe import Markup
+from rich.console import Console, RenderableType
+from rich.text import Text as Cell
+
+from peft_assay.core.display import Text
+from peft_assay.core.errors import AssayError
+
+Rendered = NewType("Rendered", str)
+
+
+def html(value: object) -> Markup:
+    """`value` as HTML, for Jinja's ``finalize``: text escaped, macros passed through, anything unexpected refused."""
+    match value:
+        case Markup():
+            return value
+        case None:
+            return Markup("–")
+        case Text():
+            return Markup(value.html())  # noqa: S704 - escaped by core.display
+        case _:
+            return Markup(Text(plain(value)).html())  # noqa: S704 - escaped by core.display
+
+
+def plain(value: object) -> str:
+    """`value` as people read it, not yet escaped: booleans as policies write them, times in UTC."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:.4g}"
+        case str() | int():
+            return str(value)
+        case datetime():
+            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        case tuple():
+            return "[" + ", ".join(plain(item) for item in value) + "]"
+        case None:
+            return "–"
+        case _:
+            raise TypeError(f"{type(value).__name__} is not shown to people")
+
+
+def cell(value: object, style: str = "", *, limit: int | None = None) -> Cell:
+    """`value` as one terminal cell: visible characters only, no markup interpreted."""
+    return Cell(Text(plain(value)).terminal(limit), style=style, no_wrap=False, overflow="fold")
+
+
+def phrase(template: LiteralString, *values: object) -> Rendered:
+    """Our own words with hostile `values` in their ``{}`` places, each visible on one line."""
+    return Rendered(template.format(*(Text(plain(value)).terminal() for value in values)))
+
+
+def drawn(what: RenderableType, *, width: int, colour: bool) -> Rendered:
+    """A rich renderable as text of `width` columns; cells come from `cell`."""
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        width=width,
+        force_terminal=colour,
+        no_color=not colour,
+        color_system="standard" if colour else None,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    console.print(what)
+    return Rendered("\n".join(line.rstrip() for line in buffer.getvalue().split("\n")))
+
+
+def json_text(document: Mapping[str, Any]) -> Rendered:
+    """`document` as JSON that loses nothing and is pure printable ASCII, so that a terminal shows it as it is."""
+    text = json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False)
+    return Rendered(text.replace("\x7f", "\\u007f") + "\n")
+
+
+def json_lines(document: Mapping[str, Any]) -> list[str]:
+    """`document` as indented JSON, line by line, for people; each line is still to be rendered."""
+    return json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True, default=str).split("\n")
+
+
+def error(problem: AssayError) -> Rendered:
+    """An error for people: what, where, and the one next step."""
+    text = phrase("peft-assay: {}", str(problem))
+    if problem.next_step:
+        text = Rendered(f"{text}\n  next: {phrase('{}', problem.next_step)}")
+    return Rendered(f"{text}\n")
+
+
+def write(text: Rendered, stream: TextIO) -> None:
+    """Writes rendered text; a stream that cannot encode a character shows its code point instead."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()

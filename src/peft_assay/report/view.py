@@ -1,0 +1,138 @@
+"""What the HTML template shows of one report, selected and put in order; escaping happens when it is shown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from peft_assay.core.observation import Observation, Value
+from peft_assay.core.verdict import Outcome, RuleResult
+from peft_assay.report.figures import Forest, SuiteResult, difference_forest, rate_forest, suite_results
+from peft_assay.report.interface import CertificationReport, Sample, next_step
+from peft_assay.report.sink import json_lines
+
+MAX_SAMPLES = 30
+GLYPHS: Mapping[Outcome, str] = {
+    Outcome.PASS: "✓",
+    Outcome.FAIL: "✕",
+    Outcome.INDETERMINATE: "?",
+    Outcome.REFUSED: "⊘",
+}
+SENTENCES: Mapping[Outcome, str] = {
+    Outcome.PASS: "Admitted: every rule of the policy holds for what was observed.",
+    Outcome.FAIL: "Not admitted: what was observed contradicts the policy.",
+    Outcome.INDETERMINATE: "Not admitted: the policy cannot be decided, evidence is missing.",
+    Outcome.REFUSED: "Not admitted: the source cannot become an artifact, so nothing was examined.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RuleView:
+    """One row of the rule table."""
+
+    id: str
+    outcome: Outcome
+    glyph: str
+    decides: bool
+    assertion: str
+    saw: tuple[tuple[str, Value | None], ...]
+    explanation: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterView:
+    """One adapter's section."""
+
+    anchor: str
+    glyph: str
+    sentence: str
+    report: CertificationReport
+    facts: tuple[tuple[str, object], ...]
+    rules: tuple[RuleView, ...]
+    suites: tuple[SuiteResult, ...]
+    forests: tuple[Forest, ...]
+    samples: tuple[Sample, ...]
+    samples_left_out: int
+    observations: tuple[Observation, ...]
+    tested: tuple[str, ...]
+    lock_lines: tuple[str, ...]
+    attestation_lines: tuple[str, ...]
+
+
+def adapter_view(report: CertificationReport, index: int) -> AdapterView:
+    """The view of `report`, the `index`-th in its file."""
+    suites = () if report.observations is None else suite_results(report.observations)
+    parameters = report.parameters or {}
+    forests = (rate_forest(suites, parameters), difference_forest(suites, parameters)) if suites else ()
+    return AdapterView(
+        anchor=f"adapter-{index}",
+        glyph=GLYPHS[report.outcome],
+        sentence=SENTENCES[report.outcome],
+        report=report,
+        facts=tuple(_facts(report)),
+        rules=() if report.verdict is None else tuple(_rule(r, report) for r in report.verdict.results),
+        suites=suites,
+        forests=forests,
+        samples=report.samples[:MAX_SAMPLES],
+        samples_left_out=max(len(report.samples) - MAX_SAMPLES, 0),
+        observations=() if report.observations is None else report.observations.observations,
+        tested=tuple(_tested(report, suites)),
+        lock_lines=() if report.lock is None else tuple(json_lines(report.lock.document)),
+        attestation_lines=() if report.attestation is None else tuple(json_lines(report.attestation)),
+    )
+
+
+def _rule(result: RuleResult, report: CertificationReport) -> RuleView:
+    return RuleView(
+        id=result.rule,
+        outcome=result.outcome,
+        glyph=GLYPHS[result.outcome],
+        decides=result is report.deciding,
+        assertion=result.assertion,
+        saw=tuple(result.saw.items()),
+        explanation=result.explanation,
+        next_step="" if result.outcome is Outcome.PASS else next_step(result, report.source),
+    )
+
+
+def _facts(report: CertificationReport) -> list[tuple[str, object]]:
+    facts: list[tuple[str, object]] = [("source", report.source), ("context", report.context)]
+    if report.verdict is not None and report.observations is not None:
+        facts += [
+            ("artifact", report.verdict.artifact),
+            ("lock", report.verdict.lock),
+            ("policy", report.verdict.policy),
+            ("observed", report.observations.observed_at),
+            ("attempts", report.attempts),
+        ]
+    if report.certificate is None:
+        facts.append(("certificate", "none was issued"))
+    else:
+        facts += [
+            ("certificate", report.certificate.envelope),
+            ("valid until", report.certificate.not_after),
+            ("signed by key", report.certificate.keyid),
+        ]
+    return facts
+
+
+def _tested(report: CertificationReport, suites: Sequence[SuiteResult]) -> list[str]:
+    """What the verdict rests on, in words; what was not observed is not said."""
+    if report.observations is None:
+        return []
+    measured = {o.name: o.value for o in report.observations.observations if o.value is not None}
+    lines = []
+    for suite in suites:
+        if suite.n is not None:
+            early = "" if suite.complete else "; stopped early, cases not asked count as failures"
+            lines.append(f"{suite.n} cases of the suite {suite.suite}, with and without the adapter{early}")
+    if "scan.tokens" in measured:
+        lines.append(f"{measured['scan.tokens']} declared tokens inserted one at a time")
+    if "sandbox.level" in measured:
+        lines.append(
+            f"in a sandbox whose start-up attacks showed isolation level {measured['sandbox.level']}, "
+            f"with {measured.get('sandbox.events', 'unknown')} events"
+        )
+    if report.artifact is not None:
+        size = sum(file.size for file in report.artifact.files)
+        lines.append(f"{len(report.artifact.files)} files, {size:,} bytes, each hashed as it was read")
+    return lines

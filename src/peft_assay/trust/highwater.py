@@ -1,0 +1,146 @@
+"""High-water marks: what this host has already seen, kept outside the workspace.
+
+Whoever can write the workspace can put yesterday's copy back: without the newest revocations, without the attempts that
+failed. The mark remembers, per workspace, the highest revocation sequence, the ledger's size and root, and the latest
+time; anything behind it is a rollback. With no mark yet, the first sight is trusted and `first_use` says so.
+"""
+
+import fcntl
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pydantic import Field
+
+from peft_assay.core.canonical import canonical_bytes
+from peft_assay.core.digest import Digest, parse_digest
+from peft_assay.core.errors import DocumentError, StorageError, TrustError
+from peft_assay.core.parse import parse_json, validate
+from peft_assay.trust.times import format_time, whole_seconds
+from peft_assay.trust.wire import FullDigest, Instant, Wire
+
+CLOCK_TOLERANCE = timedelta(minutes=5)
+_WORKSPACE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The most that was seen of one workspace. Sequence 0: no revocation list yet."""
+
+    sequence: int
+    ledger_size: int
+    ledger_root: Digest
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The mark as it stands now, and whether this was the first sight of the workspace (trusted on first use)."""
+
+    mark: Mark
+    first_use: bool
+
+
+class _Wire(Wire):
+    sequence: int = Field(ge=0)
+    ledgerSize: int = Field(ge=0)
+    ledgerRoot: FullDigest
+    seenAt: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class HighWater:
+    """The marks in one folder, a file for each workspace."""
+
+    folder: Path
+
+    def read(self, workspace: str) -> Mark | None:
+        """The mark of `workspace`, or None; raises TrustError for a damaged one, StorageError for a disk that fails."""
+        path = self._path(workspace)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        try:
+            wire = validate(_Wire, parse_json(content, where=str(path)), where=str(path))
+        except DocumentError as error:
+            raise TrustError(f"damaged high-water mark: {error.message}", where=str(path)) from None
+        return Mark(wire.sequence, wire.ledgerSize, parse_digest(wire.ledgerRoot), wire.seenAt)
+
+    def check_and_raise(self, workspace: str, seen: Mark, root_at: Callable[[int], Digest]) -> Raised:
+        """Checks `seen` against the mark and raises the mark to it, under a lock and durably.
+
+        `seen` comes from verified evidence only; ``root_at(n)`` is the Merkle root of the ledger's first `n` entries as
+        it is now. Raises TrustError when sequence, ledger or clock went back (the clock by more than five minutes).
+        """
+        try:
+            with self._locked(workspace):
+                mark = self.read(workspace)
+                if mark is None:
+                    raised = Mark(seen.sequence, seen.ledger_size, seen.ledger_root, whole_seconds(seen.seen_at))
+                else:
+                    check_mark(mark, seen, root_at)
+                    latest = max(mark.seen_at, whole_seconds(seen.seen_at))
+                    raised = Mark(seen.sequence, seen.ledger_size, seen.ledger_root, latest)
+                self._write(workspace, raised)
+        except OSError as error:
+            raise StorageError(f"cannot keep high-water marks: {error.strerror}", where=str(self.folder)) from None
+        return Raised(raised, first_use=mark is None)
+
+    def _path(self, workspace: str) -> Path:
+        if not _WORKSPACE_ID.fullmatch(workspace):
+            raise TrustError("not a workspace id", where=str(self.folder))
+        return self.folder / f"{workspace}.json"
+
+    @contextmanager
+    def _locked(self, workspace: str) -> Iterator[None]:
+        path = self._path(workspace).with_suffix(".lock")
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _write(self, workspace: str, mark: Mark) -> None:
+        path = self._path(workspace)
+        draft = path.with_suffix(".new")
+        document = {
+            "sequence": mark.sequence,
+            "ledgerSize": mark.ledger_size,
+            "ledgerRoot": mark.ledger_root,
+            "seenAt": format_time(mark.seen_at),
+        }
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(canonical_bytes(document))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        directory = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def check_mark(mark: Mark, seen: Mark, root_at: Callable[[int], Digest]) -> None:
+    """Raises TrustError when `seen` is behind `mark`, or its ledger is not a continuation of the marked one."""
+    if seen.sequence < mark.sequence:
+        raise TrustError(f"revocation list {seen.sequence} was put back; {mark.sequence} has been seen on this host")
+    if seen.ledger_size < mark.ledger_size:
+        raise TrustError(f"the ledger has {seen.ledger_size} entries; {mark.ledger_size} have been seen on this host")
+    if root_at(mark.ledger_size) != mark.ledger_root:
+        raise TrustError("the ledger's past is not the one that has been seen on this host")
+    if seen.seen_at + CLOCK_TOLERANCE < mark.seen_at:
+        raise TrustError(
+            f"the clock was put back: {format_time(mark.seen_at)} has been seen on this host",
+            next_step="correct the clock",
+        )

@@ -1,0 +1,24 @@
+"""Who may say what: one role per kind of statement, and never one key in two roles."""
+
+from enum import StrEnum
+
+from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA
+
+LIFT = "https://w3id.org/peft-assay/lift/v1"
+"""Predicate of an approver's lift of one revocation."""
+
+
+class Role(StrEnum):
+    """What a pinned key is trusted for."""
+
+    SANDBOX = "sandbox"
+    AUTHORITY = "authority"
+    APPROVER = "approver"
+
+
+ROLE_OF_PREDICATE = {
+    OBSERVATION: Role.SANDBOX,
+    VSA: Role.AUTHORITY,
+    REVOCATIONS: Role.AUTHORITY,
+    LIFT: Role.APPROVER,
+}

@@ -1,0 +1,55 @@
+"""Which revocations touch a certification: one answer for issuing and for the gate."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from peft_assay.core.artifact import Artifact
+from peft_assay.core.certificate import Revocation, Scope
+from peft_assay.core.context import Lock
+from peft_assay.core.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Certifiable:
+    """All that a certification of `artifact` under `lock` stands on."""
+
+    artifact: Artifact
+    lock: Lock
+    policy: Digest
+    certificates: frozenset[str]
+    """Envelopes of every certificate for (artifact, lock): one of them withdrawn holds back the others too, or
+    certifying again would lift the hold."""
+    keyids: frozenset[str]
+    """The authority's and the sandboxes' keys."""
+
+
+def touching(revocations: Sequence[Revocation], subject: Certifiable) -> tuple[Revocation, ...]:
+    """Those of `revocations` that withdraw `subject`, in list order."""
+    return tuple(entry for entry in revocations if entry.target in _targets(entry.scope, subject))
+
+
+def _targets(scope: Scope, subject: Certifiable) -> frozenset[str]:
+    match scope:
+        case Scope.CERTIFICATE:
+            return subject.certificates
+        case Scope.ADAPTER:
+            return frozenset({subject.artifact.digest})
+        case Scope.WEIGHTS:
+            return frozenset(file.sha256 for file in subject.artifact.files)
+        case Scope.KEY:
+            return subject.keyids
+        case Scope.POLICY | Scope.SUITE | Scope.BASE:
+            return frozenset({subject.policy, *_digests(subject.lock.document)})
+
+
+def _digests(document: Any) -> Iterator[str]:
+    """Every text of the lock as a digest: what is withdrawn as policy, suite or base is so wherever the lock has it."""
+    if isinstance(document, str):
+        yield document if document.startswith("sha256:") else f"sha256:{document}"
+    elif isinstance(document, Mapping):
+        for child in document.values():
+            yield from _digests(child)
+    elif isinstance(document, Sequence):
+        for child in document:
+            yield from _digests(child)

@@ -1,0 +1,134 @@
+"""What a forked child does to itself before it reads a byte of the adapter. Nothing here can be undone.
+
+The order matters: limits and Landlock first (their own system calls are not on the allow-list), then the filter whose
+default action notifies the supervisor, then the hand-over of its listener, then the seal that ends handing over.
+The seal kills: with ERRNO it would take precedence over the notification and hide the attempt (seccomp(2)).
+"""
+
+import array
+import ctypes
+import os
+import resource
+import signal
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
+SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
+MAX_DESCRIPTORS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """Compiled by the supervisor (libseccomp's bindings run other programs to find it), installed here."""
+
+    policy: bytes
+    """BPF: allow-list, everything else notifies."""
+    seal: bytes
+    """BPF: kills on sendmsg and seccomp, which only the hand-over needs."""
+    seccomp: int
+    """Number of the seccomp system call on this machine."""
+    readable: tuple[str, ...]
+    """The only paths that a child may read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildLimits:
+    """Bounds of one child."""
+
+    cpu_seconds: int
+    memory_bytes: int
+    """Address space beyond what the worker has mapped."""
+
+
+def protect_worker() -> None:
+    """No child may open the worker's memory, and the worker dies with whoever started it."""
+    prctl(PR_SET_DUMPABLE, 0)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def confine_child(control: socket.socket, confinement: Confinement, limits: ChildLimits) -> None:
+    """Bounds, confines and seals the calling process; its listener goes to the supervisor over `control`."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_DUMPABLE, 0)
+    set_limits(limits)
+    restrict_reads(confinement.readable)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    listener = install_filter(confinement.policy, SECCOMP_FILTER_FLAG_NEW_LISTENER, confinement.seccomp)
+    passed = array.array("i", [listener])
+    control.sendmsg([b'{"listener":1}'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
+    os.close(listener)
+    control.close()
+    install_filter(confinement.seal, 0, confinement.seccomp)
+
+
+def set_limits(limits: ChildLimits) -> None:
+    """Address space, CPU time, descriptors; no core dumps, no files, no further processes."""
+    with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123 - a kernel file
+        mapped = int(statm.read().split()[0]) * resource.getpagesize()
+    bound = mapped + limits.memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + 1))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_DESCRIPTORS, MAX_DESCRIPTORS))
+    for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
+        resource.setrlimit(kind, (0, 0))
+
+
+def landlock_abi() -> int:
+    """Landlock's version in this kernel, 0 when there is none."""
+    import landlockpy
+
+    return int(landlockpy.abi_version())
+
+
+def restrict_reads(paths: Iterable[str]) -> None:
+    """Landlock: these paths can be read and executed from, nothing else; no TCP, no signals to others.
+
+    Does nothing on kernels without Landlock: what that leaves open is for the start-up attacks to show.
+    """
+    import landlockpy
+
+    if not landlock_abi():
+        return
+    access = landlockpy.AccessFS
+    rules = landlockpy.Ruleset(scoped=landlockpy.Scope.ABSTRACT_UNIX_SOCKET | landlockpy.Scope.SIGNAL)
+    with rules:
+        for path in paths:
+            folder = access.READ_DIR if os.path.isdir(path) else access.NONE  # noqa: PTH112 - before pathlib is needed
+            rules.allow_path(path, access.READ_FILE | access.EXECUTE | folder)
+        rules.restrict()
+
+
+def install_filter(program: bytes, flags: int, number: int) -> int:
+    """Installs a BPF program as seccomp filter; returns the listener when `flags` ask for one, else 0."""
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+    instructions = ctypes.create_string_buffer(program, len(program))
+    described = Program(len(program) // 8, ctypes.addressof(instructions))
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = libc.syscall(number, SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(described))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "seccomp filter")
+    return int(result)
+
+
+def prctl(option: int, value: int) -> None:
+    """prctl(2) with one argument; raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
+
+
+def confinement_of(setup: Mapping[str, Any]) -> Confinement:
+    """The supervisor's set-up message as a Confinement (programs travel in hexadecimal)."""
+    return Confinement(
+        policy=bytes.fromhex(setup["policy"]),
+        seal=bytes.fromhex(setup["seal"]),
+        seccomp=int(setup["seccomp"]),
+        readable=tuple(setup["readable"]),
+    )

@@ -1,0 +1,22 @@
+"""The requests that a child answers; each gives the reply that the wire protocol prescribes for it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from peft_assay_harness.ops import choices, effect, generate, load, score
+from peft_assay_harness.session import Session
+
+Request = Mapping[str, Any]
+
+OPERATIONS: Mapping[str, Callable[[Session, Request], dict[str, Any]]] = {
+    "load": load.answer,
+    "effect": effect.answer,
+    "choices": choices.answer,
+    "generate": generate.answer,
+    "score": score.answer,
+}
+
+
+def answer(session: Session, request: Request) -> dict[str, Any]:
+    """The reply to `request`; raises KeyError for an unknown operation."""
+    return OPERATIONS[request["op"]](session, request)

@@ -1,0 +1,173 @@
+"""Loads the base once and warms everything that a child would otherwise import, so that forks are cheap and alike."""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from peft_assay_harness.identity import Refused
+from peft_assay_harness.zygote import Job, Prepared
+
+DISTRIBUTIONS = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
+CANARY_SECONDS = 20.0
+WARMING: tuple[dict[str, Any], ...] = (
+    {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": "all-linear"},
+    {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": "all-linear", "use_dora": True},
+    {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 2},
+    {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 2},
+)
+
+
+def prepare(options: argparse.Namespace) -> Prepared:
+    """Base and tokenizer from `options.base`; raises Refused when they cannot be loaded or forks would not work."""
+    _one_thread()
+    engine = _engine(options)
+    state = _warm(engine)
+    _check_forks()
+    greeting = {
+        "state": state,
+        "parameters": sum(parameter.numel() for parameter in engine.model.parameters()),
+        "stack": _stack(),
+    }
+    return Prepared(greeting, lambda job: _serve(engine, job))
+
+
+def _one_thread() -> None:
+    """A child of a process with a thread pool waits for threads that fork did not copy: one thread, before any work."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+
+
+def _engine(options: argparse.Namespace) -> Any:
+    import torch
+    import transformers
+
+    from peft_assay_harness.engine import Engine
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    folder = Path(options.base)
+    if not os.access(folder / "config.json", os.R_OK):
+        raise Refused(f"the base at {folder} cannot be read by the sandbox's user: make its files readable to others")
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=getattr(torch, options.dtype),
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError) as error:
+        raise Refused(f"the base at {folder} cannot be loaded: {' '.join(str(error).split())[:500]}") from error
+    return Engine(model.eval().requires_grad_(requires_grad=False), tokenizer)
+
+
+def _warm(engine: Any) -> str:
+    """Exercises every operation on self-made adapters, which are taken off again; gives the unchanged base state."""
+    from peft_assay_harness.session import Session
+    from peft_assay_loading.load import detach
+    from peft_assay_loading.state import base_state
+
+    base = engine.model
+    state = base_state(base)
+    _exercise(Session(engine, base, None))
+    for fields in WARMING:
+        files = _self_made(base, fields)
+        if files is None:
+            continue
+        _exercise(Session(engine, base, files))
+        if engine.model is not base:
+            engine.use(detach(engine.model))
+    if base_state(base) != state:
+        raise Refused("loading and unloading a harmless adapter changed the base: this base cannot be shared by jobs")
+    return state
+
+
+def _self_made(base: Any, fields: dict[str, Any]) -> dict[str, bytes] | None:
+    """A constant adapter as files, or None when this base takes no such adapter."""
+    import safetensors.torch
+    import torch
+
+    from peft_assay_harness.ops.load import CONFIG, WEIGHTS
+    from peft_assay_loading.config import parse_config
+    from peft_assay_loading.errors import LoadingError
+    from peft_assay_loading.load import required_shapes
+
+    config = json.dumps({"task_type": "CAUSAL_LM", **fields}).encode()
+    try:
+        shapes = required_shapes(base, parse_config(config))
+    except LoadingError:
+        return None
+    weights = {name: torch.full(shape, 0.01) for name, shape in shapes.items()}
+    return {CONFIG: config, WEIGHTS: safetensors.torch.save(weights)}
+
+
+def _exercise(session: Any) -> None:
+    from peft_assay_harness.ops import answer
+
+    prompt = session.engine.tokenizer.decode([3, 5, 7, 11][: session.engine.tokenizer.vocab_size])
+    if session.files is not None and not answer(session, {"op": "load"})["loaded"]:
+        return
+    for request in (
+        {"op": "effect", "prompts": [prompt]},
+        {"op": "choices", "items": [{"prompt": prompt, "choices": [prompt, f"{prompt} {prompt}"]}]},
+        {"op": "generate", "prompts": [prompt, f"{prompt} {prompt}"], "maxNewTokens": 3},
+        {"op": "score", "items": [{"prompt": prompt, "continuation": [1]}]},
+    ):
+        json.dumps(answer(session, request))
+
+
+def _check_forks() -> None:
+    """A canary multiplies matrices in a forked child; raises Refused when it does not come back in time."""
+    import torch
+
+    child = os.fork()
+    if child == 0:
+        torch.ones(256, 256) @ torch.ones(256, 256)
+        os._exit(0)
+    deadline = time.monotonic() + CANARY_SECONDS
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            if status != 0:
+                break
+            return
+        time.sleep(0.001)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    raise Refused("a forked child cannot compute: torch was used with several threads before the fork")
+
+
+def _stack() -> dict[str, str]:
+    import torch
+
+    stack = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()}-{platform.machine()}".lower(),
+        "threads": str(torch.get_num_threads()),
+    }
+    for name in DISTRIBUTIONS:
+        try:
+            stack[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return stack
+
+
+def _serve(engine: Any, job: Job) -> None:
+    from peft_assay_harness.frames import read_frame, write_frame
+    from peft_assay_harness.ops import answer
+    from peft_assay_harness.session import Session
+
+    session = Session(engine, engine.model, job.files)
+    while (request := read_frame(job.request)) is not None:
+        write_frame(job.response, answer(session, request))

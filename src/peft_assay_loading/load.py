@@ -1,0 +1,167 @@
+"""From an adapter's verified bytes to a PEFT model: never by path or name, exactly as declared, or not at all.
+
+PEFT loads `strict=False` over the *whole* model: tensors that the adapter's configuration does not declare overwrite
+the base's, and missing ones are left at random values (huggingface/peft, `set_peft_model_state_dict`). Therefore the
+file's tensors are first compared with a plan made on a copy of the base without memory (meta device).
+"""
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from peft_assay_loading.config import one_line, parse_config, parse_json
+from peft_assay_loading.errors import LoadingError
+from peft_assay_loading.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftConfig, PeftModel
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+BEFORE = "_peft_assay_before"
+"""Attribute of a wrapped model under which `attach` leaves what `detach` restores; it lives as long as the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Tensor names of the weights file against what configuration and base require."""
+
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    mismatched: tuple[str, ...]
+    """Present in both, with different shapes."""
+
+    @property
+    def met(self) -> bool:
+        """Whether the file holds exactly the tensors required."""
+        return not (self.missing or self.extra or self.mismatched)
+
+
+class PlanUnmet(LoadingError):
+    """The weights file does not hold exactly the tensors that configuration and base require; `plan` names them."""
+
+    def __init__(self, plan: Plan) -> None:
+        parts = [f"{name} {', '.join(tensors[:3])}" for name, tensors in _parts(plan) if tensors]
+        super().__init__("the tensors are not those that configuration and base require: " + "; ".join(parts))
+        self.plan = plan
+
+
+def shapes_of(weights: bytes) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the tensors in safetensors bytes (github.com/huggingface/safetensors, "Format").
+
+    Raises LoadingError when the header is not strict JSON; the rest of the format is checked by the safetensors
+    library when the tensors are read.
+    """
+    length = int.from_bytes(weights[:8], "little")
+    if len(weights) < 8 + length:
+        raise LoadingError("adapter_model.safetensors is shorter than its header says")
+    header = parse_json(weights[8 : 8 + length], "the header of adapter_model.safetensors")
+    try:
+        return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    except (AttributeError, TypeError, KeyError):
+        raise LoadingError("the header of adapter_model.safetensors is malformed") from None
+
+
+def required_shapes(model: "torch.nn.Module", config: "PeftConfig") -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the tensors that an adapter with this `config` on a base like `model` consists of.
+
+    `model` is only looked at: the adapter is put on a copy made from its configuration, on the meta device. Raises
+    LoadingError when PEFT cannot put such an adapter on such a base.
+    """
+    import peft
+    import torch
+
+    with _quietly(), torch.device("meta"):
+        try:
+            blank = type(model)(copy.deepcopy(model.config))
+            wrapped = _wrap(blank, copy.deepcopy(config), "default")
+            state = peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise LoadingError(f"the configuration does not fit the base: {one_line(error)}") from error
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def plan(model: "torch.nn.Module", config: "PeftConfig", shapes: Shapes) -> Plan:
+    """`shapes` (of a weights file) against what `config` requires on `model`. Raises as `required_shapes` does."""
+    required = required_shapes(model, config)
+    return Plan(
+        missing=tuple(sorted(required.keys() - shapes.keys())),
+        extra=tuple(sorted(shapes.keys() - required.keys())),
+        mismatched=tuple(sorted(name for name in required.keys() & shapes.keys() if required[name] != shapes[name])),
+    )
+
+
+def attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str = "default") -> "PeftModel":
+    """The adapter with these bytes of adapter_config.json and adapter_model.safetensors on `model`, in eval mode.
+
+    Gives bitwise the logits of `PeftModel.from_pretrained` with the same files. `model` is a bare transformers model
+    and is wrapped in place, as PEFT does; `detach` gives it back. Raises LoadingError (PlanUnmet when tensors are
+    missing, extra or of other shapes) and leaves `model` as it was on any error, MemoryError included.
+    """
+    if hasattr(model, "peft_config") or type(model).__module__.split(".", 1)[0] == "peft":
+        raise LoadingError("the model already carries an adapter: detach it first")
+    parsed = parse_config(config)
+    unmet = plan(model, parsed, shapes_of(weights))
+    if not unmet.met:
+        raise PlanUnmet(unmet)
+    before = Snapshot(model)
+    try:
+        wrapped = _load(model, parsed, weights, name)
+    except BaseException as error:
+        before.restore()
+        if isinstance(error, Exception) and not isinstance(error, LoadingError | MemoryError):
+            raise LoadingError(f"the adapter cannot be loaded: {one_line(error)}") from error
+        raise
+    wrapped.__dict__[BEFORE] = before
+    return wrapped
+
+
+def detach(wrapped: "PeftModel") -> "torch.nn.Module":
+    """The bare base of a model that `attach` made, as it was before; raises LoadingError for any other model."""
+    before = wrapped.__dict__.pop(BEFORE, None)
+    if not isinstance(before, Snapshot):
+        raise LoadingError("this model was not made by attach: load the base again")
+    before.restore()
+    return before.model
+
+
+def _load(model: "torch.nn.Module", config: "PeftConfig", weights: bytes, name: str) -> "PeftModel":
+    import peft
+    import safetensors.torch
+
+    tensors = safetensors.torch.load(weights)
+    with _quietly():
+        wrapped = _wrap(model, config, name)
+        peft.set_peft_model_state_dict(wrapped, tensors, adapter_name=name)
+        tuner: Any = wrapped.base_model
+        if hasattr(tuner, "_cast_adapter_dtype"):
+            tuner._cast_adapter_dtype(adapter_name=name, autocast_adapter_dtype=True)  # noqa: SLF001 - as PEFT loads
+    return wrapped.eval()
+
+
+def _wrap(model: "torch.nn.Module", config: "PeftConfig", name: str) -> "PeftModel":
+    import peft
+    from peft.auto import MODEL_TYPE_TO_PEFT_MODEL_MAPPING
+
+    kind: type[peft.PeftModel] = MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(config.task_type, peft.PeftModel)
+    return kind(model, config, name)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without PEFT's warnings, and without moving the caller's random numbers: every value is loaded afterwards."""
+    import torch
+
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _parts(plan: Plan) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return ("missing", plan.missing), ("undeclared", plan.extra), ("of another shape", plan.mismatched)
