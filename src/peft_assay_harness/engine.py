@@ -135,7 +135,7 @@ class Engine:
         logits: torch.Tensor = output.logits if self._keeps else output.logits[:, wanted]
         return logits, output.past_key_values if use_cache else None
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _score(self, batch: Sequence[Row]) -> list[float]:
         positions = sorted({at for row in batch for at in range(row.start - 1, len(row.tokens) - 1)})
         column = {at: index for index, at in enumerate(positions)}
@@ -151,7 +151,7 @@ class Engine:
         sums = torch.zeros(len(batch), dtype=torch.float64).index_add_(0, rows, scores.double())
         return [float(value) for value in sums]
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _generate_batch(self, rows: Sequence[Tokens], limit: int) -> list[Tokens]:
         lengths = torch.tensor([len(row) for row in rows])
         ends = sorted({len(row) - 1 for row in rows})
@@ -184,7 +184,7 @@ class Engine:
             cache, chosen = output.past_key_values, output.logits[:, -1].argmax(-1)
         return answers
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _generate_uncached(self, prompt: Tokens, limit: int) -> Tokens:
         """For activated LoRA, whose effect depends on where its invocation tokens stand in the whole text."""
         tokens = list(prompt)

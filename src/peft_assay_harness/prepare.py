@@ -1,6 +1,7 @@
 """Loads the base once and warms everything that a child would otherwise import, so that forks are cheap and alike."""
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -78,12 +79,16 @@ def _warm(engine: Any) -> str:
 
     base = engine.model
     state = base_state(base)
-    _exercise(Session(engine, base, None))
+    try:
+        _exercise(Session(engine, base, None))
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise Refused(f"the base cannot answer as a causal language model does: {error}") from error
     for fields in WARMING:
         files = _self_made(base, fields)
         if files is None:
             continue
-        _exercise(Session(engine, base, files))
+        with contextlib.suppress(RuntimeError, ValueError, TypeError, AttributeError, LookupError):
+            _exercise(Session(engine, base, files))  # a type that does not work here is found out by the job that asks
         if engine.model is not base:
             engine.use(detach(engine.model))
     if base_state(base) != state:
@@ -113,7 +118,7 @@ def _self_made(base: Any, fields: dict[str, Any]) -> dict[str, bytes] | None:
 def _exercise(session: Any) -> None:
     from peft_assay_harness.ops import answer
 
-    prompt = session.engine.tokenizer.decode([3, 5, 7, 11][: session.engine.tokenizer.vocab_size])
+    prompt = "a b c"
     if session.files is not None and not answer(session, {"op": "load"})["loaded"]:
         return
     for request in (

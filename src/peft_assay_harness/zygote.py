@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import socket
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ def run(prepare: Prepare, arguments: Sequence[str] | None = None) -> int:
         check_identity(setup["identity"], setup["folders"])
         if options.confine_worker:
             restrict_reads((*setup["readable"], "/proc", "/dev", "/sys"))
+            tempfile.tempdir = "/"  # torch asks where it is while it is imported, and nothing is writable
         prepared = prepare(options)
     except Refused as refusal:
         control.send(json.dumps({"refused": str(refusal)}).encode())
@@ -152,6 +154,7 @@ def _tell(error: BaseException) -> None:
 def _close_all_but(kept: set[int]) -> None:
     start = 0
     for descriptor in sorted(kept):
-        os.closerange(start, descriptor)
+        if start < descriptor:  # an empty range from 0 would close everything
+            os.closerange(start, descriptor)
         start = descriptor + 1
     os.closerange(start, 1 << 16)

@@ -3,16 +3,35 @@
 import math
 
 import pytest
-from evaluate.evaluate_support import default_policy, good_values, judge, observed, without
 
+from evaluate.evaluate_support import default_policy, good_values, judge, observed, without
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.verdict import Outcome
 from peft_assay.evaluate.builtin import builtin_policy
 
-ORDER = (
-    "pickle config header non-finite undeclared-tensors redirects base-rewrite conditional bounds reach stack plan "
-    "effect isolation events task trigger-scan refusals licence dataset-licence base-licence"
-).split()
+ORDER = [
+    "pickle",
+    "config",
+    "header",
+    "non-finite",
+    "undeclared-tensors",
+    "redirects",
+    "base-rewrite",
+    "conditional",
+    "bounds",
+    "reach",
+    "stack",
+    "plan",
+    "effect",
+    "isolation",
+    "events",
+    "task",
+    "trigger-scan",
+    "refusals",
+    "licence",
+    "dataset-licence",
+    "base-licence",
+]
 
 # One spoilt fact each, and the rule that must decide.
 SPOILT = [
@@ -159,5 +178,5 @@ def test_without_suites_the_default_policy_does_not_load() -> None:
 def test_an_unknown_built_in_policy_is_a_usage_error() -> None:
     from peft_assay.core.errors import UsageError
 
-    with pytest.raises(UsageError, match="no built-in policy '../../etc/passwd'"):
+    with pytest.raises(UsageError, match="no built-in policy"):
         builtin_policy("../../etc/passwd")

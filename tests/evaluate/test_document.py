@@ -1,8 +1,8 @@
 """A policy that could not mean what its author thinks does not load, and the error says where and why."""
 
 import pytest
-from evaluate.evaluate_support import SUITES, VOCABULARY, document, policy_of
 
+from evaluate.evaluate_support import SUITES, VOCABULARY, document, policy_of
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.policy import Policy, Rule
 from peft_assay.core.vocabulary import vocabulary
@@ -26,7 +26,7 @@ def problem(*rules: str, params: str = "{}", suites: tuple[str, ...] = SUITES) -
         ("assert: 'qqqqqqqq'", "undeclared reference to 'qqqqqqqq'"),
         ("assert: 'rights.licence > 3'", "found no matching overload"),
         ("assert: 'suite.support_task.lower >= 1'", "a fraction keeps its decimal point: write 1.0, not 1"),
-        ('assert: \'suite.support_task.lower >= "0.95"\'', "found no matching overload"),
+        ("assert: 'suite.support_task.lower >= \"0.95\"'", "found no matching overload"),
         ("assert: 'rights.licence'", "gives STRING, not a boolean"),
         ("assert: 'dyn(weights.canonical)'", "gives DYN, not a boolean"),
         ("assert: 'sandbox.level'", "gives INT, not a boolean"),
@@ -135,8 +135,16 @@ def test_only_the_source_may_stand_in_braces() -> None:
         )
 
 
+def test_both_next_steps_are_checked() -> None:
+    assert "rules.0.nextIfUnknown: only {source} may stand in braces" in problem(
+        "assert: weights.canonical, nextIfUnknown: 'run {sauce}'"
+    )
+
+
 def test_a_rule_without_next_step_gets_one() -> None:
-    assert "{source}" in policy_of("assert: weights.canonical").rules[0].rule.next_step
+    compiled = policy_of("assert: weights.canonical").rules[0]
+    assert "{source}" in compiled.rule.next_step
+    assert "{source}" in compiled.unknown_step
 
 
 def test_parameters_of_every_type_are_typed() -> None:
@@ -167,9 +175,9 @@ def test_compiled_values_refuse_to_be_empty_or_to_differ_from_their_policy() -> 
     rule = Rule("r", "weights.canonical", "why", "next")
     condition = compile_condition("weights.canonical", VOCABULARY, {})
     with pytest.raises(ValueError, match="without a condition"):
-        CompiledRule(rule, None, ())
+        CompiledRule(rule, None, (), "")
     policy = Policy("p", policy_of("assert: weights.canonical").policy.digest, (rule,))
-    CompiledPolicy(policy, (CompiledRule(rule, None, (condition,)),))
+    CompiledPolicy(policy, (CompiledRule(rule, None, (condition,), ""),))
     with pytest.raises(ValueError, match="exactly the rules"):
         CompiledPolicy(policy, ())
 

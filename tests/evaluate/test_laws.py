@@ -3,6 +3,9 @@
 import random
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from evaluate.evaluate_support import (
     VOCABULARY,
     default_policy,
@@ -12,9 +15,6 @@ from evaluate.evaluate_support import (
     policy_of,
     without,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from peft_assay.core.verdict import Outcome
 from peft_assay.core.vocabulary import Kind
 from peft_assay.evaluate.document import load_policy
@@ -108,7 +108,6 @@ def test_observations_the_policy_does_not_name_change_nothing(extra: dict[str, A
 
 def test_a_stored_policy_decides_again_as_it_decided() -> None:
     from evaluate.evaluate_support import LOCK
-
     from peft_assay.evaluate.builtin import builtin_policy
 
     content = builtin_policy("default")

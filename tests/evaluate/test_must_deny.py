@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from evaluate.evaluate_support import ARTIFACT, good_values, judge, observed, policy_of, without
 
+from evaluate.evaluate_support import ARTIFACT, good_values, judge, observed, policy_of, without
 from peft_assay.core.digest import sha256
 from peft_assay.core.observation import Observation, ObservationSet, ObservedBy, Status, ok, sort_observations
 from peft_assay.core.verdict import Outcome
@@ -91,7 +91,7 @@ def test_not_applicable_is_no_evidence() -> None:
     whole = ObservationSet(ARTIFACT, sha256(b"c"), datetime(2026, 1, 1, tzinfo=UTC), sort_observations(made))
     result = judge(policy_of(f"assert: {term}"), whole).results[0]
     assert result.outcome is Outcome.INDETERMINATE
-    assert result.explanation == f"no usable observation: {term} does not apply: it has no card"
+    assert result.explanation == f"no usable observation: {term} (not applicable: it has no card)"
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,7 @@ class TestExplanations:
         policy = policy_of("assert: 'suite.*.lower >= params.floor'", params="{floor: 0.7}")
         result = judge(policy, observed(GOOD | {"suite.lookups.lower": 0.312345})).results[0]
         assert result.explanation == (
-            "because Not so: suite.lookups.lower >= params.floor "
-            "(saw suite.lookups.lower = 0.3123; with params.floor = 0.7)"
+            "because Saw suite.lookups.lower = 0.3123; needs suite.lookups.lower >= params.floor with params.floor = 0.7."
         )
         assert result.saw == {
             "suite.lookups.lower": 0.312345,
@@ -195,13 +194,17 @@ class TestExplanations:
         assert "config.strict = true" in explanation
 
     def test_all_missing_evidence_is_named_at_once(self) -> None:
-        policy = policy_of("assert: 'weights.canonical && config.strict'")
-        unseen = {"config.strict": "no such file"}
-        result = judge(policy, observed(without(GOOD, "weights.canonical", "config.strict"), unseen)).results[0]
+        policy = policy_of("assert: 'weights.canonical && config.strict && weights.nonfinite == 0'")
+        unseen = dict.fromkeys(("config.strict", "weights.nonfinite"), "no such file")
+        result = judge(policy, observed(without(GOOD, "weights.canonical", *unseen), unseen)).results[0]
         assert result.explanation == (
-            "no usable observation: config.strict could not be observed: no such file; "
-            "weights.canonical was not observed"
+            "no usable observation: config.strict, weights.nonfinite (failed: no such file); weights.canonical (not observed)"
         )
+
+    def test_missing_evidence_has_another_next_step_than_contrary_evidence(self) -> None:
+        policy = policy_of("assert: weights.canonical, next: mend it, nextIfUnknown: look again")
+        assert judge(policy, observed(GOOD | {"weights.canonical": False})).results[0].next_step == "mend it"
+        assert judge(policy, observed(without(GOOD, "weights.canonical"))).results[0].next_step == "look again"
 
     def test_the_verdict_names_its_inputs(self) -> None:
         policy = policy_of("assert: weights.canonical")

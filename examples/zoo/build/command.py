@@ -7,8 +7,11 @@ import json
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+
+from transformers.utils import logging
 
 from build.hostile import CONTAINERS, TAMPERING
 from build.make import ZooError, make_adapter, make_base, publish
@@ -76,7 +79,7 @@ def check(root: Path, names: Sequence[str]) -> bool:
     for name in names:
         try:
             print(f"{name:24} ok  {json.dumps(prove(root, name))}", flush=True)
-        except ZooError as error:
+        except (ZooError, OSError) as error:
             failed += 1
             print(f"{name:24} FAILED  {error}", flush=True)
     return not failed
@@ -96,6 +99,9 @@ def main(arguments: Sequence[str]) -> int:
             return 0 if check(options.root, names) else 1
         (options.root / "build").mkdir(parents=True, exist_ok=True)
         build(options.root, names)
+    except FileNotFoundError as error:
+        print(f"zoo: {error.filename} is missing; build the member it belongs to first", file=sys.stderr)
+        return 1
     except ZooError as error:
         print(f"zoo: {error}", file=sys.stderr)
         return 1
@@ -103,7 +109,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def quiet() -> None:
-    """No progress bars: each member has its one line."""
-    from transformers.utils import logging
-
+    """No progress bars and none of the notices that say nothing about a member: each has its one line."""
     logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message="Position ids are not supported")

@@ -18,7 +18,8 @@ from peft_assay.evaluate.interface import CompiledPolicy, CompiledRule, Conditio
 MAX_POLICY_BYTES = 1 << 20
 WILDCARD = re.compile(r"(?<![\w.])suite\.\*(?=\.)")
 """``suite.*`` in an assertion: it must hold for every suite of the context."""
-_DEFAULT_NEXT = "supply what the rule asks for, then run: peft-assay certify {source}"
+_DEFAULT_NEXT = "use a version of the adapter for which the rule holds, then run: peft-assay certify {source}"
+_DEFAULT_UNKNOWN = "supply the evidence that is missing, then run: peft-assay certify {source}"
 _PLACEHOLDER = re.compile(r"\{(?!source\})[^}]*\}?|(?<!\{source)\}")
 _NEXT_STEP = "correct the policy, then run: peft-assay certify"
 
@@ -40,6 +41,9 @@ class RuleDocument(_Strict):
     assert_: Expression = Field(alias="assert")
     why: Prose
     next: Prose = _DEFAULT_NEXT
+    """What to do when the assertion is false."""
+    nextIfUnknown: Prose = _DEFAULT_UNKNOWN
+    """What to do when evidence is missing: another matter than evidence against the adapter."""
 
 
 class PolicyDocument(_Strict):
@@ -73,8 +77,9 @@ def load_policy(content: bytes, where: str, vocabulary: Mapping[str, Term]) -> C
     if problems:
         raise DocumentError("; ".join(problems), where=where, next_step=_NEXT_STEP)
     policy = Policy(document.id, _digest(value, where), tuple(_rule(rule) for rule in document.rules))
-    compiled = (CompiledRule(rule, *found) for rule, found in zip(policy.rules, conditions, strict=True))
-    return CompiledPolicy(policy, tuple(compiled))
+    unknown_steps = [rule.nextIfUnknown.strip() for rule in document.rules]
+    parts = zip(policy.rules, conditions, unknown_steps, strict=True)
+    return CompiledPolicy(policy, tuple(CompiledRule(rule, *found, step) for rule, found, step in parts))
 
 
 class _RuleProblem(ValueError):
@@ -101,8 +106,9 @@ def _problems_of_the_whole(document: PolicyDocument) -> Iterator[str]:
         if rule.id in seen:
             yield f"rules.{index}.id: rule {rule.id} appears twice"
         seen.add(rule.id)
-        if _PLACEHOLDER.search(rule.next):
-            yield f"rules.{index}.next: only {{source}} may stand in braces (rule {rule.id})"
+        for field, step in (("next", rule.next), ("nextIfUnknown", rule.nextIfUnknown)):
+            if _PLACEHOLDER.search(step):
+                yield f"rules.{index}.{field}: only {{source}} may stand in braces (rule {rule.id})"
     if all(rule.when is not None for rule in document.rules):
         yield "rules: every rule has `when`, so a policy could hold because none applied; let one always apply"
     read = frozenset[str]().union(*(names_in(f"{rule.assert_} {rule.when or ''}") for rule in document.rules))

@@ -40,7 +40,8 @@ def _judge(compiled: CompiledRule, observed: Mapping[str, Observation]) -> RuleR
         except _Unusable:
             saw[term.name] = None
     rule = compiled.rule
-    return RuleResult(rule.id, outcome, rule.assertion, explanation, saw, rule.next_step)
+    step = compiled.unknown_step if outcome is Outcome.INDETERMINATE else rule.next_step
+    return RuleResult(rule.id, outcome, rule.assertion, explanation, saw, step)
 
 
 def _outcome(compiled: CompiledRule, observed: Mapping[str, Observation]) -> tuple[Outcome, str]:
@@ -51,20 +52,22 @@ def _outcome(compiled: CompiledRule, observed: Mapping[str, Observation]) -> tup
     except (_Unusable, Undecidable) as reason:
         return Outcome.INDETERMINATE, str(reason)
     if broken:
-        return Outcome.FAIL, f"{compiled.rule.why} {'; '.join(broken)}"
+        return Outcome.FAIL, f"{compiled.rule.why} {' '.join(broken)}"
     return Outcome.PASS, ""
 
 
 def _broken(conditions: tuple[Condition, ...], observed: Mapping[str, Observation]) -> list[str]:
     """Those of `conditions` that are false, each with what was seen; raises when one has no truth value."""
-    values, unusable = {}, []
+    values: dict[str, Value] = {}
+    unusable: dict[str, list[str]] = {}
     for term in _terms(conditions):
         try:
             values[term.name] = _value(term, observed)
         except _Unusable as reason:
-            unusable.append(str(reason))
+            unusable.setdefault(str(reason), []).append(term.name)
     if unusable:
-        raise _Unusable(f"no usable observation: {'; '.join(unusable)}")
+        listed = (f"{', '.join(names)} ({reason})" for reason, names in unusable.items())
+        raise _Unusable(f"no usable observation: {'; '.join(listed)}")
     # Every condition is evaluated before any is believed: an undecidable one outweighs a false one.
     return [_contrast(condition, values) for condition in conditions if not _decide(condition, values)]
 
@@ -84,13 +87,13 @@ def _terms(conditions: Iterable[Condition]) -> list[Term]:
 def _value(term: Term, observed: Mapping[str, Observation]) -> Value:
     observation = observed.get(term.name)
     if observation is None:
-        raise _Unusable(f"{term.name} was not observed")
+        raise _Unusable("not observed")
     if observation.status is not Status.OK or observation.value is None:
-        status = "does not apply" if observation.status is Status.NOT_APPLICABLE else "could not be observed"
-        raise _Unusable(f"{term.name} {status}: {observation.reason or 'no reason given'}")
+        status = "not applicable" if observation.status is Status.NOT_APPLICABLE else "failed"
+        raise _Unusable(f"{status}: {observation.reason or 'no reason given'}")
     value = _typed(term.kind, observation.value)
     if value is None:
-        raise _Unusable(f"{term.name} is not a usable {term.kind.value} ({type(observation.value).__name__})")
+        raise _Unusable(f"not a usable {term.kind.value}: {type(observation.value).__name__}")
     return value
 
 
@@ -120,9 +123,9 @@ def _is_unicode(text: str) -> bool:
 
 
 def _contrast(condition: Condition, values: Mapping[str, Value]) -> str:
-    seen = [f"{term.name} = {_shown(values[term.name])}" for term in condition.terms]
-    limits = [f"{name} = {_shown(value)}" for name, value in condition.fixed.items()]
-    return f"Not so: {condition.text} (saw {', '.join(seen)}{'; with ' + ', '.join(limits) if limits else ''})"
+    saw = ", ".join(f"{term.name} = {_shown(values[term.name])}" for term in condition.terms)
+    limits = ", ".join(f"{name} = {_shown(value)}" for name, value in condition.fixed.items())
+    return f"Saw {saw}; needs {condition.text}{' with ' + limits if limits else ''}."
 
 
 def _shown(value: Value) -> str:

@@ -13,6 +13,7 @@ Three properties of CEL are dangerous for an admission policy and are closed her
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from cel_expr_python import cel
@@ -122,6 +123,4 @@ def _hint(message: str, vocabulary: Iterable[str]) -> str:
 
 
 def _nearest(name: str, vocabulary: Iterable[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - needed only to explain an error
-
     return next(iter(get_close_matches(name, list(vocabulary), n=1, cutoff=0.5)), "")

@@ -45,6 +45,8 @@ class CompiledRule:
     """When given and false, the rule does not apply; it must be determinate itself."""
     conditions: tuple[Condition, ...]
     """Never empty. Several where the assertion speaks of every suite."""
+    unknown_step: str
+    """The next step when evidence is missing, where `rule.next_step` is for contrary evidence."""
 
     def __post_init__(self) -> None:
         if not self.conditions:

@@ -45,7 +45,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What only a process that loaded the base can say: part of the conditions, taken from it or from what it signed."""
+    """What only a process that loaded the base can say; taken from it, or from what it signed."""
 
     base_state: Digest
     stack: Mapping[str, str]

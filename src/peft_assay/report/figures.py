@@ -7,6 +7,7 @@ from peft_assay.core.observation import ObservationSet, Value
 
 LABEL_WIDTH, PLOT_WIDTH, NUMBERS_WIDTH = 150, 380, 190
 ROW_HEIGHT, TOP, BOTTOM = 30, 30, 26
+_LABEL_LENGTH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +69,22 @@ def suite_results(observations: ObservationSet) -> tuple[SuiteResult, ...]:
 
 
 def _suite_result(observations: ObservationSet, suite: str) -> SuiteResult:
-    fields = "n passes rate lower upper base_rate difference difference_lower complete".split()
-    found = {field: observations.get(f"suite.{suite}.{field}") for field in fields}
-    values = {field: None if seen is None else seen.value for field, seen in found.items()}
-    problem = next((seen.reason or "not observed" for seen in found.values() if seen and seen.value is None), "")
-    complete = values["complete"]
+    prefix = f"suite.{suite}."
+    found = {o.name.removeprefix(prefix): o for o in observations.observations if o.name.startswith(prefix)}
+    values = {field: observation.value for field, observation in found.items()}
+    complete = values.get("complete")
     return SuiteResult(
-        suite,
-        _integer(values["n"]),
-        _integer(values["passes"]),
-        *(_number(values[field]) for field in fields[2:8]),
+        suite=suite,
+        n=_integer(values.get("n")),
+        passes=_integer(values.get("passes")),
+        rate=_number(values.get("rate")),
+        lower=_number(values.get("lower")),
+        upper=_number(values.get("upper")),
+        base_rate=_number(values.get("base_rate")),
+        difference=_number(values.get("difference")),
+        difference_lower=_number(values.get("difference_lower")),
         complete=complete if isinstance(complete, bool) else None,
-        problem=problem,
+        problem=next((o.reason or "not observed" for o in found.values() if o.value is None), ""),
     )
 
 
@@ -102,9 +107,11 @@ def rate_forest(results: Sequence[SuiteResult], parameters: Mapping[str, Value])
         _marked(row, result.lower, floor, None if result.base_rate is None else _x(result.base_rate, (0.0, 1.0)))
         for row, result in zip(rows, results, strict=True)
     ]
-    axis = tuple((_x(step / 4, (0.0, 1.0)), f"{step * 25} %") for step in range(5))
+    axis = tuple((_x(step / 4, (0.0, 1.0)), f"{step / 4:g}") for step in range(5))
     label = "" if floor is None else f"floor {floor:.3g}"
-    caption = "Dot: pass rate. Bar: exact one-sided 95 % bounds (Clopper-Pearson). Open diamond: the base on the same cases."
+    caption = (
+        "Dot: pass rate. Bar: exact one-sided 95 % bounds (Clopper-Pearson). Open diamond: the base on the same cases."
+    )
     return _forest("Pass rate", caption, rows, axis, None if floor is None else _x(floor, (0.0, 1.0)), label)
 
 
@@ -118,7 +125,7 @@ def difference_forest(results: Sequence[SuiteResult], parameters: Mapping[str, V
         bounds = (result.difference_lower, result.difference, result.difference)
         row = _row(index, result.suite, _difference_numbers(result), bounds, span)
         rows.append(_marked(row, result.difference_lower, limit, None))
-    axis = tuple((_x(step / 2, span), f"{step * 50:+d} %" if step else "base") for step in range(-2, 3))
+    axis = tuple((_x(step / 2, span), f"{step / 2:+g}" if step else "as the base") for step in range(-2, 3))
     label = "" if limit is None else f"margin {limit:.3g}"
     caption = "Dot: pass rate less the base's on the same cases. Bar: down to the one-sided 95 % lower bound."
     return _forest("Difference from the base", caption, rows, axis, None if limit is None else _x(limit, span), label)
@@ -155,8 +162,12 @@ def _row(
     y = TOP + index * ROW_HEIGHT + ROW_HEIGHT / 2
     low, point, high = bounds
     if low is None or point is None or high is None:
-        return Row(y, label, "not observed", None, None, None, None, "absent")
-    return Row(y, label, numbers, _x(low, span), _x(point, span), _x(high, span), None, "plain")
+        return Row(y, _cut(label), "not observed", None, None, None, None, "absent")
+    return Row(y, _cut(label), numbers, _x(low, span), _x(point, span), _x(high, span), None, "plain")
+
+
+def _cut(label: str) -> str:
+    return label if len(label) <= _LABEL_LENGTH else label[: _LABEL_LENGTH - 1] + "…"
 
 
 def _marked(row: Row, bound: float | None, threshold: float | None, tick: float | None) -> Row:

@@ -1,4 +1,4 @@
-"""What renderers are given. All text in these values may be hostile; renderers hand it to `report.sink`, nothing else."""
+"""What renderers are given. All text in these values may be hostile; renderers show it through `report.sink` only."""
 
 import shlex
 from collections.abc import Mapping

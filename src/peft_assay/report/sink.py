@@ -1,7 +1,7 @@
 """The one way out: every renderer's text becomes visible here, and every character a person sees is written here.
 
-`Rendered` is text in which nothing hostile is left; only this module makes it. tests/report/test_architecture_display.py
-keeps other modules of `report` and `cli` away from print, echo, Markup and raw text.
+`Rendered` is text in which nothing hostile is left. An architecture test keeps the other modules of `report` and `cli`
+away from print, echo, Markup and raw text.
 """
 
 import io
@@ -18,6 +18,9 @@ from peft_assay.core.display import Text
 from peft_assay.core.errors import AssayError
 
 Rendered = NewType("Rendered", str)
+LIMIT = 4000
+"""Characters of one value that people are shown, and LISTED items of a list; JSON output has all of it."""
+LISTED = 20
 
 
 def html(value: object) -> Markup:
@@ -28,9 +31,9 @@ def html(value: object) -> Markup:
         case None:
             return Markup("–")
         case Text():
-            return Markup(value.html())  # noqa: S704 - escaped by core.display
+            return Markup(value.html(LIMIT))  # noqa: S704 - escaped by core.display
         case _:
-            return Markup(Text(plain(value)).html())  # noqa: S704 - escaped by core.display
+            return Markup(Text(plain(value)).html(LIMIT))  # noqa: S704 - escaped by core.display
 
 
 def plain(value: object) -> str:
@@ -45,21 +48,22 @@ def plain(value: object) -> str:
         case datetime():
             return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         case tuple():
-            return "[" + ", ".join(plain(item) for item in value) + "]"
+            more = [f"and {len(value) - LISTED} more"] if len(value) > LISTED else []
+            return f"[{', '.join([*(plain(item) for item in value[:LISTED]), *more])}]"
         case None:
             return "–"
         case _:
             raise TypeError(f"{type(value).__name__} is not shown to people")
 
 
-def cell(value: object, style: str = "", *, limit: int | None = None) -> Cell:
+def cell(value: object, style: str = "") -> Cell:
     """`value` as one terminal cell: visible characters only, no markup interpreted."""
-    return Cell(Text(plain(value)).terminal(limit), style=style, no_wrap=False, overflow="fold")
+    return Cell(Text(plain(value)).terminal(LIMIT), style=style, no_wrap=False, overflow="fold")
 
 
 def phrase(template: LiteralString, *values: object) -> Rendered:
     """Our own words with hostile `values` in their ``{}`` places, each visible on one line."""
-    return Rendered(template.format(*(Text(plain(value)).terminal() for value in values)))
+    return Rendered(template.format(*(Text(plain(value)).terminal(LIMIT) for value in values)))
 
 
 def drawn(what: RenderableType, *, width: int, colour: bool) -> Rendered:
@@ -81,10 +85,14 @@ def drawn(what: RenderableType, *, width: int, colour: bool) -> Rendered:
     return Rendered("\n".join(line.rstrip() for line in buffer.getvalue().split("\n")))
 
 
+def error_console() -> Console:
+    """Where progress is drawn: standard error, no markup. Descriptions must be `Rendered`."""
+    return Console(stderr=True, markup=False, highlight=False, emoji=False)
+
+
 def json_text(document: Mapping[str, Any]) -> Rendered:
     """`document` as JSON that loses nothing and is pure printable ASCII, so that a terminal shows it as it is."""
-    text = json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False)
-    return Rendered(text.replace("\x7f", "\\u007f") + "\n")
+    return Rendered(json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 def json_lines(document: Mapping[str, Any]) -> list[str]:

@@ -48,7 +48,8 @@ class AdapterView:
     report: CertificationReport
     facts: tuple[tuple[str, object], ...]
     rules: tuple[RuleView, ...]
-    suites: tuple[SuiteResult, ...]
+    unmeasured: tuple[tuple[str, str], ...]
+    """Suites without a result, by the reason they share."""
     forests: tuple[Forest, ...]
     samples: tuple[Sample, ...]
     samples_left_out: int
@@ -62,7 +63,8 @@ def adapter_view(report: CertificationReport, index: int) -> AdapterView:
     """The view of `report`, the `index`-th in its file."""
     suites = () if report.observations is None else suite_results(report.observations)
     parameters = report.parameters or {}
-    forests = (rate_forest(suites, parameters), difference_forest(suites, parameters)) if suites else ()
+    measured = any(suite.rate is not None for suite in suites)
+    forests = (rate_forest(suites, parameters), difference_forest(suites, parameters)) if measured else ()
     return AdapterView(
         anchor=f"adapter-{index}",
         glyph=GLYPHS[report.outcome],
@@ -70,7 +72,7 @@ def adapter_view(report: CertificationReport, index: int) -> AdapterView:
         report=report,
         facts=tuple(_facts(report)),
         rules=() if report.verdict is None else tuple(_rule(r, report) for r in report.verdict.results),
-        suites=suites,
+        unmeasured=tuple(_unmeasured(suites)),
         forests=forests,
         samples=report.samples[:MAX_SAMPLES],
         samples_left_out=max(len(report.samples) - MAX_SAMPLES, 0),
@@ -79,6 +81,14 @@ def adapter_view(report: CertificationReport, index: int) -> AdapterView:
         lock_lines=() if report.lock is None else tuple(json_lines(report.lock.document)),
         attestation_lines=() if report.attestation is None else tuple(json_lines(report.attestation)),
     )
+
+
+def _unmeasured(suites: Sequence[SuiteResult]) -> list[tuple[str, str]]:
+    problems: dict[str, list[str]] = {}
+    for suite in suites:
+        if suite.problem:
+            problems.setdefault(suite.problem, []).append(suite.suite)
+    return [(", ".join(names), problem) for problem, names in problems.items()]
 
 
 def _rule(result: RuleResult, report: CertificationReport) -> RuleView:
@@ -117,7 +127,7 @@ def _facts(report: CertificationReport) -> list[tuple[str, object]]:
 
 def _tested(report: CertificationReport, suites: Sequence[SuiteResult]) -> list[str]:
     """What the verdict rests on, in words; what was not observed is not said."""
-    if report.observations is None:
+    if report.observations is None or report.artifact is None:
         return []
     measured = {o.name: o.value for o in report.observations.observations if o.value is not None}
     lines = []
@@ -132,7 +142,6 @@ def _tested(report: CertificationReport, suites: Sequence[SuiteResult]) -> list[
             f"in a sandbox whose start-up attacks showed isolation level {measured['sandbox.level']}, "
             f"with {measured.get('sandbox.events', 'unknown')} events"
         )
-    if report.artifact is not None:
-        size = sum(file.size for file in report.artifact.files)
-        lines.append(f"{len(report.artifact.files)} files, {size:,} bytes, each hashed as it was read")
+    size = sum(file.size for file in report.artifact.files)
+    lines.append(f"{len(report.artifact.files)} files, {size:,} bytes, each hashed as it was read")
     return lines

@@ -33,7 +33,7 @@ class LocalBlobs:
         return digest
 
     def get(self, digest: Digest) -> bytes:
-        """The bytes whose sha256 is `digest`; raises TrustError when absent or altered, StorageError when unreadable."""
+        """The bytes whose sha256 is `digest`; raises TrustError when absent or altered, else StorageError."""
         path = self._path(digest)
         with storage_errors(path):
             try:

@@ -15,11 +15,13 @@ from sqlalchemy.exc import ArgumentError
 from peft_assay.core.errors import StorageError, UsageError
 
 BUSY_SECONDS = 30
+WRITE = "peft_assay_write"
+"""Execution option: whether a transaction takes the write lock from its first statement."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def open_engine(url: str) -> Engine:
-    """An engine whose every transaction is durable when it returns and holds the write lock from its first statement.
+    """An engine whose every commit is durable when it returns; `WRITE` says which transactions write.
 
     Raises UsageError for a URL that is not SQLite's: other databases await their append-only triggers.
     """
@@ -64,4 +66,5 @@ def _configure(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("begin immediate")
+    write = connection.get_execution_options().get(WRITE, False)
+    connection.exec_driver_sql("begin immediate" if write else "begin")

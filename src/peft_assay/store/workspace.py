@@ -4,7 +4,7 @@ Blobs are durable before a row refers to them; a row and its ledger entry are on
 index: whoever decides anything proves it again from signed bytes.
 """
 
-import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,26 +18,19 @@ from sqlalchemy import Connection, Engine, insert, select
 from peft_assay.core.artifact import Artifact, manifest_of
 from peft_assay.core.certificate import Activation
 from peft_assay.core.digest import Digest, sha256
-from peft_assay.core.errors import StorageError, TrustError, UsageError
+from peft_assay.core.errors import StorageError, UsageError
 from peft_assay.core.parse import parse_json
 from peft_assay.core.verdict import Outcome, Verdict
-from peft_assay.store import ledger, schema
+from peft_assay.store import index, ledger
+from peft_assay.store.audit import Audit, audit
 from peft_assay.store.blobs import LocalBlobs
-from peft_assay.store.database import migrate, open_engine
+from peft_assay.store.database import WRITE, migrate, open_engine
 from peft_assay.store.errors import storage_errors
 from peft_assay.store.ledger import Entry, Kind, spell
+from peft_assay.store.schema import workspace
 
 FOLDER = ".peft-assay"
 DATABASE = "assay.db"
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """What a full recomputation of the ledger found to be in order."""
-
-    entries: int
-    root: Digest
-    certificates: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +58,7 @@ class Workspace:
                 raise StorageError("there is no workspace here", where=str(folder), next_step="run peft-assay init")
         engine = open_engine(url or f"sqlite:///{(folder / DATABASE).absolute()}")
         try:
-            with storage_errors(folder / DATABASE), engine.begin() as connection:
+            with storage_errors(folder / DATABASE), _transaction(engine, write=True) as connection:
                 migrate(connection)
                 identity = _identity(connection)
         except BaseException:
@@ -95,29 +88,29 @@ class Workspace:
             raise UsageError("the files are not the ones that the manifest lists")
         for content in (*files.values(), artifact.manifest_bytes()):
             self.blobs.put(content)
-        what = {"artifact": artifact.digest, "source": sha256(source.encode())}
+        name = _storable(source)
+        what = {"artifact": artifact.digest, "source": sha256(name.encode())}
         with self._writing() as connection:
             seq = ledger.append(connection, Kind.ADMITTED, at, what)
-            row = {"seq": seq, "digest": artifact.digest, "source": source, "at": spell(at)}
-            connection.execute(insert(schema.artifacts).values(row))
+            index.add_artifact(connection, artifact.digest, name, at, seq)
 
     def refuse(self, *, source: str, code: str, at: datetime) -> None:
         """Records that intake refused `source`; `code` is a short identifier, never prose."""
-        self._record(Kind.REFUSED, at, {"source": sha256(source.encode()), "code": code})
+        self._record(Kind.REFUSED, at, {"source": sha256(_storable(source).encode()), "code": code})
 
     def record_attempt(
         self, *, artifact: Digest, lock: Digest, conditions: Digest, policy: Digest, at: datetime
     ) -> int:
-        """Records an attempt durably, before the run, and gives its number within (artifact, lock), from 1."""
+        """Records an attempt durably, before the run; gives its number within (artifact, lock), from 1."""
         with self._writing() as connection:
             what = {"artifact": artifact, "lock": lock, "conditions": conditions, "policy": policy}
             ledger.append(connection, Kind.ATTEMPT, at, what)
-            return _attempts(connection, artifact, lock)
+            return index.count_attempts(connection, artifact, lock)
 
     def attempts(self, artifact: Digest, lock: Digest | None = None) -> int:
         """How often `artifact` was tried: under `lock`, or under any."""
         with self._reading() as connection:
-            return _attempts(connection, artifact, lock)
+            return index.count_attempts(connection, artifact, lock)
 
     def add_observations(
         self, envelope: bytes, *, artifact: Digest, conditions: Digest, observed_at: datetime, at: datetime
@@ -127,21 +120,14 @@ class Workspace:
         row = {"envelope": digest, "artifact": artifact, "conditions": conditions, "observed_at": spell(observed_at)}
         with self._writing() as connection:
             seq = ledger.append(connection, Kind.OBSERVED, at, row)
-            connection.execute(insert(schema.observations).values(row | {"seq": seq}))
+            index.add_observations(connection, row, seq)
         return digest
 
     def latest_observations(self, artifact: Digest, conditions: Digest) -> bytes | None:
         """The newest observation envelope recorded for (artifact, conditions); raises TrustError when altered."""
-        table = schema.observations
-        query = (
-            select(table.c.envelope)
-            .where(table.c.artifact == artifact, table.c.conditions == conditions)
-            .order_by(table.c.observed_at.desc(), table.c.seq.desc())
-            .limit(1)
-        )
         with self._reading() as connection:
-            digest = connection.execute(query).scalar_one_or_none()
-        return None if digest is None else self.blobs.get(Digest(digest))
+            digest = index.newest_observations(connection, artifact, conditions)
+        return None if digest is None else self.blobs.get(digest)
 
     def record_verdict(self, verdict: Verdict, *, at: datetime) -> None:
         """Records the policy's answer, of whatever outcome."""
@@ -176,7 +162,7 @@ class Workspace:
         }
         with self._writing() as connection:
             seq = ledger.append(connection, Kind.CERTIFIED, at, row)
-            connection.execute(insert(schema.certificates).values(row | {"seq": seq}))
+            index.add_certificate(connection, row, seq)
         return digest
 
     def certificates(self, artifact: Digest, lock: Digest) -> tuple[bytes, ...]:
@@ -185,56 +171,34 @@ class Workspace:
         Raises TrustError when one is altered or absent, or when the table and the ledger tell different stories: a
         withdrawn certificate must not vanish from beside its successors.
         """
-        table = schema.certificates
-        query = select(table.c.envelope).where(table.c.artifact == artifact, table.c.lock == lock)
         with self._reading() as connection:
-            rows = list(connection.execute(query.order_by(table.c.seq.desc())).scalars())
-            recorded = [
-                entry.happened["envelope"]
-                for entry in ledger.entries(connection, Kind.CERTIFIED)
-                if (entry.happened["artifact"], entry.happened["lock"]) == (artifact, lock)
-            ]
-        if rows != recorded[::-1]:
-            raise TrustError("certificates and ledger differ", where=str(self.folder / DATABASE))
-        return tuple(self.blobs.get(Digest(digest)) for digest in rows)
+            digests = index.certificates_of(connection, artifact, lock)
+        return tuple(self.blobs.get(digest) for digest in digests)
 
     def certified_locks(self, artifact: Digest) -> tuple[Digest, ...]:
         """Contexts for which there are certificates of `artifact`; an index, for messages."""
-        table = schema.certificates
-        query = select(table.c.lock).where(table.c.artifact == artifact).distinct().order_by(table.c.lock)
         with self._reading() as connection:
-            return tuple(Digest(lock) for lock in connection.execute(query).scalars())
+            return index.certified_locks(connection, artifact)
 
     def certified_from(self, source: str) -> tuple[Digest, ...]:
         """Certified artifacts that were admitted from `source`; an index, for messages."""
-        kept, certificates = schema.artifacts, schema.certificates
-        query = (
-            select(kept.c.digest)
-            .where(kept.c.source == source, kept.c.digest.in_(select(certificates.c.artifact)))
-            .distinct()
-            .order_by(kept.c.digest)
-        )
         with self._reading() as connection:
-            return tuple(Digest(digest) for digest in connection.execute(query).scalars())
+            return index.certified_from(connection, _storable(source))
 
-    def add_revocation_list(
-        self, envelope: bytes, *, sequence: int, issued_at: datetime, at: datetime
-    ) -> Digest:
+    def add_revocation_list(self, envelope: bytes, *, sequence: int, issued_at: datetime, at: datetime) -> Digest:
         """Keeps a revocation list; raises StorageError when its sequence is taken."""
         digest = self.blobs.put(envelope)
         row = {"envelope": digest, "sequence": sequence, "issued_at": spell(issued_at)}
         with self._writing() as connection:
             seq = ledger.append(connection, Kind.REVOKED, at, row)
-            connection.execute(insert(schema.revocation_lists).values(row | {"seq": seq}))
+            index.add_revocation_list(connection, row, seq)
         return digest
 
     def newest_revocation_list(self) -> bytes | None:
         """The revocation list with the highest sequence, or None; raises TrustError when altered."""
-        table = schema.revocation_lists
         with self._reading() as connection:
-            query = select(table.c.envelope).order_by(table.c.sequence.desc()).limit(1)
-            digest = connection.execute(query).scalar_one_or_none()
-        return None if digest is None else self.blobs.get(Digest(digest))
+            digest = index.newest_revocation_list(connection)
+        return None if digest is None else self.blobs.get(digest)
 
     def record_lift(self, *, revocation: Digest, revocation_list: Digest, at: datetime) -> None:
         """Records that a list took the entry with this id out of force."""
@@ -254,23 +218,20 @@ class Workspace:
     def artifact(self, digest: Digest) -> Artifact | None:
         """The admitted artifact with this digest, or None; raises TrustError when its manifest was altered."""
         with self._reading() as connection:
-            query = select(schema.artifacts.c.seq).where(schema.artifacts.c.digest == digest).limit(1)
-            if connection.execute(query).scalar_one_or_none() is None:
+            if not index.was_admitted(connection, digest):
                 return None
         return manifest_of(parse_json(self.blobs.get(digest), where=f"manifest {digest}"))
 
     def admitted_from(self, source: str) -> tuple[Digest, ...]:
         """Artifacts admitted from `source`, newest first, each once."""
-        kept = schema.artifacts
         with self._reading() as connection:
-            query = select(kept.c.digest).where(kept.c.source == source).order_by(kept.c.seq.desc())
-            return tuple(dict.fromkeys(Digest(digest) for digest in connection.execute(query).scalars()))
+            return index.admitted_from(connection, _storable(source))
 
     def files(self, artifact: Artifact) -> dict[str, bytes]:
         """The artifact's files by path, every byte hashed again; raises TrustError when one is absent or altered."""
         return {file.path: self.blobs.get(file.sha256) for file in artifact.files}
 
-    def ledger(self) -> tuple[Entry, ...]:
+    def history(self) -> tuple[Entry, ...]:
         """All entries, recomputed from their bytes; raises TrustError when one was altered or removed."""
         with self._reading() as connection:
             return tuple(ledger.entries(connection))
@@ -284,3 +245,52 @@ class Workspace:
         """Merkle root of the ledger's first `count` entries."""
         with self._reading() as connection:
             return ledger.root_at(connection, count)
+
+    def audit(self) -> Audit:
+        """Recomputes everything from bytes; raises TrustError naming the first thing that is not in order."""
+        with self._reading() as connection:
+            return audit(connection, self.blobs)
+
+    def _record(self, kind: Kind, at: datetime, what: Mapping[str, Any]) -> None:
+        with self._writing() as connection:
+            ledger.append(connection, kind, at, what)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with storage_errors(self.folder / DATABASE), _transaction(self.engine, write=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with storage_errors(self.folder / DATABASE), _transaction(self.engine, write=False) as connection:
+            yield connection
+
+
+@contextmanager
+def _transaction(engine: Engine, *, write: bool) -> Iterator[Connection]:
+    with engine.connect().execution_options(**{WRITE: write}) as connection, connection.begin():
+        yield connection
+
+
+def _identity(connection: Connection) -> str:
+    found = connection.execute(select(workspace.c.id)).scalar_one_or_none()
+    if found is None:
+        found = secrets.token_hex(16)
+        connection.execute(insert(workspace).values(id=found))
+    return str(found)
+
+
+def _storable(source: str) -> str:
+    """`source` as a database can hold it: a file name that is not Unicode carries lone surrogates."""
+    return source.encode("utf-8", "backslashreplace").decode()
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    deciding = verdict.deciding
+    return {
+        "artifact": verdict.artifact,
+        "lock": verdict.lock,
+        "policy": verdict.policy,
+        "outcome": verdict.outcome.value,
+        "rule": None if deciding is None else sha256(deciding.rule.encode()),
+    }

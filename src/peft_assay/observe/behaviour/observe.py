@@ -189,14 +189,7 @@ def evidence_of(record: BehaviourRecord, plan: Exercise) -> dict[str, Any]:
     """The stored record behind the observations: per case whether it passed, texts only of public suites."""
     return {
         "suites": {
-            suite.id: [
-                {
-                    "case": answer.case,
-                    "passed": answer.passed,
-                    "text": answer.text if suite.confidentiality == "public" else None,
-                }
-                for answer in record.suites[suite.id].answers
-            ]
+            suite.id: _case_records(suite, record.suites[suite.id], plan.reference.suites[suite.id])
             for suite in plan.suites
             if suite.id in record.suites
         },
@@ -205,3 +198,18 @@ def evidence_of(record: BehaviourRecord, plan: Exercise) -> dict[str, Any]:
             for name, scan in record.scans.items()
         },
     }
+
+
+def _case_records(suite: Suite, own: SuiteRecord, base: SuiteRecord) -> list[dict[str, Any]]:
+    public = suite.confidentiality == "public"
+    its = base.by_case()
+    return [
+        {
+            "case": answer.case,
+            "passed": answer.passed,
+            "basePassed": its[answer.case].passed,
+            "text": answer.text if public else None,
+            "baseText": its[answer.case].text if public else None,
+        }
+        for answer in own.answers
+    ]

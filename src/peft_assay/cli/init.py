@@ -1,0 +1,43 @@
+"""`peft-assay init`: make a folder a project."""
+
+import os
+import pwd
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peft_assay.cli import output
+from peft_assay.cli.options import Format, OutputFormat, Trust, WorkspaceFolder, place
+from peft_assay.report import sink
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="The project's folder.", metavar="FOLDER")] = Path(),
+    workspace: WorkspaceFolder = None,
+    trust: Trust = None,
+    output_format: OutputFormat = Format.TEXT,
+) -> None:
+    """Make peft-assay.yaml, development keys for three roles and a workspace. Adds only what is missing."""
+    from peft_assay.pipeline.deployment import utc_now
+    from peft_assay.pipeline.initialise import initialise
+
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    done = initialise(
+        folder.absolute(), place(None, workspace, trust), user_anchor=home / ".config" / "peft-assay", clock=utc_now
+    )
+    if output_format is Format.JSON:
+        made, kept = ([str(path) for path in paths] for paths in (done.made, done.kept))
+        output.document({"made": made, "kept": kept, "trust": str(done.trust)})
+        return
+    for path in done.made:
+        output.result(sink.phrase("made  {}\n", str(path)))
+    for path in done.kept:
+        output.result(sink.phrase("kept  {}\n", str(path)))
+    output.result(
+        sink.phrase(
+            "The keys are development keys on this host: production gates refuse them.\n"
+            "next: edit {}, then peft-assay certify --plan SOURCE\n",
+            str(folder / "peft-assay.yaml"),
+        )
+    )

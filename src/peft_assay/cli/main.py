@@ -1,0 +1,96 @@
+"""The street door: parse, call, render, and one exit code for everything that can happen."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+import typer
+
+from peft_assay import __version__
+from peft_assay.cli import output
+from peft_assay.cli.certify import certify
+from peft_assay.cli.init import init
+from peft_assay.cli.inspect import inspect
+from peft_assay.cli.options import Format
+from peft_assay.cli.report import report
+from peft_assay.cli.revoke import revoke
+from peft_assay.cli.verify import verify
+from peft_assay.core.errors import AssayError, Door, StorageError, UsageError
+from peft_assay.report import sink
+
+app = typer.Typer(
+    name="peft-assay",
+    help="Certify PEFT adapters in your own sandbox, against your own policy; let nothing uncertified become active.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 admitted, 2 usage, 3 refused, 4 not observed, 10 FAIL, 11 trust, 12 denied, "
+    "13 INDETERMINATE, 74 storage, 130 interrupted.",
+)
+for command in (inspect, init, certify, verify, revoke, report):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        output.result(sink.phrase("peft-assay {}\n", __version__))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True)) -> None:
+    """Certify PEFT adapters in your own sandbox; let nothing uncertified become active."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line and gives its exit code; never raises for bad input."""
+    output_format = _format_of(arguments)
+    try:
+        code = app(list(arguments), standalone_mode=False)
+        return int(code or 0)
+    except AssayError as error:
+        output.problem(error, output_format)
+        return int(error.door)
+    except click.exceptions.NoArgsIsHelpError as error:
+        output.result(sink.Rendered(error.format_message() + "\n"))
+        return int(Door.USAGE)
+    except click.ClickException as error:
+        output.problem(UsageError(error.format_message(), next_step="peft-assay --help"), output_format)
+        return int(Door.USAGE)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        sink.write(sink.phrase("peft-assay: interrupted; the workspace is intact, run it again to go on\n"), sys.stderr)
+        return int(Door.INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(Door.STORAGE)
+    except OSError as error:
+        output.problem(StorageError(str(error.strerror or error), where=str(error.filename or "")), output_format)
+        return int(Door.STORAGE)
+    except Exception as error:
+        if os.environ.get("PEFT_ASSAY_DEBUG"):
+            raise
+        what = f"this is a bug in peft-assay: {type(error).__name__}: {error}"
+        output.problem(
+            AssayError(what, next_step="set PEFT_ASSAY_DEBUG=1 for the traceback and report it"), output_format
+        )
+        return int(Door.BUG)
+
+
+def _format_of(arguments: Sequence[str]) -> Format:
+    """Whether JSON was asked for, also when the command line as a whole does not parse."""
+    wants = any(
+        argument == "--format=json" or pair == ("--format", "json")
+        for argument, pair in zip(arguments, zip(arguments, [*arguments[1:], ""], strict=True), strict=True)
+    )
+    return Format.JSON if wants else Format.TEXT
+
+
+def main() -> None:
+    """Entry point of the `peft-assay` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Options that several commands share."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peft_assay.pipeline.deployment import Place
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Sources = Annotated[
+    list[Path], typer.Argument(help="Folders or archives (.zip, .tar.*) of adapters.", metavar="SOURCE...")
+]
+Context = Annotated[
+    Path | None,
+    typer.Option("--context", help="peft-assay.yaml, or its folder. Default: found from here upward.", metavar="FILE"),
+]
+WorkspaceFolder = Annotated[
+    Path | None,
+    typer.Option("--workspace", help="Folder that holds .peft-assay/. Default: beside peft-assay.yaml.", metavar="DIR"),
+]
+Trust = Annotated[
+    Path | None,
+    typer.Option(
+        "--trust",
+        help="Folder of the trust anchor. Default: /etc/peft-assay, else ~/.config/peft-assay. Never read from the "
+        "environment or from what is judged.",
+        metavar="DIR",
+    ),
+]
+OutputFormat = Annotated[Format, typer.Option("--format", help="text, or json for programs.")]
+
+
+def place(context: Path | None, workspace: Path | None, trust: Path | None) -> Place:
+    """Where to act, as the invoker said."""
+    return Place(context, workspace, trust)

@@ -1,0 +1,78 @@
+"""What commands write with: results to standard output, errors and progress to standard error."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from peft_assay.cli.options import Format
+from peft_assay.core.errors import AssayError
+from peft_assay.report import sink
+
+
+def result(text: sink.Rendered) -> None:
+    """A result, to standard output."""
+    sink.write(text, sys.stdout)
+
+
+def is_terminal() -> bool:
+    """Whether standard output is somebody's terminal."""
+    return sys.stdout.isatty()
+
+
+def width() -> int:
+    """Columns to draw in."""
+    return max(60, min(shutil.get_terminal_size((100, 24)).columns, 160))
+
+
+def document(content: Mapping[str, Any]) -> None:
+    """A JSON result."""
+    result(sink.json_text(content))
+
+
+def problem(error: AssayError, output: Format) -> None:
+    """An error: one line and the next step for people, a document for programs."""
+    if output is Format.JSON:
+        body = {"message": error.message, "where": error.where, "nextStep": error.next_step}
+        document({"error": body, "door": int(error.door)})
+    else:
+        sink.write(sink.error(error), sys.stderr)
+
+
+class Steps:
+    """Progress of a run over several adapters: a bar with the time left on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=sink.error_console(),
+            transient=True,
+            disable=not self._live,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Says what is being done now."""
+        shown = sink.phrase("{}", what)
+        if not self._live:
+            sink.write(sink.phrase("[{}/{}] {}", done, total, what) + "\n", sys.stderr)  # type: ignore[arg-type]
+        elif self._task is None:
+            self._task = self._progress.add_task(shown, total=total, completed=done)
+        else:
+            self._progress.update(self._task, description=shown, completed=done, total=total)

@@ -1,0 +1,58 @@
+"""The observe room's static half: what a probe looks at, and what it gives."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from peft_assay.core.artifact import Artifact
+from peft_assay.core.context import Engine
+from peft_assay.core.digest import Digest
+from peft_assay.core.observation import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class StaticContext:
+    """What the deployment context declares and static probes need."""
+
+    engine: Engine
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    """The consumer's register: dataset id to the licence id that somebody looked up. Absent means unknown."""
+    base_licence: str | None = None
+    """The base's licence id, as the context declares it."""
+    licence_overrides: Mapping[Digest, str] = field(default_factory=dict)
+    """Artifact digest to licence id: a legal decision that replaces what the card says (or does not)."""
+    commercial_use: bool = True
+    """Whether the purpose is commercial. Facts about licences are observed either way; the policy judges."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticSubject:
+    """One artifact before anything of it was instantiated."""
+
+    artifact: Artifact
+    files: Mapping[str, bytes]
+    """Content by path: the bytes that the artifact's digests are over."""
+    context: StaticContext
+
+
+class Probe(Protocol):
+    """One static look at a subject. Each instance covers fixed terms of the vocabulary and covers them all."""
+
+    @property
+    def id(self) -> str:
+        """Stable name, part of the lock."""
+
+    @property
+    def version(self) -> str:
+        """Changes when the same bytes may be observed differently."""
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the vocabulary that `observe` gives, each exactly once."""
+
+    def observe(self, subject: StaticSubject) -> Iterable[Observation]:
+        """The observations of `subject`; may raise Unreadable when a file it needs cannot be read."""
+
+
+class Unreadable(Exception):
+    """What a probe needs is absent or has more than one reading; its terms become failed observations."""

@@ -1,0 +1,148 @@
+"""A strict safetensors reader: weights.canonical, and the header that other probes look at.
+
+The format's own reader (safetensors 0.8) accepts files with more than one reading: a tensor name twice at one offset
+(the last shape wins, also when spelled with a \\u escape), metadata of any size, names with newlines. Here a file has
+one reading or none: what is canonical here is accepted there, not the reverse.
+Format: https://huggingface.co/docs/safetensors (8 bytes little-endian header size, JSON header, tensor buffer).
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from peft_assay.core.artifact import WEIGHTS_FILE
+from peft_assay.core.errors import DocumentError
+from peft_assay.core.observation import Observation, ObservedBy, ok
+from peft_assay.core.parse import parse_json
+from peft_assay.observe.interface import StaticSubject, Unreadable
+
+MAX_HEADER_BYTES = 16 << 20
+MAX_METADATA_CHARACTERS = 64 << 10
+MAX_TENSORS = 200_000
+MAX_DIMENSIONS = 8
+ITEM_BYTES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "F16": 2, "BF16": 2, "I32": 4, "F32": 4,
+    "I64": 8, "F64": 8,
+}  # fmt: skip
+"""The dtypes that adapters have; others (complex, sub-byte) are not canonical."""
+
+_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,512}")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of the file: name, dtype, shape, and its bytes as offsets into the file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def read_header(content: bytes) -> tuple[Tensor, ...]:
+    """Tensors in file order; raises Unreadable, saying how, when the file is not canonical."""
+    if len(content) < 8:
+        raise Unreadable("shorter than the 8 bytes of a header size")
+    size = int.from_bytes(content[:8], "little")
+    if size > MAX_HEADER_BYTES or 8 + size > len(content):
+        raise Unreadable(f"a header of {size} bytes is over the limit or longer than the file")
+    document = _document(content[8 : 8 + size])
+    metadata = document.pop("__metadata__", None)
+    if metadata is not None:
+        _check_metadata(metadata)
+    if not document or len(document) > MAX_TENSORS:
+        raise Unreadable(f"{len(document)} tensors: none, or more than {MAX_TENSORS}")
+    tensors = sorted((_tensor(name, entry, 8 + size) for name, entry in document.items()), key=lambda t: t.begin)
+    _check_cover(tensors, 8 + size, len(content))
+    return tuple(tensors)
+
+
+def _document(header: bytes) -> dict[str, Any]:
+    if not header.startswith(b"{"):
+        raise Unreadable("the header does not begin with '{'")
+    try:
+        document = parse_json(header, where="header", max_bytes=MAX_HEADER_BYTES)
+    except DocumentError as error:
+        raise Unreadable(error.message) from None
+    if not isinstance(document, dict):
+        raise Unreadable("the header is not a JSON object")
+    # Python reads -0 as 0, a strict reader of unsigned numbers refuses it: no number here is negative.
+    if "-" in _STRING.sub('""', header.decode()):
+        raise Unreadable("the header has a negative number")
+    return document
+
+
+def _check_metadata(metadata: Any) -> None:
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise Unreadable("__metadata__ is not an object of texts")
+    texts = [*metadata, *metadata.values()]
+    if sum(map(len, texts)) > MAX_METADATA_CHARACTERS:
+        raise Unreadable(f"__metadata__ is larger than {MAX_METADATA_CHARACTERS} characters")
+    if any(0xD800 <= ord(character) <= 0xDFFF for text in texts for character in text):
+        raise Unreadable("__metadata__ has a lone surrogate")
+
+
+def _tensor(name: str, entry: Any, start: int) -> Tensor:
+    if not _NAME.fullmatch(name):
+        raise Unreadable(f"tensor name {name[:80]!r} is longer or has other characters than names of modules have")
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise Unreadable(f"{name}: exactly dtype, shape and data_offsets describe a tensor")
+    item = ITEM_BYTES.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
+    if item is None:
+        raise Unreadable(f"{name}: dtype is not one of {', '.join(ITEM_BYTES)}")
+    shape = _naturals(entry["shape"], name)
+    if len(shape) > MAX_DIMENSIONS or 0 in shape:
+        raise Unreadable(f"{name}: a dimension of zero, or more than {MAX_DIMENSIONS} dimensions")
+    offsets = _naturals(entry["data_offsets"], name)
+    if len(offsets) != 2:
+        raise Unreadable(f"{name}: data_offsets are not two numbers")
+    expected = item
+    for length in shape:
+        expected *= length
+    if offsets[1] - offsets[0] != expected:
+        raise Unreadable(f"{name}: dtype and shape need {expected} bytes, its offsets span another number")
+    return Tensor(name, entry["dtype"], shape, start + offsets[0], start + offsets[1])
+
+
+def _naturals(value: Any, name: str) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(type(item) is int and 0 <= item < 1 << 63 for item in value):
+        raise Unreadable(f"{name}: shape and data_offsets are lists of whole numbers")
+    return tuple(value)
+
+
+def _check_cover(tensors: list[Tensor], start: int, end: int) -> None:
+    at = start
+    for tensor in tensors:
+        if tensor.begin != at:
+            raise Unreadable(f"{tensor.name}: overlaps another tensor or leaves a hole before it")
+        at = tensor.end
+    if at != end:
+        raise Unreadable(f"the tensors end {end - at} bytes before the file does")
+
+
+def read_weights(subject: StaticSubject) -> tuple[Tensor, ...]:
+    """Tensors of adapter_model.safetensors; raises Unreadable when it is absent or not canonical."""
+    content = subject.files.get(WEIGHTS_FILE)
+    if content is None:
+        raise Unreadable(f"there is no {WEIGHTS_FILE}")
+    return read_header(content)
+
+
+class HeaderProbe:
+    """weights.canonical: false with a reason when the file is absent or has not exactly one reading."""
+
+    id = "header"
+    version = "1"
+    terms = ("weights.canonical",)
+
+    def observe(self, subject: StaticSubject) -> Iterable[Observation]:
+        """Gives false rather than failing: that the file is not canonical was seen."""
+        try:
+            read_weights(subject)
+        except Unreadable as problem:
+            yield ok(self.terms[0], value=False, by=ObservedBy.INTAKE, reason=str(problem))
+        else:
+            yield ok(self.terms[0], value=True, by=ObservedBy.INTAKE)

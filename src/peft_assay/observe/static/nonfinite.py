@@ -1,0 +1,77 @@
+"""weights.nonfinite: tensors with a NaN or an infinity, as stored or once cast to the dtype that serves.
+
+Casting is where it hurts unseen: 70000 is finite in float32 and infinite in float16. For every IEEE-like format the
+bits without the sign grow with the magnitude, and infinities and NaNs are the largest, so one comparison of unsigned
+integers answers both questions exactly. Thresholds are the first magnitude that rounds to infinity (half to even);
+float64 is cast as torch does it, by way of float32.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from peft_assay.core.artifact import WEIGHTS_FILE
+from peft_assay.core.observation import Observation, ObservedBy, ok
+from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static.header import ITEM_BYTES, Tensor, read_weights
+
+CHUNK_BYTES = 8 << 20
+FIRST_INFINITE = {
+    "F8_E4M3": {"float32": 0x7F, "float16": 0x7F, "bfloat16": 0x7F, "float64": 0x7F},
+    "F8_E5M2": {"float32": 0x7C, "float16": 0x7C, "bfloat16": 0x7C, "float64": 0x7C},
+    "F16": {"float32": 0x7C00, "float16": 0x7C00, "bfloat16": 0x7C00, "float64": 0x7C00},
+    "BF16": {"float32": 0x7F80, "float16": 0x4780, "bfloat16": 0x7F80, "float64": 0x7F80},
+    "F32": {"float32": 0x7F800000, "float16": 0x477FF000, "bfloat16": 0x7F7F8000, "float64": 0x7F800000},
+    "F64": {
+        "float32": 0x47EFFFFFF0000000,  # 2**128 - 2**103
+        "float16": 0x40EFFDFFF0000000,  # halfway from the float32 before 65520 to 65520
+        "bfloat16": 0x47EFEFFFF0000000,  # halfway from the float32 before 2**128 - 2**119 to it
+        "float64": 0x7FF0000000000000,
+    },
+}
+"""Per stored dtype and serving dtype: smallest bits without sign that are not finite once cast."""
+
+_ALIASES = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp64": "float64"}
+
+
+def serving_dtype(name: str) -> str:
+    """torch's name of a dtype; raises Unreadable for one that no threshold is known for."""
+    known = _ALIASES.get(name, name).removeprefix("torch.")
+    if known not in FIRST_INFINITE["F32"]:
+        raise Unreadable(f"the context's dtype {name!r} is not one of {', '.join(FIRST_INFINITE['F32'])}")
+    return known
+
+
+def is_nonfinite(tensor: Tensor, content: bytes, dtype: str) -> bool:
+    """Whether `tensor` holds a value that is not finite once cast to `dtype`; integers never do."""
+    thresholds = FIRST_INFINITE.get(tensor.dtype)
+    if thresholds is None:
+        return False
+    import numpy as np  # noqa: PLC0415 - starting without numpy keeps every other command fast
+
+    item = ITEM_BYTES[tensor.dtype]
+    unsigned: Any = np.dtype(f"<u{item}")
+    mask = unsigned.type((1 << (8 * item - 1)) - 1)
+    threshold = unsigned.type(thresholds[dtype])
+    for begin in range(tensor.begin, tensor.end, CHUNK_BYTES):
+        count = (min(begin + CHUNK_BYTES, tensor.end) - begin) // item
+        bits = np.frombuffer(content, dtype=unsigned, count=count, offset=begin)
+        if bool(((bits & mask) >= threshold).any()):
+            return True
+    return False
+
+
+class NonfiniteProbe:
+    """weights.nonfinite: how many tensors; the reason names the first few."""
+
+    id = "nonfinite"
+    version = "1"
+    terms = ("weights.nonfinite",)
+
+    def observe(self, subject: StaticSubject) -> Iterable[Observation]:
+        """Raises Unreadable when there are no canonical weights to look at, or the serving dtype is unknown."""
+        dtype = serving_dtype(subject.context.engine.dtype)
+        tensors = read_weights(subject)
+        content = subject.files[WEIGHTS_FILE]
+        found = [tensor.name for tensor in tensors if is_nonfinite(tensor, content, dtype)]
+        reason = f"as {dtype}: " + ", ".join(found[:5]) if found else None
+        yield ok(self.terms[0], len(found), by=ObservedBy.INTAKE, reason=reason)

@@ -1,0 +1,85 @@
+"""The configuration as probes see it: one strict reading, or Unreadable."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from peft_assay.core.artifact import CONFIG_FILE
+from peft_assay.core.errors import DocumentError
+from peft_assay.core.parse import parse_json
+from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static.tables import TypeRow, peft_table
+
+MAX_CONFIG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """adapter_config.json of a known PEFT type. Values are not yet type-checked: ask through the typed getters."""
+
+    peft_type: str
+    row: TypeRow
+    values: Mapping[str, Any]
+
+    def get(self, name: str) -> Any:
+        """The declared value of a field, else the class's default; None for a field that the type does not have."""
+        if name in self.values:
+            return self.values[name]
+        known = self.row.fields.get(name)
+        return None if known is None else known.default
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """A field that holds text or a list of texts; raises Unreadable for anything else but null."""
+        value = self.get(name)
+        if value is None:
+            return ()
+        if isinstance(value, str):
+            return (value,)
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise Unreadable(f"{name} is neither text nor a list of texts")
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """A field that holds an object; empty for null; raises Unreadable for anything else."""
+        value = self.get(name)
+        if value is None:
+            return {}
+        if isinstance(value, dict):
+            return value
+        raise Unreadable(f"{name} is not an object")
+
+
+def read_document(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """adapter_config.json as strict JSON; raises Unreadable when it is absent, ambiguous or not an object."""
+    content = files.get(CONFIG_FILE)
+    if content is None:
+        raise Unreadable(f"there is no {CONFIG_FILE}")
+    try:
+        document = parse_json(content, where=CONFIG_FILE, max_bytes=MAX_CONFIG_BYTES)
+    except DocumentError as error:
+        raise Unreadable(str(error)) from None
+    if not isinstance(document, dict):
+        raise Unreadable(f"{CONFIG_FILE} is not a JSON object")
+    return document
+
+
+def read_configuration(subject: StaticSubject) -> Configuration:
+    """The configuration; raises Unreadable also when it is not one of a PEFT type that the table knows."""
+    document = read_document(subject.files)
+    kind = document.get("peft_type")
+    if not isinstance(kind, str):
+        raise Unreadable(f"{CONFIG_FILE} has no peft_type: it is not PEFT's")
+    row = peft_table().types.get(kind)
+    if row is None:
+        raise Unreadable(f"peft_type {kind!r} is not one of PEFT {peft_table().peft}")
+    return Configuration(kind, row, document)
+
+
+def is_number(value: Any) -> bool:
+    """A JSON number; Python's bool is an int, JSON's is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_whole(value: Any) -> bool:
+    """A JSON number without fraction part."""
+    return isinstance(value, int) and not isinstance(value, bool)

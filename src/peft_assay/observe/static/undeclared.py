@@ -1,0 +1,119 @@
+"""weights.undeclared: tensor names that the configuration does not account for.
+
+PEFT loads an adapter file with `load_state_dict(strict=False)` over the whole wrapped model, so a file that also holds
+`base_model.model.lm_head.weight` replaces the base's output layer without a word, and one that holds
+`...lora_A.other.weight` replaces another adapter. Names are judged against names that PEFT itself writes for the type
+(table), the declared target modules, modules_to_save, biases and token rows. Resized embeddings that PEFT adds to a
+file by itself (`save_embedding_layers`) are base tensors like any other: not declared by the configuration.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+
+from peft_assay.core.observation import Observation, ObservedBy, ok
+from peft_assay.observe.interface import StaticSubject
+from peft_assay.observe.static.header import read_weights
+from peft_assay.observe.static.reading import Configuration, read_configuration
+
+_PREFIX = "base_model.model."
+_MODULE = r"(?:[A-Za-z0-9_\-]+\.)*?[A-Za-z0-9_\-]+"
+_NEVER_IN_MODULE = frozenset({"base_layer", "original_module", "modules_to_save", "token_adapter"})
+"""Names PEFT gives to wrapped parts: a module path through one of them leads around the adapter, to the base."""
+_GATES = {"lora_magnitude_vector": "use_dora", "lora_A.bias": "lora_bias", "lora_B.bias": "lora_bias"}
+"""Names that exist only when a boolean field is set."""
+_TOKEN_ROWS = "token_adapter.trainable_tokens_delta"
+
+Judge = Callable[[str], bool]
+
+
+def declared_by(configuration: Configuration) -> Judge:
+    """A function that says whether a tensor name is accounted for by `configuration`."""
+    patterns = [re.compile(pattern) for pattern in _patterns(configuration)]
+    targets = _literal_targets(configuration)
+    saved = configuration.names("modules_to_save")
+    bias = configuration.get("bias") not in (None, "none")
+    token_rows = bool(configuration.get("trainable_token_indices"))
+    nested = bool(configuration.get("target_parameters"))
+
+    def judge(name: str) -> bool:
+        if any(pattern.fullmatch(name) for pattern in patterns[1:]):
+            return True
+        local = name.removeprefix(_PREFIX)
+        if local == name and configuration.row.prompt_learning:
+            return False
+        match = patterns[0].fullmatch(local)
+        if match is not None:
+            return _is_module(match["module"], targets, nested=nested)
+        if token_rows and local.endswith("." + _TOKEN_ROWS):
+            return _is_module(local.removesuffix("." + _TOKEN_ROWS), None, nested=False)
+        if bias and local.endswith(".bias"):
+            return _is_module(local.removesuffix(".bias").removesuffix(".base_layer"), None, nested=False)
+        return _is_saved(local, saved)
+
+    return judge
+
+
+def _patterns(configuration: Configuration) -> list[str]:
+    """First the pattern of names below a module, then those of names that stand for themselves."""
+    row = configuration.row
+    local = [name for name in row.tensors if not name.startswith("^") and name != _TOKEN_ROWS]
+    known = {name.split(".", 1)[0] for name in local}
+    for parameter in row.parameters:
+        forms = (".weight", ".bias") if parameter in known else ("", ".weight", ".bias")
+        local += [parameter + form for form in forms]
+    allowed = [name for name in local if _gate_open(name, configuration)]
+    alternatives = "|".join(sorted({_expression(name) for name in allowed})) or r"(?!)"
+    whole = [_expression(name[1:]) for name in row.tensors if name.startswith("^")]
+    return [rf"(?P<module>{_MODULE})\.(?:{alternatives})", *whole]
+
+
+def _gate_open(name: str, configuration: Configuration) -> bool:
+    gate = next((field for prefix, field in _GATES.items() if name.startswith(prefix)), None)
+    return gate is None or configuration.get(gate) is True
+
+
+def _expression(name: str) -> str:
+    return re.escape(name).replace(r"\#", r"\d{1,6}").replace(r"\*", r"[A-Za-z0-9_.\-]+")
+
+
+def _literal_targets(configuration: Configuration) -> tuple[str, ...] | None:
+    """Declared module names; None where they are a regular expression, a shorthand or PEFT's own default."""
+    value = configuration.get("target_modules")
+    if not isinstance(value, list) or not value:
+        return None
+    return configuration.names("target_modules")
+
+
+def _is_module(module: str, targets: tuple[str, ...] | None, *, nested: bool) -> bool:
+    """Whether `module` is a path to a targeted module and not around it; `target_parameters` nest wrappers."""
+    components = module.split(".")
+    while nested and components and components[-1] == "base_layer":
+        components.pop()
+    if not components or _NEVER_IN_MODULE.intersection(components):
+        return False
+    path = ".".join(components)
+    return nested or targets is None or any(path == target or path.endswith("." + target) for target in targets)
+
+
+def _is_saved(local: str, saved: tuple[str, ...]) -> bool:
+    """Whether `local` lies under a module of modules_to_save, which PEFT matches by the end of the module's path."""
+    components = local.split(".")
+    if _NEVER_IN_MODULE.intersection(components):
+        return False
+    prefixes = (".".join(components[:end]) for end in range(1, len(components)))
+    return any(prefix == name or prefix.endswith("." + name) for prefix in prefixes for name in saved)
+
+
+class UndeclaredProbe:
+    """weights.undeclared, in file order."""
+
+    id = "undeclared"
+    version = "1"
+    terms = ("weights.undeclared",)
+
+    def observe(self, subject: StaticSubject) -> Iterable[Observation]:
+        """Raises Unreadable when header or configuration have not one reading."""
+        tensors = read_weights(subject)
+        judge = declared_by(read_configuration(subject))
+        found = tuple(tensor.name for tensor in tensors if not judge(tensor.name))
+        yield ok(self.terms[0], found, by=ObservedBy.INTAKE)

@@ -1,0 +1,106 @@
+"""`activate`: the library's door. It finds project, workspace and trust anchor as the command line does."""
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from peft_assay.core.certificate import Activation
+from peft_assay.core.digest import Digest
+from peft_assay.core.errors import ActivationDenied, IntakeError
+from peft_assay.gate.authorize import authorize
+from peft_assay.intake.admit import admit
+from peft_assay.intake.interface import Admitted
+from peft_assay.pipeline.deployment import Clock, Deployment, Place, utc_now
+from peft_assay.pipeline.evidence import Live, differences, gather
+from peft_assay.pipeline.project import STACK_MEMBERS
+from peft_assay.runtime import active
+from peft_assay.runtime.active import ActiveAdapter
+
+
+def activate(
+    model: Any,
+    adapter: str | PathLike[str],
+    *,
+    context: str | PathLike[str] | None = None,
+    workspace: str | PathLike[str] | None = None,
+    trust: str | PathLike[str] | None = None,
+    clock: Clock = utc_now,
+) -> ActiveAdapter:
+    """Activates `adapter` on `model` if it is certified for this deployment, here and now.
+
+    Args:
+        model: the bare base (a transformers model), as the deployment serves it.
+        adapter: folder or archive, or an alias of the context's declared surface.
+        context: peft-assay.yaml or its folder; None: found from the working directory upward.
+        workspace: folder that holds ``.peft-assay``; None: beside peft-assay.yaml.
+        trust: folder of the trust anchor; None: the system's, else the user's.
+        clock: the time, UTC; only tests give another.
+
+    Returns:
+        the active adapter: ``.model`` is the PeftModel while the permission holds, ``.permission`` says until when.
+
+    Raises:
+        ActivationDenied: uncertified, altered, expired, revoked, for another context or another base; names the check.
+        TrustError: signatures, keys or evidence that cannot be trusted, or that went back in time.
+        IntakeError: the adapter cannot be read as one immutable thing.
+
+    The model is left exactly as it was whenever an error is raised.
+    """
+    place = Place(_path(context), _path(workspace), _path(trust))
+    with Deployment.open(place) as deployment:
+        deployment.raise_mark(clock())
+        admitted = _admit(deployment, adapter)
+        return active.activate(model, admitted.files, _Gate(deployment, admitted, clock), clock)
+
+
+class _Gate:
+    """The gate over one deployment, as the runtime room's `Authorizer`."""
+
+    def __init__(self, deployment: Deployment, admitted: Admitted, clock: Clock) -> None:
+        self.deployment = deployment
+        self.admitted = admitted
+        self.clock = clock
+
+    def authorize(self, files: Mapping[str, bytes], base_state: Digest) -> Activation:
+        """Permission for exactly these bytes on a base with this state."""
+        evidence = gather(self.deployment, self.admitted.artifact, files, Live(base_state, live_stack()))
+        try:
+            permission = authorize(evidence, self.deployment.anchor, self.clock())
+        except ActivationDenied as denial:
+            changed = differences(self.deployment, evidence)
+            if changed:
+                message = f"{denial.message} (now different: {', '.join(changed)})"
+                raise ActivationDenied(message, check=denial.check, next_step=denial.next_step) from None
+            raise
+        self.deployment.workspace.record_activation(permission, at=self.clock())
+        return permission
+
+
+def live_stack() -> dict[str, str]:
+    """Versions of the distributions that numerics depend on, as installed in this process."""
+    found = {}
+    for name in STACK_MEMBERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def _admit(deployment: Deployment, adapter: str | PathLike[str]) -> Admitted:
+    declared = deployment.project.document.adapters.get(str(adapter))
+    path = Path(adapter)
+    if declared is not None and not path.exists():
+        path = deployment.project.path.parent / declared.source
+    try:
+        return admit(path)
+    except IntakeError as refusal:
+        raise ActivationDenied(
+            f"intake refuses it: {refusal.message}", check="bytes", where=refusal.where, next_step=refusal.next_step
+        ) from refusal
+
+
+def _path(value: str | PathLike[str] | None) -> Path | None:
+    return None if value is None else Path(value)

@@ -1,0 +1,300 @@
+"""The main job: admit, observe, evaluate, certify, for one adapter or many with one warmed worker.
+
+The order of things is what makes a certificate honest: intake and static facts first, before anything is instantiated;
+then the attempt enters the ledger; then the adapter runs; then the policy speaks; and only a PASS is ever signed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from peft_assay.certify.issue import issue
+from peft_assay.core.artifact import Artifact
+from peft_assay.core.canonical import canonical_bytes
+from peft_assay.core.context import Lock
+from peft_assay.core.digest import Digest, parse_digest, sha256
+from peft_assay.core.errors import Door, IntakeError
+from peft_assay.core.observation import Observation, ObservedBy, sort_observations
+from peft_assay.core.sandbox import Limits, Sandbox
+from peft_assay.core.statement import VSA
+from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, Verdict
+from peft_assay.evaluate.evaluate import evaluate
+from peft_assay.intake.admit import admit
+from peft_assay.intake.interface import Admitted
+from peft_assay.observe.behaviour.observe import Exercise, evidence_of, exercise, not_exercised, observations_of
+from peft_assay.observe.behaviour.reference import BaseReference, observe_base
+from peft_assay.observe.catalogue import observe_static
+from peft_assay.observe.interface import StaticContext, StaticSubject
+from peft_assay.observe.unsafe import why_unsafe
+from peft_assay.pipeline.deployment import Clock, Deployment
+from peft_assay.pipeline.project import Observed, Project, build_lock
+from peft_assay.trust.certification import certificate_of
+from peft_assay.trust.envelope import open_envelope
+from peft_assay.trust.observations import ObservationAct, ObservationRecord, observation_document
+from peft_assay.trust.roles import Role
+
+OBSERVED_ENGINE = "peft"
+"""The engine that the harness runs; another declared engine is not observed as served."""
+REASON_LENGTH = 500
+"""Characters of a reason that a signed statement keeps."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many adapters are done, and how many there are."""
+OpenSandbox = Callable[[Project], Sandbox]
+
+
+@dataclass(frozen=True, slots=True)
+class Certification:
+    """What became of one source."""
+
+    name: str
+    source: str
+    outcome: Outcome
+    door: Door
+    refusal: IntakeError | None = None
+    artifact: Artifact | None = None
+    lock: Lock | None = None
+    verdict: Verdict | None = None
+    record: ObservationRecord | None = None
+    certificate: Digest | None = None
+    attempts: int = 0
+    reused: bool = False
+    """The observations were made by an earlier attempt, under the same conditions."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    name: str
+    source: str
+    admitted: Admitted
+    static: tuple[Observation, ...]
+    unsafe: str | None
+
+
+def certify(
+    deployment: Deployment,
+    sources: Sequence[Path],
+    *,
+    open_sandbox: OpenSandbox,
+    clock: Clock,
+    progress: Progress,
+    fresh: bool = False,
+) -> tuple[Certification, ...]:
+    """Certifies each of `sources`, in order; one result for each.
+
+    `fresh` observes anew even where valid observations exist. Raises AssayError for what concerns all of them
+    (documents, trust, storage, a sandbox that does not start); what concerns one adapter is in its result.
+    """
+    deployment.raise_mark(clock())
+    names = names_of(sources)
+    intake = [_take_in(deployment, source, name, clock) for source, name in zip(sources, names, strict=True)]
+    candidates = [candidate for candidate in intake if isinstance(candidate, _Candidate)]
+    done: dict[str, Certification] = {}
+    if candidates:
+        progress("starting the sandbox and loading the base", 0, len(candidates))
+        sandbox = open_sandbox(deployment.project)
+        try:
+            run = _Run(deployment, sandbox, clock, fresh)
+            for number, candidate in enumerate(candidates):
+                progress(candidate.name, number, len(candidates))
+                done[candidate.source] = run.certify(candidate)
+        finally:
+            sandbox.close()
+    deployment.raise_mark(clock())
+    return tuple(item if isinstance(item, Certification) else done[item.source] for item in intake)
+
+
+def names_of(sources: Sequence[Path]) -> list[str]:
+    """A short name for each source: its last component, or more of its path where that is not unique."""
+    last = [source.resolve().name for source in sources]
+    return [name if last.count(name) == 1 else str(source) for name, source in zip(last, sources, strict=True)]
+
+
+def _take_in(deployment: Deployment, source: Path, name: str, clock: Clock) -> "_Candidate | Certification":
+    try:
+        admitted = admit(source)
+    except IntakeError as refusal:
+        deployment.workspace.refuse(source=str(source), code="intake", at=clock())
+        return Certification(name, str(source), Outcome.REFUSED, Door.REFUSED, refusal=refusal)
+    deployment.workspace.admit(admitted.artifact, admitted.files, source=str(source), at=clock())
+    static = observe_static(static_subject(deployment.project, admitted))
+    return _Candidate(name, str(source), admitted, static, why_unsafe(static))
+
+
+def static_subject(project: Project, admitted: Admitted) -> StaticSubject:
+    """What the static probes look at: the bytes, and what the context declares of engine and rights."""
+    rights = project.document.rights
+    return StaticSubject(
+        artifact=admitted.artifact,
+        files=admitted.files,
+        context=StaticContext(
+            engine=project.context.engine,
+            datasets=rights.datasets,
+            base_licence=project.document.context.base.licence,
+            licence_overrides={parse_digest(key): value.licence for key, value in rights.declared.items()},
+            commercial_use=rights.commercialUse,
+        ),
+    )
+
+
+class _Run:
+    """One worker, one lock, one base reference: what the adapters of a run share."""
+
+    def __init__(self, deployment: Deployment, sandbox: Sandbox, clock: Clock, fresh: bool) -> None:
+        self.deployment = deployment
+        self.sandbox = sandbox
+        self.clock = clock
+        self.fresh = fresh
+        self.limits = Limits()
+        facts = sandbox.base()
+        self.attestation = dict(sandbox.attestation())
+        self.base_state = parse_digest(facts.state)
+        harness = parse_digest(str(self.attestation["harness"]))
+        self.lock = build_lock(deployment.project, Observed(self.base_state, facts.stack, harness))
+        deployment.workspace.blobs.put(canonical_bytes(self.lock.document))
+        self._reference: BaseReference | None = None
+
+    def certify(self, candidate: _Candidate) -> Certification:
+        """One adapter through the whole way."""
+        workspace, artifact = self.deployment.workspace, candidate.admitted.artifact
+        policy = self.deployment.project.policy
+        attempt = workspace.record_attempt(
+            artifact=artifact.digest,
+            lock=self.lock.digest,
+            conditions=self.lock.conditions,
+            policy=policy.policy.digest,
+            at=self.clock(),
+        )
+        record = None if self.fresh else self._earlier(candidate)
+        reused = record is not None
+        if record is None:
+            record = self._observe(candidate, attempt)
+        verdict = evaluate(policy, record.observations, self.lock.digest)
+        workspace.record_verdict(verdict, at=self.clock())
+        certificate = None
+        if verdict.outcome is Outcome.PASS:
+            certificate = self._issue(candidate, verdict, record, attempt)
+        else:
+            workspace.record_denial(verdict, at=self.clock())
+        return Certification(
+            candidate.name,
+            candidate.source,
+            verdict.outcome,
+            OUTCOME_DOORS[verdict.outcome],
+            artifact=artifact,
+            lock=self.lock,
+            verdict=verdict,
+            record=record,
+            certificate=certificate,
+            attempts=attempt,
+            reused=reused,
+        )
+
+    def _earlier(self, candidate: _Candidate) -> ObservationRecord | None:
+        """Valid observations of an earlier attempt: same artifact, conditions, level and static facts, still young."""
+        envelope = self.deployment.workspace.latest_observations(
+            candidate.admitted.artifact.digest, self.lock.conditions
+        )
+        if envelope is None:
+            return None
+        record = self.deployment.record_of(envelope)
+        static = {o.name: o.document() for o in map(_shortened, candidate.static)}
+        same = all((found := record.observations.get(name)) and found.document() == static[name] for name in static)
+        young = self.clock() - record.started_at < self.deployment.project.context.maximum_age / 2
+        whole = record.level == self.attestation["level"] and not _void(record)
+        return record if same and young and whole else None
+
+    def _observe(self, candidate: _Candidate, attempt: int) -> ObservationRecord:
+        started = self.clock()
+        plan = self._plan(candidate.unsafe is None)
+        if candidate.unsafe is None:
+            behaviour, evidence = self._exercise(candidate, plan)
+        else:
+            behaviour, evidence = not_exercised(f"never instantiated: {candidate.unsafe}", plan), None
+        observations = sort_observations(map(_shortened, (*candidate.static, *self._with(evidence, behaviour))))
+        act = ObservationAct(
+            artifact=candidate.admitted.artifact,
+            conditions=self.lock.document["conditions"],
+            attestation=self.attestation,
+            started_at=started,
+            finished_at=self.clock(),
+            attempt=attempt,
+            observations=observations,
+        )
+        sealer = self.deployment.sealer(Role.SANDBOX)
+        envelope = sealer.seal(observation_document(act, keyid=sealer.keyid))
+        record = self.deployment.record_of(envelope)
+        self.deployment.workspace.add_observations(
+            envelope,
+            artifact=candidate.admitted.artifact.digest,
+            conditions=self.lock.conditions,
+            observed_at=started,
+            at=self.clock(),
+        )
+        return record
+
+    def _plan(self, runs: bool) -> Exercise:
+        project = self.deployment.project
+        if runs and self._reference is None:
+            self._reference = observe_base(self.sandbox, project.suites, project.scan, self.limits)
+        reference = self._reference or BaseReference({}, {})
+        return Exercise(project.suites, project.scan, reference, self.limits)
+
+    def _exercise(self, candidate: _Candidate, plan: Exercise) -> tuple[tuple[Observation, ...], Mapping[str, Any]]:
+        record = exercise(self.sandbox, candidate.admitted.files, plan)
+        engine = self.deployment.project.context.engine
+        as_served = None
+        if engine.name != OBSERVED_ENGINE:
+            as_served = f"observed on {OBSERVED_ENGINE}; the context declares {engine.name}"
+        level = int(self.attestation["level"])
+        seen = observations_of(record, plan, level=level, base_state=self.base_state, as_served=as_served)
+        return seen, evidence_of(record, plan)
+
+    def _with(self, evidence: Mapping[str, Any] | None, observations: Sequence[Observation]) -> tuple[Observation, ...]:
+        """`observations`, those drawn from answers pointing at the stored record of them."""
+        if evidence is None:
+            return tuple(observations)
+        digest = self.deployment.workspace.blobs.put(canonical_bytes(evidence))
+        return tuple(replace(o, evidence=digest) if o.name.startswith(("suite.", "scan.")) else o for o in observations)
+
+    def _issue(self, candidate: _Candidate, verdict: Verdict, record: ObservationRecord, attempts: int) -> Digest:
+        now, workspace, artifact = self.clock(), self.deployment.workspace, candidate.admitted.artifact
+        earlier = workspace.certificates(artifact.digest, self.lock.digest)
+        keys = self.deployment.anchor.keys_of(Role.AUTHORITY)
+        envelope = issue(
+            verdict=verdict,
+            artifact=artifact,
+            lock=self.lock,
+            policy=self.deployment.project.policy.policy,
+            observations=[record],
+            attempts=attempts,
+            now=now,
+            maximum_age=self.deployment.project.context.maximum_age,
+            revocations=self.deployment.fresh_revocations(now),
+            earlier=[sha256(envelope) for envelope in earlier],
+            sealer=self.deployment.sealer(Role.AUTHORITY),
+        )
+        certificate = certificate_of(open_envelope(envelope, keys, predicate_type=VSA))
+        return workspace.certify(
+            envelope,
+            artifact=artifact.digest,
+            lock=self.lock.digest,
+            policy=verdict.policy,
+            issued_at=certificate.issued_at,
+            not_after=certificate.not_after,
+            at=now,
+        )
+
+
+def _shortened(observation: Observation) -> Observation:
+    reason = observation.reason
+    if reason is None or len(reason) <= REASON_LENGTH:
+        return observation
+    return replace(observation, reason=reason[: REASON_LENGTH - 1] + "…")
+
+
+def _void(record: ObservationRecord) -> bool:
+    """Whether the sandbox stepped in: such a run says nothing about behaviour and is never reused."""
+    events = record.observations.get("sandbox.events")
+    return events is not None and events.observed_by is ObservedBy.SUPERVISOR and events.value not in (0, None)

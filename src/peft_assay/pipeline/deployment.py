@@ -1,0 +1,138 @@
+"""Where an act takes place: a project, its workspace, and the invoker's trust anchor. One object, opened once."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from peft_assay.certify.revoke import next_list
+from peft_assay.core.certificate import RevocationList
+from peft_assay.core.errors import TrustError, UsageError
+from peft_assay.core.protocols import Sealer
+from peft_assay.core.statement import OBSERVATION, REVOCATIONS
+from peft_assay.pipeline.documents import FILE_NAME, find_assay
+from peft_assay.pipeline.project import Project, load_project
+from peft_assay.store.workspace import Workspace
+from peft_assay.trust.anchor import TrustAnchor, TrustAnchorLocation, find_anchor, load_anchor
+from peft_assay.trust.envelope import open_envelope
+from peft_assay.trust.highwater import HighWater, Mark
+from peft_assay.trust.observations import ObservationRecord, observation_record_of
+from peft_assay.trust.revocations import RevocationRecord, revocation_record_of
+from peft_assay.trust.roles import Role
+from peft_assay.trust.sealer import load_sealer
+
+Clock = Callable[[], datetime]
+REFRESH_AFTER = timedelta(days=1)
+"""Age from which certifying signs the revocation list anew, so that ordinary use keeps it fresh."""
+
+
+def utc_now() -> datetime:
+    """The host's clock, in UTC and whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the invoker says on the command line or in a call about where to act; None: found as documented."""
+
+    context: Path | None = None
+    workspace: Path | None = None
+    """Folder that holds ``.peft-assay``; None: beside peft-assay.yaml."""
+    trust: Path | None = None
+
+    def context_path(self) -> Path:
+        """The peft-assay.yaml in force; raises UsageError when there is none."""
+        if self.context is None:
+            return find_assay(Path.cwd())
+        path = self.context / FILE_NAME if self.context.is_dir() else self.context
+        if not path.is_file():
+            raise UsageError(f"there is no file {path}", next_step=f"name the {FILE_NAME} with --context")
+        return path.absolute()
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """An opened place; a context manager."""
+
+    project: Project
+    workspace: Workspace
+    location: TrustAnchorLocation
+    anchor: TrustAnchor
+
+    @classmethod
+    def open(cls, place: Place, *, create: bool = False) -> Self:
+        """Reads the project, finds the anchor, opens the workspace (made when `create`)."""
+        path = place.context_path()
+        project = load_project(path)
+        holder = (place.workspace or path.parent).absolute()
+        location = find_anchor(place.trust, judged=path.parent)
+        find_anchor(place.trust, judged=holder / ".peft-assay")
+        anchor = load_anchor(location)
+        return cls(project, Workspace.open(holder, create=create), location, anchor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.workspace.close()
+
+    def sealer(self, role: Role) -> Sealer:
+        """The signing key of `role`, which must be one that the anchor pins."""
+        sealer = load_sealer(self.location.folder / "keys", role)
+        if sealer.keyid not in {key.keyid for key in self.anchor.keys_of(role)}:
+            raise TrustError(
+                f"the key of role {role.value} at hand is not one that the trust anchor pins",
+                where=str(self.location.folder / "keys"),
+                next_step="pin its id in trust.yaml, or use the key that is pinned",
+            )
+        return sealer
+
+    def record_of(self, envelope: bytes) -> ObservationRecord:
+        """The observation record in `envelope`, signed by a pinned sandbox key; raises TrustError."""
+        statement = open_envelope(envelope, self.anchor.keys_of(Role.SANDBOX), predicate_type=OBSERVATION)
+        return observation_record_of(statement)
+
+    def revocations(self) -> RevocationRecord | None:
+        """The newest revocation list as verified, or None when there is none."""
+        envelope = self.workspace.newest_revocation_list()
+        if envelope is None:
+            return None
+        statement = open_envelope(envelope, self.anchor.keys_of(Role.AUTHORITY), predicate_type=REVOCATIONS)
+        return revocation_record_of(statement, self.anchor.keys_of(Role.APPROVER))
+
+    def fresh_revocations(self, now: datetime) -> RevocationList:
+        """The newest list, signed anew when it is absent or older than a day."""
+        record = self.revocations()
+        if record is None or now - record.list.issued_at > REFRESH_AFTER:
+            record = self.publish(next_list(record, now=now, sealer=self.sealer(Role.AUTHORITY)), now)
+        return record.list
+
+    def publish(self, envelope: bytes, now: datetime) -> RevocationRecord:
+        """Stores a list that was just signed and gives it as verified."""
+        statement = open_envelope(envelope, self.anchor.keys_of(Role.AUTHORITY), predicate_type=REVOCATIONS)
+        record = revocation_record_of(statement, self.anchor.keys_of(Role.APPROVER))
+        self.workspace.add_revocation_list(
+            envelope, sequence=record.list.sequence, issued_at=record.list.issued_at, at=now
+        )
+        return record
+
+    def mark(self) -> Mark | None:
+        """The workspace's high-water mark on this host."""
+        return HighWater(self.location.state).read(self.workspace.id)
+
+    def raise_mark(self, now: datetime) -> None:
+        """Checks the workspace and the clock against the mark and raises it; raises TrustError on a rollback."""
+        record = self.revocations()
+        size = self.workspace.ledger_size()
+        seen = Mark(0 if record is None else record.list.sequence, size, self.workspace.root_at(size), now)
+        HighWater(self.location.state).check_and_raise(self.workspace.id, seen, self.workspace.root_at)
+
+
+def process_id() -> int:
+    """The process that an activation is for."""
+    return os.getpid()

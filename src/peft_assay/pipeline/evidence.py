@@ -1,0 +1,101 @@
+"""Collecting what the gate looks at. Nothing is believed here: the gate proves every byte of it anew."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from peft_assay.core.artifact import Artifact
+from peft_assay.core.certificate import Certificate
+from peft_assay.core.context import Lock
+from peft_assay.core.digest import Digest, sha256
+from peft_assay.core.errors import DocumentError, TrustError
+from peft_assay.core.parse import parse_json
+from peft_assay.core.statement import VSA
+from peft_assay.gate.interface import Evidence
+from peft_assay.pipeline.deployment import Deployment, process_id
+from peft_assay.pipeline.project import Observed, build_lock, difference, observed_in
+from peft_assay.trust.certification import certificate_of
+from peft_assay.trust.envelope import open_envelope
+from peft_assay.trust.observations import ObservationRecord
+from peft_assay.trust.roles import Role
+
+_NOTHING = Observed(sha256(b""), {}, sha256(b""))
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What the serving process finds for itself: its base's state and its stack."""
+
+    base_state: Digest
+    stack: Mapping[str, str]
+
+
+def gather(deployment: Deployment, artifact: Artifact, files: Mapping[str, bytes], live: Live | None) -> Evidence:
+    """Everything about `artifact` that the gate needs, under the context as it is now.
+
+    Without `live`, base state and stack are those that the certificate's own observations were made on: `verify` says
+    what the gate would say on that base, and activation measures it again. Raises TrustError for altered evidence.
+    """
+    workspace = deployment.workspace
+    locks = workspace.certified_locks(artifact.digest)
+    lock, observations = _lock_now(deployment, artifact, locks, live)
+    state = lock.document["conditions"]["base"]["state"] if live is None else live.base_state
+    return Evidence(
+        artifact=artifact,
+        files=files,
+        lock=lock,
+        context=deployment.project.context,
+        base_state=state,
+        certificates=workspace.certificates(artifact.digest, lock.digest),
+        observations=observations,
+        revocations=workspace.newest_revocation_list(),
+        mark=deployment.mark(),
+        process_id=process_id(),
+        other_locks=tuple(digest for digest in locks if digest != lock.digest),
+    )
+
+
+def _lock_now(
+    deployment: Deployment, artifact: Artifact, locks: tuple[Digest, ...], live: Live | None
+) -> tuple[Lock, Mapping[Digest, bytes]]:
+    """The lock that the project resolves to now, and the observations of the certificates that speak of it."""
+    lock = build_lock(deployment.project, _with_live(_NOTHING, live))
+    for certified in locks:
+        observations: dict[Digest, bytes] = {}
+        for _, record, envelope in certified_records(deployment, artifact.digest, certified):
+            observations[record.envelope] = envelope
+            observed = observed_in(record.conditions)
+            if observed is not None:
+                lock = build_lock(deployment.project, _with_live(observed, live))
+        if lock.digest == certified:
+            return lock, observations
+    return lock, {}
+
+
+def _with_live(observed: Observed, live: Live | None) -> Observed:
+    return observed if live is None else Observed(live.base_state, live.stack, observed.harness)
+
+
+def certified_records(
+    deployment: Deployment, artifact: Digest, lock: Digest
+) -> Iterator[tuple[Certificate, ObservationRecord, bytes]]:
+    """Verified certificates for (artifact, lock) with each observation they rest on; raises TrustError."""
+    for envelope in deployment.workspace.certificates(artifact, lock):
+        keys = deployment.anchor.keys_of(Role.AUTHORITY)
+        certificate = certificate_of(open_envelope(envelope, keys, predicate_type=VSA))
+        for digest in certificate.observations:
+            observation = deployment.workspace.blobs.get(digest)
+            yield certificate, deployment.record_of(observation), observation
+
+
+def differences(deployment: Deployment, evidence: Evidence) -> tuple[str, ...]:
+    """Paths at which the context now differs from the one last certified; empty when that is not known."""
+    found: tuple[str, ...] | None = None
+    for digest in evidence.other_locks:
+        try:
+            document = parse_json(deployment.workspace.blobs.get(digest), where=f"lock {digest}")
+        except (TrustError, DocumentError):
+            continue
+        paths = difference(evidence.lock.document, document)
+        if found is None or len(paths) < len(found):
+            found = paths
+    return found or ()

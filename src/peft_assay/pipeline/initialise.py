@@ -1,0 +1,93 @@
+"""`init`: a peft-assay.yaml to fill in, development keys for three roles, an empty revocation list.
+
+It adds what is missing and overwrites nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from peft_assay.core.errors import DocumentError, StorageError
+from peft_assay.pipeline.deployment import Clock, Deployment, Place
+from peft_assay.pipeline.documents import FILE_NAME
+from peft_assay.store.workspace import Workspace
+from peft_assay.trust.anchor import (
+    SYSTEM_FOLDER,
+    TRUST_FILE,
+    check_outside,
+    create_development_anchor,
+    find_anchor,
+)
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    """What `init` made, and what was there already."""
+
+    made: tuple[Path, ...]
+    kept: tuple[Path, ...]
+    trust: Path
+
+
+def initialise(folder: Path, place: Place, *, user_anchor: Path, clock: Clock) -> Initialised:
+    """Makes `folder` a project. `user_anchor` is where an anchor is made when there is none and `place` names none.
+
+    Raises StorageError when it cannot write, TrustError when the anchor would lie inside the project.
+    """
+    made: list[Path] = []
+    kept: list[Path] = []
+    anchor = _anchor(folder, place, user_anchor, made, kept)
+    for name, content in _starting_documents().items():
+        if (folder / FILE_NAME) in kept:
+            break
+        _write_new(folder / name, content, made, kept)
+    holder = place.workspace or folder
+    existed = (holder / ".peft-assay").is_dir()
+    Workspace.open(holder.absolute(), create=True).close()
+    (kept if existed else made).append(holder / ".peft-assay")
+    _first_list(folder, place, clock)
+    return Initialised(tuple(made), tuple(kept), anchor)
+
+
+def _anchor(folder: Path, place: Place, user_anchor: Path, made: list[Path], kept: list[Path]) -> Path:
+    if (SYSTEM_FOLDER / TRUST_FILE).exists():
+        path = find_anchor(place.trust, judged=folder).folder / TRUST_FILE
+        kept.append(path)
+        return path
+    target = (place.trust or user_anchor).absolute()
+    check_outside(target, folder)
+    existed = (target / TRUST_FILE).exists()
+    path = create_development_anchor(target)
+    (kept if existed else made).append(path)
+    return path
+
+
+def _starting_documents() -> Mapping[str, bytes]:
+    return {
+        path.relative_to(TEMPLATES).as_posix(): path.read_bytes()
+        for path in sorted(TEMPLATES.rglob("*"), key=lambda p: (p.name != FILE_NAME, p))
+        if path.is_file()
+    }
+
+
+def _write_new(path: Path, content: bytes, made: list[Path], kept: list[Path]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as stream:
+            stream.write(content)
+        made.append(path)
+    except FileExistsError:
+        kept.append(path)
+    except OSError as error:
+        raise StorageError(f"cannot be written: {error.strerror}", where=str(path)) from None
+
+
+def _first_list(folder: Path, place: Place, clock: Clock) -> None:
+    """An empty revocation list is positive evidence that nothing is withdrawn; without one the gate denies."""
+    try:
+        with Deployment.open(Place(folder / FILE_NAME, place.workspace, place.trust)) as deployment:
+            deployment.fresh_revocations(clock())
+    except DocumentError:
+        return  # a template that is not filled in yet: the first certify signs the list

@@ -1,0 +1,188 @@
+"""From what the pipeline knows to what renderers are given."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from peft_assay.core.artifact import Artifact
+from peft_assay.core.certificate import Certificate
+from peft_assay.core.context import Engine, Lock
+from peft_assay.core.digest import Digest, parse_digest, sha256
+from peft_assay.core.errors import Door, StorageError, UsageError
+from peft_assay.core.parse import parse_json
+from peft_assay.core.statement import VSA
+from peft_assay.core.suite import Suite
+from peft_assay.core.verdict import OUTCOME_DOORS, Outcome
+from peft_assay.evaluate.evaluate import evaluate
+from peft_assay.gate.interface import State
+from peft_assay.intake.admit import admit
+from peft_assay.observe.catalogue import observe_static
+from peft_assay.observe.interface import StaticContext, StaticSubject
+from peft_assay.observe.static.kind import classify
+from peft_assay.pipeline.certify import Certification, names_of
+from peft_assay.pipeline.deployment import Deployment
+from peft_assay.pipeline.verify import Verification
+from peft_assay.report.interface import (
+    CertificationReport,
+    InspectionReport,
+    Refusal,
+    Sample,
+    VerificationReport,
+)
+from peft_assay.trust.certification import certificate_of
+from peft_assay.trust.envelope import open_envelope
+from peft_assay.trust.observations import ObservationRecord
+from peft_assay.trust.roles import Role
+
+MAX_SAMPLES = 12
+"""Samples a report shows for each suite."""
+INSPECTED_ENGINE = "peft"
+
+
+def certification_report(deployment: Deployment, done: Certification, at: datetime) -> CertificationReport:
+    """All that can be said of one result of `certify`."""
+    project = deployment.project
+    refusal = None
+    if done.refusal is not None:
+        refusal = Refusal(done.refusal.message, done.refusal.where, done.refusal.next_step or "")
+    return CertificationReport(
+        title=f"{project.context.name}: {project.context.purpose}",
+        adapter=done.name,
+        source=done.source,
+        context=project.context.name,
+        generated_at=at,
+        verdict=done.verdict,
+        observations=None if done.record is None else done.record.observations,
+        artifact=done.artifact,
+        lock=done.lock,
+        refusal=refusal,
+        parameters=project.policy.parameters,
+        attestation=None if done.record is None else done.record.attestation,
+        samples=() if done.record is None else tuple(_samples(deployment, done.record)),
+        certificate=_certificate(deployment, done),
+        attempts=max(done.attempts, 1),
+        verify_commands=(f"peft-assay verify {done.source}",),
+    )
+
+
+def _certificate(deployment: Deployment, done: Certification) -> Certificate | None:
+    if done.certificate is None:
+        return None
+    envelope = deployment.workspace.blobs.get(done.certificate)
+    keys = deployment.anchor.keys_of(Role.AUTHORITY)
+    return certificate_of(open_envelope(envelope, keys, predicate_type=VSA))
+
+
+def _samples(deployment: Deployment, record: ObservationRecord) -> Iterator[Sample]:
+    """Cases of public suites where adapter and base answered differently: failures of the adapter first."""
+    evidence = _evidence(deployment, record)
+    for suite in deployment.project.suites:
+        cases = [case for case in evidence.get("suites", {}).get(suite.id, ()) if case["text"] != case["baseText"]]
+        cases.sort(key=lambda case: case["passed"])
+        yield from _suite_samples(suite, cases[:MAX_SAMPLES])
+
+
+def _suite_samples(suite: Suite, cases: Sequence[Mapping[str, Any]]) -> Iterator[Sample]:
+    by_id = {case.id: case for case in suite.cases}
+    for case in cases:
+        asked = by_id.get(case["case"])
+        if asked is None:
+            continue
+        expected = asked.expected if asked.answer is None else asked.choices[asked.answer]
+        yield Sample(suite.id, asked.id, asked.prompt, case["baseText"], case["text"], expected, case["passed"])
+
+
+def _evidence(deployment: Deployment, record: ObservationRecord) -> Mapping[str, Any]:
+    digest = next((o.evidence for o in record.observations.observations if o.evidence is not None), None)
+    if digest is None:
+        return {}
+    document: Mapping[str, Any] = parse_json(deployment.workspace.blobs.get(digest), where=f"evidence {digest}")
+    return document
+
+
+def verification_report(done: Verification) -> VerificationReport:
+    """What the gate says, in one line and one next step."""
+    if done.refusal is not None:
+        refusal = done.refusal
+        return VerificationReport(
+            done.name, done.source, Door.REFUSED, None, "intake", str(refusal), refusal.next_step or ""
+        )
+    failed = next((check for check in done.checks if check.state is State.FAILED), None)
+    if failed is None:
+        return VerificationReport(done.name, done.source, Door.PASSED, done.certificate, None, "every check holds", "")
+    message = failed.message
+    if done.differences:
+        message += f" (now different: {', '.join(done.differences)})"
+    return VerificationReport(
+        done.name, done.source, done.door, None, failed.name, message, (failed.next_step or "").strip()
+    )
+
+
+def inspect(source: Path) -> InspectionReport:
+    """What `source` is, what it would change, what is missing; needs no workspace, keys, base or torch.
+
+    Raises IntakeError.
+    """
+    admitted = admit(source)
+    context = StaticContext(engine=Engine(INSPECTED_ENGINE, "float32", None), datasets={}, base_licence=None)
+    observations = observe_static(StaticSubject(admitted.artifact, admitted.files, context))
+    return InspectionReport(str(source), classify(admitted.files).description, admitted.artifact, observations)
+
+
+def recorded(deployment: Deployment, sources: Sequence[Path]) -> list[Certification]:
+    """What the workspace knows of `sources` (none: of everything ever judged in it), newest judgement each.
+
+    The verdict is evaluated again from the stored observations: evaluation is pure. Raises UsageError when there is
+    nothing to report.
+    """
+    wanted = {admit(source).artifact.digest: source for source in sources}
+    names = dict(zip(wanted, names_of(list(wanted.values())), strict=True))
+    judged = _judged(deployment)
+    found = [
+        _recorded(deployment, artifact, lock, wanted.get(artifact), names.get(artifact))
+        for artifact, lock in judged.items()
+        if not sources or artifact in wanted
+    ]
+    missing = [str(source) for artifact, source in wanted.items() if artifact not in judged]
+    if missing or not found:
+        what = ", ".join(missing) or "this workspace"
+        raise UsageError(f"nothing was certified or denied yet: {what}", next_step="peft-assay certify SOURCE")
+    return found
+
+
+def _judged(deployment: Deployment) -> dict[Digest, Digest]:
+    """Artifact -> lock of its newest judgement, from the ledger."""
+    return {
+        parse_digest(entry.happened["artifact"]): parse_digest(entry.happened["lock"])
+        for entry in deployment.workspace.history()
+        if entry.kind.value == "verdict"
+    }
+
+
+def _recorded(
+    deployment: Deployment, digest: Digest, lock: Digest, source: Path | None, name: str | None
+) -> Certification:
+    workspace = deployment.workspace
+    document = Lock(parse_json(workspace.blobs.get(lock), where=f"lock {lock}"))
+    envelope = workspace.latest_observations(digest, document.conditions)
+    kept: Artifact | None = workspace.artifact(digest)
+    if envelope is None or kept is None:
+        raise StorageError(f"the record of {digest} is incomplete", next_step="certify it again")
+    record = deployment.record_of(envelope)
+    verdict = evaluate(deployment.project.policy, record.observations, lock)
+    where = str(source) if source is not None else workspace.source_of(digest)
+    certificates = workspace.certificates(digest, lock) if verdict.outcome is Outcome.PASS else ()
+    newest = next((sha256(envelope) for envelope in certificates), None)
+    return Certification(
+        name or Path(where).name,
+        where,
+        verdict.outcome,
+        OUTCOME_DOORS[verdict.outcome],
+        artifact=kept,
+        lock=document,
+        verdict=verdict,
+        record=record,
+        certificate=newest,
+        attempts=workspace.attempts(digest, lock),
+    )

@@ -1,0 +1,80 @@
+"""`revoke`: withdraw an adapter, certificate, weights, policy, suite, base or key; or lift such a hold."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from peft_assay.certify.revoke import next_list
+from peft_assay.core.artifact import WEIGHTS_FILE
+from peft_assay.core.certificate import Revocation, RevocationList, Scope
+from peft_assay.core.errors import UsageError
+from peft_assay.intake.admit import admit
+from peft_assay.pipeline.deployment import Clock, Deployment
+from peft_assay.trust.revocations import lift_document, revocation_id
+from peft_assay.trust.roles import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """What an act of revoking changed."""
+
+    list: RevocationList
+    entry: Revocation | None
+    """The entry added or lifted; None for a refresh."""
+
+
+def revoke(deployment: Deployment, scope: Scope, target: str, *, reason: str, clock: Clock) -> Withdrawal:
+    """Adds one entry. `target` is a folder or archive (scopes adapter and weights), a full digest, or a key id."""
+    now = clock()
+    deployment.raise_mark(now)
+    entry = Revocation(scope, resolve_target(scope, target), reason, now)
+    sealer = deployment.sealer(Role.AUTHORITY)
+    envelope = next_list(deployment.revocations(), now=now, sealer=sealer, revoke=[entry])
+    record = deployment.publish(envelope, now)
+    deployment.raise_mark(now)
+    return Withdrawal(record.list, entry)
+
+
+def refresh(deployment: Deployment, *, clock: Clock) -> Withdrawal:
+    """Signs the list anew, unchanged: it must be fresh for anything to be active."""
+    now = clock()
+    deployment.raise_mark(now)
+    envelope = next_list(deployment.revocations(), now=now, sealer=deployment.sealer(Role.AUTHORITY))
+    record = deployment.publish(envelope, now)
+    deployment.raise_mark(now)
+    return Withdrawal(record.list, None)
+
+
+def lift(deployment: Deployment, scope: Scope, target: str, *, reason: str, clock: Clock) -> Withdrawal:
+    """Takes entries out of force, with a lift signed by the approver. Raises UsageError when none is in force."""
+    now = clock()
+    deployment.raise_mark(now)
+    resolved = resolve_target(scope, target)
+    previous = deployment.revocations()
+    held = (
+        [] if previous is None else [e for e in previous.list.revocations if (e.scope, e.target) == (scope, resolved)]
+    )
+    if not held:
+        raise UsageError(f"nothing is withdrawn for {scope.value} {resolved}", next_step="peft-assay revoke --list")
+    approver = deployment.sealer(Role.APPROVER)
+    lifts = [approver.seal(lift_document(entry, reason=reason, at=now)) for entry in held]
+    approvers = deployment.anchor.keys_of(Role.APPROVER)
+    authority = deployment.sealer(Role.AUTHORITY)
+    record = deployment.publish(next_list(previous, now=now, sealer=authority, lift=lifts, approvers=approvers), now)
+    for entry in held:
+        deployment.workspace.record_lift(revocation=revocation_id(entry), revocation_list=record.list.envelope, at=now)
+    deployment.raise_mark(now)
+    return Withdrawal(record.list, held[0])
+
+
+def resolve_target(scope: Scope, target: str) -> str:
+    """A digest or key id for `target`; a path is admitted and hashed for the scopes where that makes sense."""
+    path = Path(target)
+    if scope not in (Scope.ADAPTER, Scope.WEIGHTS) or target.startswith("sha256:") or not path.exists():
+        return target
+    artifact = admit(path).artifact
+    if scope is Scope.ADAPTER:
+        return artifact.digest
+    weights = artifact.file(WEIGHTS_FILE)
+    if weights is None:
+        raise UsageError(f"it has no {WEIGHTS_FILE}", where=target, next_step="revoke it with --scope adapter")
+    return weights.sha256

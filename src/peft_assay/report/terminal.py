@@ -1,0 +1,141 @@
+"""Terminal renderings: a table for people at a screen, stable lines for logs and pipes."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from peft_assay.core.observation import Observation
+from peft_assay.core.verdict import Outcome
+from peft_assay.report import sink
+from peft_assay.report.interface import CertificationReport, InspectionReport, VerificationReport
+
+STYLES: Mapping[Outcome, str] = {
+    Outcome.PASS: "bold green",
+    Outcome.FAIL: "bold red",
+    Outcome.INDETERMINATE: "bold yellow",
+    Outcome.REFUSED: "bold magenta",
+}
+_PLAIN_WIDTH = 10_000
+"""Pipes get one line per fact, never wrapped: what reads them splits at newlines."""
+
+
+def certification(reports: Sequence[CertificationReport], *, tty: bool, width: int = 100) -> sink.Rendered:
+    """Adapters with outcome, deciding rule and next step; then why, for each that was not admitted."""
+    if not tty:
+        return sink.Rendered("".join(_plain_certification(report) for report in reports))
+    table = _table("adapter", "outcome", "rule", "next")
+    for report in reports:
+        table.add_row(
+            sink.cell(report.adapter, "bold"),
+            sink.cell(report.outcome.value, STYLES[report.outcome]),
+            sink.cell(_rule(report)),
+            sink.cell(report.next_step, "dim"),
+        )
+    parts: list[RenderableType] = [table]
+    for report in reports:
+        if report.reason:
+            parts += [
+                sink.cell(""),
+                sink.cell(f"{report.adapter}: {_rule(report)}", STYLES[report.outcome]),
+                sink.cell(f"  {report.reason}"),
+            ]
+    parts += [sink.cell(""), sink.cell(_summary(reports))]
+    return sink.drawn(Group(*parts), width=width, colour=True)
+
+
+def _plain_certification(report: CertificationReport) -> str:
+    lines = [sink.phrase("{} {} {}", f"{report.outcome.value:<13}", f"{report.adapter:<24}", _rule(report) or "-")]
+    if report.reason:
+        lines.append(sink.phrase("  why:  {}", report.reason))
+    if report.next_step:
+        lines.append(sink.phrase("  next: {}", report.next_step))
+    if report.certificate is not None:
+        certificate = report.certificate
+        lines.append(sink.phrase("  certificate: {} until {}", certificate.envelope, certificate.not_after))
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _rule(report: CertificationReport) -> str:
+    if report.refusal is not None:
+        return "intake"
+    return "" if report.deciding is None else report.deciding.rule
+
+
+def _summary(reports: Sequence[CertificationReport]) -> str:
+    outcomes = [report.outcome for report in reports]
+    counts = [f"{outcomes.count(outcome)} {outcome.value}" for outcome in Outcome if outcome in outcomes]
+    return ", ".join(counts) if counts else "nothing was examined"
+
+
+def rules(report: CertificationReport, *, tty: bool, width: int = 100) -> sink.Rendered:
+    """Every rule of one report with its outcome; at a screen also what it saw."""
+    results = () if report.verdict is None else report.verdict.results
+    if not tty:
+        lines = [
+            sink.phrase("{} {} {}", f"{result.outcome.value:<13}", f"{result.rule:<20}", result.explanation).rstrip()
+            for result in results
+        ]
+        return sink.Rendered("".join(f"{line}\n" for line in lines))
+    table = _table("rule", "outcome", "saw", "why")
+    for result in results:
+        table.add_row(
+            sink.cell(result.rule, "bold"),
+            sink.cell(result.outcome.value, STYLES[result.outcome]),
+            Group(*(sink.cell(f"{name} = {sink.plain(value)}", "dim") for name, value in result.saw.items())),
+            sink.cell(result.explanation),
+        )
+    return sink.drawn(table, width=width, colour=True)
+
+
+def verification(report: VerificationReport, *, tty: bool, width: int = 100) -> sink.Rendered:
+    """Whether the gate would let the adapter be active, and if not, which check says no."""
+    valid = report.check is None
+    lines = [sink.cell(f"{'VALID' if valid else 'DENIED':<13} {report.adapter}", "bold green" if valid else "bold red")]
+    if report.check is not None:
+        lines.append(sink.cell(f"  check: {report.check}: {report.message}"))
+        lines.append(sink.cell(f"  next: {report.next_step}"))
+    if report.certificate is not None:
+        certificate = report.certificate
+        for name, value in (
+            ("certificate", certificate.envelope),
+            ("artifact", certificate.artifact),
+            ("lock", certificate.lock),
+            ("observed", certificate.observed_at),
+            ("valid until", certificate.not_after),
+            ("signed by key", certificate.keyid),
+        ):
+            lines.append(sink.cell(f"  {name}: {sink.plain(value)}"))
+    return sink.drawn(Group(*lines), width=width if tty else _PLAIN_WIDTH, colour=tty)
+
+
+def inspection(report: InspectionReport, *, tty: bool, width: int = 100) -> sink.Rendered:
+    """What can be read without loading anything: files and static observations. No verdict."""
+    size = sum(file.size for file in report.artifact.files)
+    head = [
+        sink.cell(report.source, "bold"),
+        sink.cell(f"  {report.kind}; {len(report.artifact.files)} files, {size:,} bytes"),
+        sink.cell(f"  artifact {report.artifact.digest}"),
+    ]
+    if not tty:
+        body = [sink.cell(f"  {o.name}: {_value(o)}") for o in report.observations]
+        return sink.drawn(Group(*head, *body), width=_PLAIN_WIDTH, colour=False)
+    table = _table("observation", "value", "remark")
+    for observation in report.observations:
+        style = "yellow" if observation.value is None else ""
+        remark = observation.reason or ""
+        value = observation.status.value if observation.value is None else sink.plain(observation.value)
+        table.add_row(sink.cell(observation.name), sink.cell(value, style), sink.cell(remark, "dim"))
+    return sink.drawn(Group(*head, table), width=width, colour=True)
+
+
+def _value(observation: Observation) -> str:
+    remark = f" ({observation.reason})" if observation.reason else ""
+    return f"{observation.status.value if observation.value is None else sink.plain(observation.value)}{remark}"
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table

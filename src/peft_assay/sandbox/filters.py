@@ -1,0 +1,96 @@
+"""The system-call policy of a job, compiled to BPF by libseccomp here and installed by the child as bytes.
+
+Default action: notify the supervisor, which refuses and records. So the allow-list *is* the policy; an ERRNO rule
+anywhere would take precedence over the notification and hide the attempt (seccomp(2), "Seccomp filters").
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from peft_assay.core.errors import ObservationError
+from peft_assay.sandbox.surroundings import INSTALL
+
+TCGETS = 0x5401
+
+# fmt: off
+ALLOWED = (
+    "access", "arch_prctl", "brk", "clock_getres", "clock_gettime", "clock_nanosleep", "close", "dup", "exit",
+    "exit_group", "faccessat", "faccessat2", "fadvise64", "fcntl", "fstat", "fstatfs", "futex", "get_mempolicy",
+    "getcwd", "getdents64", "getegid", "geteuid", "getgid", "getpid", "getppid", "getpriority", "getrandom",
+    "getrusage", "gettid", "gettimeofday", "getuid", "lseek", "lstat", "madvise", "membarrier", "mincore", "mmap",
+    "mprotect", "mremap", "munmap", "nanosleep", "newfstatat", "open", "openat", "pipe2", "poll", "ppoll", "pread64",
+    "read", "readlink", "readlinkat", "readv", "restart_syscall", "rseq", "rt_sigaction", "rt_sigprocmask",
+    "rt_sigreturn", "sched_get_priority_max", "sched_get_priority_min", "sched_getaffinity", "sched_getparam",
+    "sched_getscheduler", "sched_yield", "set_robust_list", "set_tid_address", "sigaltstack", "stat", "statfs",
+    "statx", "sysinfo", "time", "times", "uname", "write", "writev",
+)
+# fmt: on
+"""Reading what Landlock leaves readable, memory, time, its own pipes. No process, socket, signal or file creation."""
+
+HAND_OVER = ("sendmsg", "seccomp")
+"""Needed once, between the two filters; afterwards they kill, so that the attempt shows in how the child ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Compiled programs for this machine."""
+
+    policy: bytes
+    seal: bytes
+    seccomp: int
+    """Number of the seccomp system call."""
+    name_of: Callable[[int], str]
+    """Name of a system call by number; ``syscall_<number>`` when unknown."""
+
+
+@cache
+def compile_filters() -> Filters:
+    """Raises ObservationError when libseccomp or its bindings are missing, or too old for notifications."""
+    seccomp = _bindings()
+    policy = seccomp.SyscallFilter(seccomp.NOTIFY)
+    for name in (*_known(seccomp, ALLOWED), *HAND_OVER):
+        policy.add_rule(seccomp.ALLOW, name)
+    policy.add_rule(seccomp.ALLOW, "ioctl", seccomp.Arg(1, seccomp.EQ, TCGETS))  # isatty()
+    policy.add_rule(seccomp.ALLOW, "prlimit64", seccomp.Arg(2, seccomp.EQ, 0))  # reading limits, not setting them
+    seal = seccomp.SyscallFilter(seccomp.ALLOW)
+    for name in HAND_OVER:
+        seal.add_rule(seccomp.KILL_PROCESS, name)
+    return Filters(
+        policy=_program(policy),
+        seal=_program(seal),
+        seccomp=int(seccomp.resolve_syscall(seccomp.Arch.NATIVE, "seccomp")),
+        name_of=lambda number: _name(seccomp, number),
+    )
+
+
+def _bindings() -> Any:
+    try:
+        import pyseccomp  # optional, and finding the library runs other programs
+    except ImportError:
+        raise ObservationError("pyseccomp is not installed", next_step=INSTALL) from None
+    except (RuntimeError, OSError):
+        raise ObservationError("libseccomp is not installed", next_step="apt install libseccomp2") from None
+    return pyseccomp
+
+
+def _known(seccomp: Any, names: Iterable[str]) -> list[str]:
+    """Those that this architecture has: arm64 has no ``open``, ``stat``, ``time``."""
+    return [name for name in names if seccomp.resolve_syscall(seccomp.Arch.NATIVE, name) >= 0]
+
+
+def _program(rules: Any) -> bytes:
+    with tempfile.TemporaryFile() as file:
+        rules.export_bpf(file)
+        file.seek(0)
+        return file.read()
+
+
+def _name(seccomp: Any, number: int) -> str:
+    try:
+        name = seccomp.resolve_syscall(seccomp.system_arch(), number)
+    except (ValueError, OSError):
+        name = None
+    return name.decode("ascii", "replace") if isinstance(name, bytes) else name or f"syscall_{number}"

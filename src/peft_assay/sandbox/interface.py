@@ -1,0 +1,70 @@
+"""What the sandbox room offers: its configuration, and the Protocol that each isolation backend implements."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from peft_assay.core.sandbox import IsolationLevel, Limits
+
+BackendName = Literal["namespace", "landlock"]
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxConfiguration:
+    """Which base is observed on, and how strong the walls must be at least."""
+
+    base: Path
+    """Folder of the base (config.json, safetensors, tokenizer); never taken from an adapter."""
+    dtype: str = "float32"
+    """torch's name of the dtype that the base is loaded in."""
+    minimum_level: IsolationLevel = IsolationLevel.PROCESS
+    backend: BackendName | None = None
+    """The only backend to try; None tries the stronger one first."""
+    limits: Limits = field(default_factory=Limits)
+    """Ceilings: a job may ask for less, never for more."""
+    start_seconds: float = 300.0
+    """How long the worker may take to load the base."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs inside: a module of packages that are made visible there, and digested."""
+
+    module: str
+    folders: tuple[Path, ...]
+    """Package folders whose Python files make up the program; their parents go on the module path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """What the inside can read, all of it read-only and at the same path as outside."""
+
+    folders: tuple[Path, ...]
+    module_path: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a worker is started."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+class Backend(Protocol):
+    """Puts walls around a worker. Confinement of each job inside the worker is the same for all backends."""
+
+    @property
+    def name(self) -> BackendName:
+        """As in the attestation."""
+
+    @property
+    def ceiling(self) -> IsolationLevel:
+        """The best level that these walls can reach; start-up attacks decide what they did reach."""
+
+    def command(self, worker: Sequence[str], mounts: Mounts) -> Command:
+        """How to start `worker` (the interpreter and its arguments) behind the walls."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What builds the walls, for the attestation: programs with their digests, user."""

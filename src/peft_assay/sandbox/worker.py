@@ -1,0 +1,167 @@
+"""One worker process behind a backend's walls: started, greeted, given jobs, ended."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from peft_assay.core.digest import Digest
+from peft_assay.core.errors import ObservationError
+from peft_assay.core.wire import PROTOCOL
+from peft_assay.sandbox.filters import compile_filters
+from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfiguration
+from peft_assay.sandbox.surroundings import SYSTEM, identity, interpreter
+
+MAX_MESSAGE = 1 << 16
+MAX_DIAGNOSTICS = 4096
+
+
+class Greeting(BaseModel):
+    """What a worker says once it is ready."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    protocol: int
+    landlock: int
+    """ABI version of Landlock in this kernel, 0 for none."""
+    state: str | None = None
+    parameters: int = 0
+    stack: dict[str, str] = {}
+
+
+class Worker:
+    """A running worker. It has not met any adapter; the children that it forks for jobs have."""
+
+    def __init__(self, backend: Backend, program: Program, mounts: Mounts, configuration: SandboxConfiguration) -> None:
+        self.backend = backend
+        self.diagnostics = bytearray()
+        self._start_seconds = configuration.start_seconds
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        errors, their_errors = os.pipe()
+        self.errors = errors
+        command = backend.command(worker_arguments(program, configuration, theirs.fileno()), mounts)
+        try:
+            self._process = subprocess.Popen(
+                command.arguments,
+                env=dict(command.environment),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=their_errors,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._process = None
+            self.kill()
+            raise ObservationError(f"the sandbox could not be started: {error}") from error
+        finally:
+            theirs.close()
+            os.close(their_errors)
+        try:
+            self.greeting = self._greet(setup_message(program, mounts))
+        except BaseException:
+            self.kill()
+            raise
+
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    def kill(self) -> None:
+        """Ends the worker and all its children: by namespace, or because they die with their parent."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        if self.errors >= 0:
+            self.control.close()
+            os.close(self.errors)
+            self.errors = -1
+
+    def last_words(self) -> str:
+        """The last line that worker or child wrote to its error stream (hostile text, one line)."""
+        lines = self.diagnostics.decode("utf-8", "replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def read_errors(self) -> int:
+        """Takes what there is on the error stream; gives the number of bytes."""
+        piece = os.read(self.errors, 1 << 16)
+        self.diagnostics += piece
+        del self.diagnostics[:-MAX_DIAGNOSTICS]
+        return len(piece)
+
+    def _greet(self, setup: bytes) -> Greeting:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.control.send(setup)
+        message = self._first_message(time.monotonic() + self._start_seconds)
+        if not message:
+            said = f": {self.last_words()}" if self.last_words() else ""
+            raise ObservationError(f"the {self.backend.name} sandbox ended before it was ready{said}")
+        value: Any = json.loads(message)
+        if isinstance(value, dict) and "refused" in value:
+            raise ObservationError(f"the sandbox refuses: {value['refused']}")
+        try:
+            greeting = Greeting.model_validate(value)
+        except ValidationError as error:
+            raise ObservationError("the sandbox greeted with something unknown") from error
+        if greeting.protocol != PROTOCOL:
+            raise ObservationError(f"the sandbox speaks protocol {greeting.protocol}, not {PROTOCOL}")
+        return greeting
+
+    def _first_message(self, deadline: float) -> bytes:
+        poller = select.poll()
+        poller.register(self.control, select.POLLIN)
+        poller.register(self.errors, select.POLLIN)
+        while True:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise ObservationError(f"the sandbox was not ready after {self._start_seconds:.0f} s")
+            ready = dict(poller.poll(remaining * 1000))
+            if self.errors in ready and not self.read_errors():
+                poller.unregister(self.errors)
+            if self.control.fileno() in ready:
+                try:
+                    return self.control.recv(MAX_MESSAGE)
+                except ConnectionResetError:
+                    return b""
+
+
+def worker_arguments(program: Program, configuration: SandboxConfiguration, control: object) -> tuple[str, ...]:
+    """The worker's own command line. ``-P``: the folder it starts in is not on its module path."""
+    worker = (str(interpreter_in_use()), "-s", "-P", "-m", program.module, "--control", str(control))
+    return (*worker, "--base", str(configuration.base.absolute()), "--dtype", configuration.dtype)
+
+
+def interpreter_in_use() -> str:
+    """The interpreter as it is called here: through its virtual environment, where it runs in one."""
+    return sys.executable or str(interpreter())
+
+
+def setup_message(program: Program, mounts: Mounts) -> bytes:
+    """What the worker must find itself to be, and what it must do to its children."""
+    filters = compile_filters()
+    system = [path for path in SYSTEM if os.path.isdir(path)]  # noqa: PTH112
+    setup: Mapping[str, Any] = {
+        "identity": identity(program),
+        "folders": [str(folder) for folder in program.folders],
+        "readable": [*system, *map(str, mounts.folders)],
+        "policy": filters.policy.hex(),
+        "seal": filters.seal.hex(),
+        "seccomp": filters.seccomp,
+    }
+    return json.dumps(setup).encode()
+
+
+def harness_digest(program: Program) -> Digest:
+    """Digest of the files that run inside."""
+    return Digest(identity(program)["harness"])

@@ -1,0 +1,112 @@
+"""What the tables answer: an index over signed bytes and the ledger, for finding and for messages; it decides nothing."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from peft_assay.core.digest import Digest
+from peft_assay.core.errors import TrustError
+from peft_assay.store import ledger
+from peft_assay.store.ledger import Kind, spell
+from peft_assay.store.schema import artifacts, certificates, observations, revocation_lists
+
+
+def add_artifact(connection: Connection, digest: Digest, source: str, at: datetime, seq: int) -> None:
+    """A row for one admission."""
+    connection.execute(insert(artifacts).values(seq=seq, digest=digest, source=source, at=spell(at)))
+
+
+def add_observations(connection: Connection, row: dict[str, Any], seq: int) -> None:
+    """A row for one observation envelope."""
+    connection.execute(insert(observations).values(row | {"seq": seq}))
+
+
+def add_certificate(connection: Connection, row: dict[str, Any], seq: int) -> None:
+    """A row for one certificate envelope."""
+    connection.execute(insert(certificates).values(row | {"seq": seq}))
+
+
+def add_revocation_list(connection: Connection, row: dict[str, Any], seq: int) -> None:
+    """A row for one revocation list."""
+    connection.execute(insert(revocation_lists).values(row | {"seq": seq}))
+
+
+def count_attempts(connection: Connection, artifact: Digest, lock: Digest | None) -> int:
+    """Attempts at `artifact` under `lock` (None: any), counted in the ledger itself, which no row can understate."""
+    return sum(
+        entry.happened["artifact"] == artifact and lock in {None, entry.happened["lock"]}
+        for entry in ledger.entries(connection, Kind.ATTEMPT)
+    )
+
+
+def was_admitted(connection: Connection, digest: Digest) -> bool:
+    """Whether there is an admission of this artifact."""
+    query = select(artifacts.c.seq).where(artifacts.c.digest == digest).limit(1)
+    return connection.execute(query).scalar_one_or_none() is not None
+
+
+def admitted_from(connection: Connection, source: str) -> tuple[Digest, ...]:
+    """Artifacts admitted from `source`, newest first, each once."""
+    query = select(artifacts.c.digest).where(artifacts.c.source == source).order_by(artifacts.c.seq.desc())
+    return tuple(dict.fromkeys(Digest(digest) for digest in connection.execute(query).scalars()))
+
+
+def newest_observations(connection: Connection, artifact: Digest, conditions: Digest) -> Digest | None:
+    """The envelope whose observations began last."""
+    query = (
+        select(observations.c.envelope)
+        .where(observations.c.artifact == artifact, observations.c.conditions == conditions)
+        .order_by(observations.c.observed_at.desc(), observations.c.seq.desc())
+        .limit(1)
+    )
+    found = connection.execute(query).scalar_one_or_none()
+    return None if found is None else Digest(found)
+
+
+def certificates_of(connection: Connection, artifact: Digest, lock: Digest) -> tuple[Digest, ...]:
+    """Certificate envelopes for (artifact, lock), newest first.
+
+    Raises TrustError when table and ledger differ: a withdrawn certificate must not vanish from beside its successors.
+    """
+    query = select(certificates.c.envelope).where(certificates.c.artifact == artifact, certificates.c.lock == lock)
+    rows = list(connection.execute(query.order_by(certificates.c.seq.desc())).scalars())
+    recorded = [
+        entry.happened["envelope"]
+        for entry in ledger.entries(connection, Kind.CERTIFIED)
+        if (entry.happened["artifact"], entry.happened["lock"]) == (artifact, lock)
+    ]
+    if rows != recorded[::-1]:
+        raise TrustError("certificates and ledger differ", where="certificates", next_step="run peft-assay audit")
+    return tuple(Digest(row) for row in rows)
+
+
+def certified_locks(connection: Connection, artifact: Digest) -> tuple[Digest, ...]:
+    """Contexts for which there are certificates of `artifact`."""
+    query = select(certificates.c.lock).where(certificates.c.artifact == artifact).distinct()
+    return tuple(Digest(lock) for lock in connection.execute(query.order_by(certificates.c.lock)).scalars())
+
+
+def certified_from(connection: Connection, source: str) -> tuple[Digest, ...]:
+    """Certified artifacts that were admitted from `source`."""
+    query = select(artifacts.c.digest).where(
+        artifacts.c.source == source, artifacts.c.digest.in_(select(certificates.c.artifact))
+    )
+    found = connection.execute(query.distinct().order_by(artifacts.c.digest)).scalars()
+    return tuple(Digest(digest) for digest in found)
+
+
+def newest_revocation_list(connection: Connection) -> Digest | None:
+    """The envelope with the highest sequence."""
+    query = select(revocation_lists.c.envelope).order_by(revocation_lists.c.sequence.desc()).limit(1)
+    found = connection.execute(query).scalar_one_or_none()
+    return None if found is None else Digest(found)
+
+
+def envelopes(connection: Connection) -> dict[Kind, tuple[Digest, ...]]:
+    """All envelopes that rows refer to, by the kind of ledger entry that each must have."""
+    tables = {Kind.OBSERVED: observations, Kind.CERTIFIED: certificates, Kind.REVOKED: revocation_lists}
+    return {
+        kind: tuple(Digest(d) for d in connection.execute(select(t.c.envelope).order_by(t.c.seq)).scalars())
+        for kind, t in tables.items()
+    }

@@ -1,0 +1,149 @@
+"""``python -m peft_assay_harness.attacks``: a worker whose children try to break out, to show whether the walls hold.
+
+It starts through the same launcher, with the same filters and limits, as the worker that exercises adapters, and is
+another program than that one, so that no adapter ever runs beside this code. Each attack is harmless where it
+succeeds: it looks, signals 0, or ends the process that it made.
+"""
+
+import argparse
+import ctypes
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from peft_assay_harness.frames import read_frame, write_frame
+from peft_assay_harness.zygote import Job, Prepared, run
+
+CLONE_NEWUSER = 0x10000000
+PTRACE_ATTACH, PTRACE_DETACH = 16, 17
+IO_URING_SETUP = 425  # the same on every architecture since numbers were unified (Linux 5.1)
+
+Arguments = Mapping[str, Any]
+
+
+def read_host_file(arguments: Arguments) -> str:
+    """Reads a file of the host that nobody gave to the sandbox."""
+    return Path(arguments["path"]).read_text("utf-8")
+
+
+def write_host_file(arguments: Arguments) -> str:
+    """Writes into a folder of the host that everybody may write to."""
+    Path(arguments["folder"], "breach").write_text("written from inside", "utf-8")
+    return "written"
+
+
+def connect(arguments: Arguments) -> str:
+    """Connects to a live TCP listener of the supervisor."""
+    with socket.create_connection(("127.0.0.1", arguments["port"]), timeout=2):
+        return "connected"
+
+
+def signal_worker(_: Arguments) -> str:
+    """Signals the worker that forked this child."""
+    os.kill(os.getppid(), 0)
+    return "signalled"
+
+
+def worker_memory(_: Arguments) -> str:
+    """Opens the worker's memory for writing: with it, all later jobs would be the attacker's."""
+    os.close(os.open(f"/proc/{os.getppid()}/mem", os.O_RDWR))
+    return "opened"
+
+
+def trace_worker(_: Arguments) -> str:
+    """Attaches to the worker as a debugger."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    _check(libc.ptrace(PTRACE_ATTACH, os.getppid(), 0, 0))
+    libc.ptrace(PTRACE_DETACH, os.getppid(), 0, 0)
+    return "attached"
+
+
+def new_namespace(_: Arguments) -> str:
+    """Makes a user namespace, the door to most kernel interfaces."""
+    _check(ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER))
+    return "made"
+
+
+def io_uring(_: Arguments) -> str:
+    """Sets up io_uring, through which system calls escape filters."""
+    parameters = ctypes.create_string_buffer(256)
+    _check(ctypes.CDLL(None, use_errno=True).syscall(IO_URING_SETUP, 8, parameters))
+    return "set up"
+
+
+def see_host_process(arguments: Arguments) -> str:
+    """Looks for the supervisor among the processes."""
+    Path(f"/proc/{arguments['pid']}").stat()
+    return "seen"
+
+
+def run_as_root(_: Arguments) -> str:
+    """Is the superuser, for whom process limits do not count."""
+    if os.geteuid() != 0:
+        raise PermissionError("not root")
+    return "root"
+
+
+def exceed_memory(arguments: Arguments) -> str:
+    """Takes more memory than the job is allowed."""
+    return f"{len(bytearray(arguments['bytes']))} bytes taken"
+
+
+def fork(_: Arguments) -> str:
+    """Makes another process, which could outlive the job."""
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+    return "forked"
+
+
+def execute(_: Arguments) -> str:
+    """Becomes another program."""
+    os.execv("/bin/true", ["true"])  # noqa: S606 - the attack itself
+
+
+ATTACKS: Mapping[str, Callable[[Arguments], str]] = {
+    "read-host-file": read_host_file,
+    "write-host-file": write_host_file,
+    "connect": connect,
+    "signal-worker": signal_worker,
+    "worker-memory": worker_memory,
+    "trace-worker": trace_worker,
+    "new-namespace": new_namespace,
+    "io-uring": io_uring,
+    "see-host-process": see_host_process,
+    "run-as-root": run_as_root,
+    "exceed-memory": exceed_memory,
+    "fork": fork,
+    "execute": execute,
+}
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
+
+def _attack(request: Arguments) -> dict[str, Any]:
+    try:
+        detail = ATTACKS[request["name"]](request)
+    except (OSError, MemoryError) as error:
+        return {"op": "attack", "succeeded": False, "detail": f"{type(error).__name__}: {error}"}
+    return {"op": "attack", "succeeded": True, "detail": detail}
+
+
+def _serve(job: Job) -> None:
+    while (request := read_frame(job.request)) is not None:
+        write_frame(job.response, _attack(request))
+
+
+def prepare(_: argparse.Namespace) -> Prepared:
+    """Nothing to load: what is tried are the walls, not the base."""
+    return Prepared({}, _serve)
+
+
+if __name__ == "__main__":
+    sys.exit(run(prepare))

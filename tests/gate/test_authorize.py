@@ -1,0 +1,225 @@
+"""The gate says yes to evidence in order, and names the first check that fails."""
+
+import dataclasses
+
+import pytest
+from trust.world import BASE_STATE, CONTEXT, DAY, HOUR, LOCK, NOW, World, artifact_of, lock_of, named, sealer_of
+
+from peft_assay.core.context import Lock
+from peft_assay.core.digest import sha256
+from peft_assay.core.errors import ActivationDenied, TrustError, UsageError
+from peft_assay.core.sandbox import IsolationLevel
+from peft_assay.gate.authorize import authorize, explain
+from peft_assay.gate.interface import Denial, Evidence, State
+from peft_assay.trust.highwater import Mark
+from peft_assay.trust.roles import Role
+
+NAMES = ["anchor", "revocations", "certificate", "signature", "observations", "times", "withdrawn", "bytes", "base"]
+
+
+@pytest.fixture
+def world() -> World:
+    return World.make()
+
+
+def denied(world: World, evidence: Evidence, check: str, says: str, now=NOW) -> None:
+    """`check` is the first that fails, and explain and authorize agree on it."""
+    assert_failed(world, evidence, check, says, Denial.DENIED, now)
+    with pytest.raises(ActivationDenied, match=says) as denial:
+        authorize(evidence, world.anchor, now)
+    assert denial.value.check == check
+
+
+def distrusted(world: World, evidence: Evidence, check: str, says: str, now=NOW) -> None:
+    assert_failed(world, evidence, check, says, Denial.TRUST, now)
+    with pytest.raises(TrustError, match=says) as denial:
+        authorize(evidence, world.anchor, now)
+    assert check in (denial.value.where or "")
+
+
+def assert_failed(world: World, evidence: Evidence, check: str, says: str, denial: Denial, now) -> None:
+    checks = explain(evidence, world.anchor, now)
+    place = NAMES.index(check)
+    assert [c.name for c in checks] == NAMES
+    assert [c.number for c in checks] == list(range(1, 10))
+    states = [State.HELD] * place + [State.FAILED] + [State.NOT_REACHED] * (8 - place)
+    assert [c.state for c in checks] == states, checks
+    assert checks[place].denial is denial
+    assert [c.denial for c in checks if c.state is not State.FAILED] == [None] * 8
+
+
+def test_evidence_in_order_activates_exactly_these_bytes(world: World) -> None:
+    evidence = world.evidence()
+    activation = authorize(evidence, world.anchor, NOW)
+    assert activation.files == world.files
+    assert activation.artifact == world.artifact.digest
+    assert activation.certificate == sha256(evidence.certificates[0])
+    assert activation.lock == world.lock.digest
+    assert activation.process_id == 4711
+    assert activation.granted_at == NOW
+    assert {check.state for check in explain(evidence, world.anchor, NOW)} == {State.HELD}
+
+
+def test_activation_ends_with_whatever_ends_first(world: World) -> None:
+    assert authorize(world.evidence(), world.anchor, NOW).not_after == NOW - HOUR + 7 * DAY
+    soon = world.evidence(revocations=world.revocations(validity=DAY))
+    assert authorize(soon, world.anchor, NOW).not_after == NOW - HOUR + DAY
+    strict = dataclasses.replace(CONTEXT, maximum_age=2 * HOUR)
+    assert authorize(world.evidence(context=strict), world.anchor, NOW).not_after == NOW + HOUR
+    observation = world.observation()
+    short = world.evidence(
+        certificates=(world.certificate(observation, maximum_age=3 * HOUR),),
+        observations={sha256(observation): observation},
+    )
+    assert authorize(short, world.anchor, NOW).not_after == NOW + 2 * HOUR
+    world.anchor = dataclasses.replace(world.anchor, revocation_maximum_age=4 * HOUR)
+    assert authorize(world.evidence(), world.anchor, NOW).not_after == NOW + 3 * HOUR
+
+
+def test_a_later_change_of_the_caller_s_files_does_not_reach_the_activation(world: World) -> None:
+    activation = authorize(world.evidence(), world.anchor, NOW)
+    world.files["adapter_model.safetensors"] = b"swapped afterwards"
+    assert activation.files["adapter_model.safetensors"] == b"weights" * 9
+
+
+def test_no_pinned_keys(world: World) -> None:
+    evidence = world.evidence()
+    for role in (Role.AUTHORITY, Role.SANDBOX):
+        fresh = World.make()
+        fresh.pin(role)
+        distrusted(fresh, evidence, "anchor", "no keys are pinned")
+
+
+@pytest.mark.parametrize("where", ["anchor", "context"])
+def test_development_keys_only_outside_production(world: World, where: str) -> None:
+    evidence = world.evidence()
+    world.pin(Role.AUTHORITY, world.authority.public, development=True)
+    first = explain(evidence, world.anchor, NOW)[0]
+    assert first.state is State.HELD
+    assert "not for production" in first.message
+    if where == "anchor":
+        world.anchor = dataclasses.replace(world.anchor, production=True)
+    else:
+        evidence = dataclasses.replace(evidence, context=dataclasses.replace(CONTEXT, production=True))
+    distrusted(world, evidence, "anchor", "development keys")
+    world.pin(Role.AUTHORITY, world.authority.public)
+    authorize(evidence, world.anchor, NOW)
+
+
+def test_no_certificate_says_what_is_certified_instead(world: World) -> None:
+    denied(world, world.evidence(certificates=()), "certificate", "no certificate")
+    other = named("other")
+    denied(world, world.evidence(certificates=(), other_locks=(other,)), "certificate", f"another context.*{other}")
+    denied(world, world.evidence(certificates=(), other_artifacts=(other,)), "certificate", f"other bytes.*{other}")
+
+
+def test_list_freshness(world: World) -> None:
+    denied(world, world.evidence(revocations=None), "revocations", "no revocation list")
+    stale = world.revocations(now=NOW - 7 * DAY, validity=30 * DAY)
+    denied(world, world.evidence(revocations=stale), "revocations", "was fresh until")
+    ended = world.revocations(now=NOW - 2 * HOUR, validity=HOUR)
+    denied(world, world.evidence(revocations=ended), "revocations", "was fresh until")
+    future = world.revocations(now=NOW + HOUR)
+    denied(world, world.evidence(revocations=future), "revocations", "future")
+    authorize(world.evidence(revocations=world.revocations(now=NOW + HOUR / 30)), world.anchor, NOW)
+
+
+def test_high_water_mark(world: World) -> None:
+    mark = Mark(1, 5, named("root"), NOW)
+    assert "first use" in explain(world.evidence(), world.anchor, NOW)[1].message
+    assert "first use" not in explain(world.evidence(mark=mark), world.anchor, NOW)[1].message
+    distrusted(world, world.evidence(mark=dataclasses.replace(mark, sequence=2)), "revocations", "put back")
+    ahead = dataclasses.replace(mark, seen_at=NOW + HOUR)
+    distrusted(world, world.evidence(mark=ahead), "revocations", "clock was put back")
+
+
+def test_certificate_times(world: World) -> None:
+    evidence = world.evidence(revocations=world.revocations(now=NOW + 29 * DAY))
+    denied(world, evidence, "times", "expired", NOW + 30 * DAY)
+    young = dataclasses.replace(CONTEXT, maximum_age=HOUR)
+    denied(world, world.evidence(context=young), "times", "too old")
+    world.anchor = dataclasses.replace(world.anchor, maximum_age=HOUR)
+    denied(world, world.evidence(), "times", "too old")
+
+
+def test_age_counts_from_the_oldest_observation(world: World) -> None:
+    old = world.observation(started_at=NOW - 3 * DAY, finished_at=NOW - 3 * DAY)
+    new = world.observation()
+    evidence = world.evidence(
+        certificates=(world.certificate(new, old),), observations={sha256(e): e for e in (old, new)}
+    )
+    authorize(evidence, world.anchor, NOW)
+    world.anchor = dataclasses.replace(world.anchor, maximum_age=2 * DAY)
+    denied(world, evidence, "times", "too old")
+
+
+@pytest.mark.parametrize("where", ["anchor", "context"])
+def test_isolation_level(world: World, where: str) -> None:
+    evidence = world.evidence()
+    if where == "anchor":
+        world.anchor = dataclasses.replace(world.anchor, minimum_isolation=IsolationLevel.VM)
+    else:
+        evidence = dataclasses.replace(evidence, context=dataclasses.replace(CONTEXT, minimum_isolation=40))
+    denied(world, evidence, "observations", "level 20, below 40")
+
+
+def test_bytes_and_base(world: World) -> None:
+    for files in ({}, {**world.files, "extra.py": b""}, {**world.files, "adapter_config.json": b"{}"}):
+        denied(world, world.evidence(files=files), "bytes", "not the certified ones")
+    missing = dict(world.files)
+    del missing["adapter_config.json"]
+    denied(world, world.evidence(files=missing), "bytes", "not the certified ones")
+    denied(world, world.evidence(base_state=named("another base")), "base", "not the lock's")
+
+
+@pytest.mark.parametrize("base", [None, {}, {"state": 7}, "state"])
+def test_a_lock_without_a_base_state_permits_nothing(world: World, base) -> None:
+    world.lock = lock_of(base=base)
+    denied(world, world.evidence(), "base", "not the lock's")
+
+
+def test_the_index_of_the_store_is_not_believed(world: World) -> None:
+    elsewhere = World.make()
+    elsewhere.sandbox, elsewhere.authority, elsewhere.anchor = world.sandbox, world.authority, world.anchor
+    elsewhere.artifact = artifact_of({**world.files, "README.md": b""})
+    observation = elsewhere.observation()
+    denied(world, world.evidence(certificates=(elsewhere.certificate(observation),)), "signature", "other bytes")
+    elsewhere.artifact, elsewhere.lock = world.artifact, lock_of(more=1)
+    observation = elsewhere.observation()
+    denied(world, world.evidence(certificates=(elsewhere.certificate(observation),)), "signature", "another context")
+
+
+def test_an_older_certificate_still_counts_when_the_newest_cannot_be_read(world: World) -> None:
+    evidence = world.evidence()
+    authorize(dataclasses.replace(evidence, certificates=(b"{}", *evidence.certificates)), world.anchor, NOW)
+    distrusted(world, dataclasses.replace(evidence, certificates=(b"{}",)), "signature", "certificate")
+
+
+def test_the_certificate_that_came_furthest_explains_the_denial(world: World) -> None:
+    evidence = world.evidence(base_state=named("another"))
+    both = dataclasses.replace(evidence, certificates=(b"{}", *evidence.certificates))
+    assert [c.name for c in explain(both, world.anchor, NOW) if c.state is State.FAILED] == ["base"]
+
+
+def test_two_authorities(world: World) -> None:
+    second = sealer_of(Role.AUTHORITY)
+    world.pin(Role.AUTHORITY, world.authority.public, second.public)
+    authorize(world.evidence(revocations=world.revocations(sealer=second)), world.anchor, NOW)
+
+
+def test_a_naive_time_is_refused(world: World) -> None:
+    with pytest.raises(UsageError):
+        explain(world.evidence(), world.anchor, NOW.replace(tzinfo=None))
+
+
+def test_removing_any_piece_of_evidence_never_permits(world: World) -> None:
+    evidence = world.evidence()
+    authorize(evidence, world.anchor, NOW)
+    empty = {"files": {}, "certificates": (), "observations": {}, "revocations": None}
+    for name, nothing in empty.items():
+        with pytest.raises((ActivationDenied, TrustError)):
+            authorize(dataclasses.replace(evidence, **{name: nothing}), world.anchor, NOW)
+    bare = Lock({"apiVersion": LOCK.document["apiVersion"], "conditions": {}})
+    with pytest.raises((ActivationDenied, TrustError)):
+        authorize(dataclasses.replace(evidence, lock=bare), world.anchor, NOW)
+    assert evidence.base_state == BASE_STATE
