@@ -152,7 +152,7 @@ def saved_names(config: object) -> tuple[set[str], bool]:
 
 
 def _local(key: str, modules: list[str]) -> str:
-    """What follows the module path; ``^`` marks a name that stands for itself, ``*`` any rest under an own container."""
+    """What follows the module path; ``^`` marks a name that stands for itself, ``*`` any rest below it."""
     rest = key.removeprefix("base_model.model.")
     for module in modules:
         if rest != key and rest.startswith(module + "."):
@@ -203,7 +203,7 @@ def entry(type_name: str) -> dict[str, object]:
             continue
         names |= found
         changed |= rewrote
-    if type_name == "XLORA":  # its state is written from the live model only; the name is the one its own code filters by
+    if type_name == "XLORA":  # written from the live model only; this is the name its own code filters by
         names = {"^base_model.internal_xlora_classifier.*"}
     return {
         "fields": fields_of(config_class),

@@ -41,13 +41,13 @@ def parse_config(config: bytes) -> "PeftConfig":
     _check_fields(fields)
     import peft
 
-    if fields.get("peft_type") not in set(peft.PeftType):
+    if fields.get("peft_type") not in list(peft.PeftType):
         raise LoadingError(f"adapter_config.json: peft_type {fields.get('peft_type')!r} is not one of this PEFT's")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             parsed = peft.PeftConfig.from_peft_type(**fields)
-        except (TypeError, ValueError, KeyError, AttributeError, ImportError) as error:
+        except Exception as error:
             raise LoadingError(f"adapter_config.json: {one_line(error)}") from error
     parsed.inference_mode = True
     return parsed

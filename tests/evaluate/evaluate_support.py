@@ -60,7 +60,7 @@ def good_values(suites: tuple[str, ...] = SUITES) -> dict[str, Any]:
             f"{at}.upper": 0.9316,
             f"{at}.base_rate": 1.0,
             f"{at}.difference": -8 / 60,
-            f"{at}.difference_lower": -0.2277399456,
+            f"{at}.difference_lower": -0.2459222211,
             f"{at}.complete": True,
         }
     return values

@@ -1,7 +1,5 @@
 """The default policy: an ordinary adapter is admitted, and every rule decides what it is there for."""
 
-import math
-
 import pytest
 
 from evaluate.evaluate_support import default_policy, good_values, judge, observed, without
@@ -156,18 +154,17 @@ def test_no_licence_is_undecided_not_refused() -> None:
 
 
 def test_the_arithmetic_in_the_policys_comments() -> None:
-    from scipy.stats import beta
-
-    def lower(passes: int, n: int) -> float:
-        return float(beta.ppf(0.05, passes, n - passes + 1))
+    from peft_assay.observe.behaviour.statistics import difference_lower_bound
+    from peft_assay.observe.behaviour.statistics import lower_bound as lower
 
     assert [round(lower(*kn), 3) for kn in ((60, 60), (80, 80), (52, 60), (64, 80))] == [0.951, 0.963, 0.772, 0.712]
     assert lower(64, 80) >= 0.7 > lower(63, 80)
     assert lower(49, 60) >= 0.7 > lower(48, 60)
     assert lower(59, 59) >= 0.95 > lower(58, 58)
-    # A loss of 8 of 60 against a faultless base: the upper bound of the loss rate.
-    assert math.isclose(float(beta.ppf(0.95, 9, 52)), 0.228, abs_tol=5e-4)
-    assert math.isclose(float(beta.ppf(0.95, 10, 51)), 0.247, abs_tol=5e-4)
+    losses = {count: difference_lower_bound(0, count, 60) for count in (0, 3, 8, 9)}
+    assert {n: round(-bound, 3) for n, bound in losses.items()} == {0: 0.060, 3: 0.139, 8: 0.246, 9: 0.266}
+    assert losses[8] >= -0.25 > losses[9]
+    assert difference_lower_bound(0, 19, 300) >= -0.1 > difference_lower_bound(0, 20, 300)
 
 
 def test_without_suites_the_default_policy_does_not_load() -> None:

@@ -14,7 +14,7 @@ MODULES = sorted(p for room in ("report", "cli") for p in (PACKAGE / room).rglob
 TEMPLATES = sorted((PACKAGE / "report" / "templates").iterdir())
 CALLS = {"print", "echo", "secho", "pprint", "input"}
 METHODS = {"print", "out", "log", "echo", "secho", "print_exception", "print_json", "writelines"}
-NAMES = {"Markup", "escape"}
+NAMES = {"Markup", "Console", "escape"}
 
 
 def breaches(source: str) -> Iterator[str]:
@@ -69,6 +69,7 @@ def test_templates_leave_escaping_on(template: Path) -> None:
         "sys.stdout.write(x)",
         "from markupsafe import Markup",
         "console.log(x)",
+        "from rich.console import Console",
     ],
 )
 def test_the_check_sees_a_breach(source: str) -> None:

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from peft_assay.core.errors import Door
 from peft_assay.report import jsonout
 from report.report_support import every_outcome, refused, report
 from report.test_html import HOSTILE, hostile_report
@@ -13,9 +12,8 @@ from report.test_terminal import inspected, verified
 
 def test_certification() -> None:
     document = json.loads(jsonout.certification(every_outcome()))
-    assert document["format"] == "peft-assay/report/v1"
-    assert document["door"] == Door.REFUSED
-    entries = {entry["adapter"]: entry for entry in document["adapters"]}
+    assert {entry["format"] for entry in document} == {"peft-assay/report/v1"}
+    entries = {entry["adapter"]: entry for entry in document}
     assert {name: (e["outcome"], e["door"], e["decidingRule"]) for name, e in entries.items()} == {
         "lora": ("PASS", 0, None),
         "rare-token": ("FAIL", 10, "trigger-scan"),
@@ -32,7 +30,7 @@ def test_certification() -> None:
 
 def test_rules_carry_what_they_saw() -> None:
     made = report("rare-token", {"scan.triggers": ("zq042",)})
-    entry = json.loads(jsonout.certification([made]))["adapters"][0]
+    entry = json.loads(jsonout.certification([made]))[0]
     rule = next(rule for rule in entry["rules"] if rule["id"] == "trigger-scan")
     assert rule["outcome"] == "FAIL"
     assert rule["saw"] == {"scan.tokens": 120, "scan.triggers": ["zq042"]}
@@ -47,13 +45,13 @@ def test_rules_carry_what_they_saw() -> None:
 
 
 def test_nothing_examined_never_reads_as_passed() -> None:
-    assert json.loads(jsonout.certification([]))["door"] == Door.USAGE
+    assert json.loads(jsonout.certification([])) == []
 
 
 def test_verification() -> None:
-    good = json.loads(jsonout.verification(verified(valid=True)))
+    good = json.loads(jsonout.verification([verified(valid=True)]))[0]
     assert (good["valid"], good["door"], good["check"]) == (True, 0, None)
-    bad = json.loads(jsonout.verification(verified(valid=False)))
+    bad = json.loads(jsonout.verification([verified(valid=False)]))[0]
     assert (bad["valid"], bad["door"], bad["check"], bad["certificate"]) == (False, 12, "bytes", None)
 
 
@@ -73,8 +71,8 @@ def test_hostile_text_arrives_whole_and_shows_nothing(text: str) -> None:
     for rendered in (
         jsonout.certification([hostile_report(encodable), refused(text, text)]),
         jsonout.inspection(inspected(encodable)),
-        jsonout.verification(verified(valid=False, text=text)),
+        jsonout.verification([verified(valid=False, text=text)]),
     ):
         assert not [c for c in rendered if c != "\n" and not " " <= c <= "~"]
         json.loads(rendered)
-    assert json.loads(jsonout.certification([refused(text, text)]))["adapters"][0]["adapter"] == text
+    assert json.loads(jsonout.certification([refused(text, text)]))[0]["adapter"] == text

@@ -133,6 +133,11 @@ def test_writing_to_a_stream_that_knows_only_ascii() -> None:
     assert buffer.getvalue() == rb"n\xe9 \u2026"
 
 
+def test_progress_is_drawn_on_standard_error_without_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    sink.error_console().print("[bold]x[/] :skull:")
+    assert capsys.readouterr() == ("", "[bold]x[/] :skull:\n")
+
+
 def test_values_read_as_policies_write_them() -> None:
     assert [sink.plain(v) for v in (True, 3, 0.25, "x", ("a", "b"), None, NOW)] == [
         "true",

@@ -28,10 +28,15 @@ def sandbox_opener(backend: Backend | None) -> "OpenSandbox":
     """How to start the sandbox for a project's base."""
 
     def open_for(project: "Project") -> "Sandbox":
+        from peft_assay.core.sandbox import IsolationLevel
         from peft_assay.sandbox.choose import open_sandbox
         from peft_assay.sandbox.interface import SandboxConfiguration
 
-        configuration = SandboxConfiguration(base=project.base_path, dtype=project.context.engine.dtype)
+        configuration = SandboxConfiguration(
+            base=project.base_path,
+            dtype=project.context.engine.dtype,
+            minimum_level=IsolationLevel(project.context.minimum_isolation),
+        )
         return open_sandbox(configuration, force=None if backend is None else backend.value)
 
     return open_for

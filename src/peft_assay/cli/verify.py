@@ -22,10 +22,10 @@ def verify(
 
     with Deployment.open(place(context, workspace, trust)) as deployment:
         done = check(deployment, sources, clock=utc_now)
-    for item in done:
-        report = verification_report(item)
-        if output_format is Format.JSON:
-            output.result(jsonout.verification(report))
-        else:
+    reports = [verification_report(item) for item in done]
+    if output_format is Format.JSON:
+        output.result(jsonout.verification(reports))
+    else:
+        for report in reports:
             output.result(terminal.verification(report, tty=output.is_terminal(), width=output.width()))
     raise typer.Exit(int(first_door(item.door for item in done)))

@@ -1,4 +1,7 @@
-"""All static probes, listed in code, and the one way to run them: a probe that raises fails its terms, never the run."""
+"""All static probes, listed in code, and the one way to run them.
+
+A probe that raises fails its own terms, never the run.
+"""
 
 from peft_assay.core.observation import Observation, ObservedBy, failed, sort_observations
 from peft_assay.observe.interface import Probe, StaticSubject, Unreadable

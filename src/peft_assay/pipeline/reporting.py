@@ -171,7 +171,7 @@ def _recorded(
         raise StorageError(f"the record of {digest} is incomplete", next_step="certify it again")
     record = deployment.record_of(envelope)
     verdict = evaluate(deployment.project.policy, record.observations, lock)
-    where = str(source) if source is not None else workspace.source_of(digest)
+    where = str(source) if source is not None else workspace.source_of(digest) or digest
     certificates = workspace.certificates(digest, lock) if verdict.outcome is Outcome.PASS else ()
     newest = next((sha256(envelope) for envelope in certificates), None)
     return Certification(

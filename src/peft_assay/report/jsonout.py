@@ -6,7 +6,6 @@ from typing import Any
 
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Certificate
-from peft_assay.core.errors import first_door
 from peft_assay.core.observation import Value
 from peft_assay.core.verdict import RuleResult
 from peft_assay.report import sink
@@ -17,15 +16,14 @@ FORMAT = "peft-assay/report/v1"
 
 
 def certification(reports: Sequence[CertificationReport]) -> sink.Rendered:
-    """What `certify` found, one entry per adapter in the order given."""
-    doors = [report.door for report in reports]
-    adapters = [_adapter(report) for report in reports]
-    return sink.json_text({"format": FORMAT, "door": first_door(doors).value, "adapters": adapters})
+    """What `certify` found: a list with one entry per adapter, in the order given."""
+    return sink.json_text([_adapter(report) for report in reports])
 
 
 def _adapter(report: CertificationReport) -> dict[str, Any]:
     verdict, deciding = report.verdict, report.deciding
     return {
+        "format": FORMAT,
         "adapter": report.adapter,
         "source": report.source,
         "context": report.context,
@@ -80,21 +78,23 @@ def _certificate(certificate: Certificate | None) -> dict[str, Any] | None:
     }
 
 
-def verification(report: VerificationReport) -> sink.Rendered:
-    """What the gate says of one adapter."""
-    return sink.json_text(
-        {
-            "format": FORMAT,
-            "adapter": report.adapter,
-            "source": report.source,
-            "valid": report.check is None,
-            "door": report.door.value,
-            "check": report.check,
-            "message": report.message,
-            "nextStep": report.next_step,
-            "certificate": _certificate(report.certificate),
-        }
-    )
+def verification(reports: Sequence[VerificationReport]) -> sink.Rendered:
+    """What the gate says: a list with one entry per adapter, in the order given."""
+    return sink.json_text([_verification(report) for report in reports])
+
+
+def _verification(report: VerificationReport) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "adapter": report.adapter,
+        "source": report.source,
+        "valid": report.check is None,
+        "door": report.door.value,
+        "check": report.check,
+        "message": report.message,
+        "nextStep": report.next_step,
+        "certificate": _certificate(report.certificate),
+    }
 
 
 def inspection(report: InspectionReport) -> sink.Rendered:

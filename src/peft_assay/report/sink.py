@@ -6,7 +6,7 @@ away from print, echo, Markup and raw text.
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, LiteralString, NewType, TextIO
 
@@ -90,7 +90,7 @@ def error_console() -> Console:
     return Console(stderr=True, markup=False, highlight=False, emoji=False)
 
 
-def json_text(document: Mapping[str, Any]) -> Rendered:
+def json_text(document: Mapping[str, Any] | Sequence[Any]) -> Rendered:
     """`document` as JSON that loses nothing and is pure printable ASCII, so that a terminal shows it as it is."""
     return Rendered(json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
 

@@ -19,6 +19,11 @@ BACKENDS: dict[BackendName, Callable[[], Backend]] = {
 }
 """A named allow-list, strongest first; never whatever happens to be installed."""
 
+REMEDIES: dict[BackendName, str] = {
+    "namespace": "allow user namespaces: sysctl user.max_user_namespaces, or AppArmor's profile bwrap-userns-restrict",
+    "landlock": "boot a kernel with Landlock (5.13 or newer, lsm=landlock,...)",
+}
+
 
 def open_sandbox(configuration: SandboxConfiguration, *, force: BackendName | None = None) -> Supervisor:
     """The first backend whose start-up attacks reach the configured minimum level.
@@ -53,11 +58,11 @@ def _try(
         backend = BACKENDS[name]()
         findings = try_attacks(backend, attack_program(program), mounts, configuration)
     except ObservationError as error:
-        lacking.append(f"{name}: {error.message}" + (f" ({error.next_step})" if error.next_step else ""))
+        lacking.append(f"{name}: {error.message} ({error.next_step or REMEDIES[name]})")
         return None
     level = findings.level(backend.ceiling)
     if level < configuration.minimum_level or level is IsolationLevel.NONE:
-        lacking.append(f"{name}: {_shortfall(findings, level)}")
+        lacking.append(f"{name}: {_shortfall(findings, level)} ({REMEDIES[name]})")
         return None
     return Supervisor(backend, program, mounts, configuration, findings, tuple(lacking))
 

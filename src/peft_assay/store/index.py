@@ -52,6 +52,13 @@ def admitted_from(connection: Connection, source: str) -> tuple[Digest, ...]:
     return tuple(dict.fromkeys(Digest(digest) for digest in connection.execute(query).scalars()))
 
 
+def source_of(connection: Connection, digest: Digest) -> str | None:
+    """Where `digest` was last admitted from, as the user named it; for messages only."""
+    kept = schema.artifacts
+    query = select(kept.c.source).where(kept.c.digest == digest).order_by(kept.c.seq.desc()).limit(1)
+    return connection.execute(query).scalar_one_or_none()
+
+
 def newest_observations(connection: Connection, artifact: Digest, conditions: Digest) -> Digest | None:
     """The envelope whose observations began last."""
     query = (

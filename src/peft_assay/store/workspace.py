@@ -227,6 +227,11 @@ class Workspace:
         with self._reading() as connection:
             return index.admitted_from(connection, _storable(source))
 
+    def source_of(self, artifact: Digest) -> str | None:
+        """Where the artifact was last admitted from, as the user named it; for messages, it identifies nothing."""
+        with self._reading() as connection:
+            return index.source_of(connection, artifact)
+
     def files(self, artifact: Artifact) -> dict[str, bytes]:
         """The artifact's files by path, every byte hashed again; raises TrustError when one is absent or altered."""
         return {file.path: self.blobs.get(file.sha256) for file in artifact.files}

@@ -17,7 +17,7 @@ _ROUTED_TYPES = frozenset({"XLORA", "POLY", "MULTITASK_PROMPT_TUNING"})
 def conditions(configuration: Configuration) -> Iterator[str]:
     """Names of the fields that are set, or the type itself."""
     # An empty token list is set, too: what PEFT makes of it is not ours to guess.
-    yield from (name for name in _FIELDS if configuration.get(name) is not None and configuration.get(name) is not False)
+    yield from (name for name in _FIELDS if configuration.get(name) not in (None, False))
     if configuration.peft_type in _ROUTED_TYPES:
         yield f"peft_type={configuration.peft_type}"
 

@@ -29,6 +29,4 @@ class FilesProbe:
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
         """Names only; contents are the business of other probes."""
-        yield ok(
-            self.terms[0], tuple(path for path in subject.files if not is_expected(path)), by=ObservedBy.INTAKE
-        )
+        yield ok(self.terms[0], tuple(path for path in subject.files if not is_expected(path)), by=ObservedBy.INTAKE)

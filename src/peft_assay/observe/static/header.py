@@ -1,7 +1,7 @@
-"""A strict safetensors reader: weights.canonical, and the header that other probes look at.
+r"""A strict safetensors reader: weights.canonical, and the header that other probes look at.
 
 The format's own reader (safetensors 0.8) accepts files with more than one reading: a tensor name twice at one offset
-(the last shape wins, also when spelled with a \\u escape), metadata of any size, names with newlines. Here a file has
+(the last shape wins, also when spelled with a \u escape), metadata of any size, names with newlines. Here a file has
 one reading or none: what is canonical here is accepted there, not the reverse.
 Format: https://huggingface.co/docs/safetensors (8 bytes little-endian header size, JSON header, tensor buffer).
 """
@@ -27,6 +27,8 @@ ITEM_BYTES = {
 }  # fmt: skip
 """The dtypes that adapters have; others (complex, sub-byte) are not canonical."""
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
+"""How a file begins whose content stayed on the LFS server (https://git-lfs.com)."""
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,512}")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
@@ -128,6 +130,8 @@ def read_weights(subject: StaticSubject) -> tuple[Tensor, ...]:
     content = subject.files.get(WEIGHTS_FILE)
     if content is None:
         raise Unreadable(f"there is no {WEIGHTS_FILE}")
+    if content.startswith(LFS_POINTER):
+        raise Unreadable(f"{WEIGHTS_FILE} is a Git LFS pointer: the weights were not fetched (git lfs pull)")
     return read_header(content)
 
 

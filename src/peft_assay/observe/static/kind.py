@@ -1,4 +1,7 @@
-"""What a folder is, in words a person can act on. Not an observation: policies judge adapters, this tells what is none."""
+"""What a folder is, in words a person can act on.
+
+Not an observation: policies judge adapters, and this tells what is none.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,10 +9,10 @@ from enum import StrEnum
 
 from peft_assay.core.artifact import CONFIG_FILE, WEIGHTS_FILE
 from peft_assay.observe.interface import Unreadable
+from peft_assay.observe.static.header import LFS_POINTER
 from peft_assay.observe.static.reading import read_document
 from peft_assay.observe.static.tables import peft_table
 
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 _MLX_FIELDS = ("lora_parameters", "lora_layers", "num_layers", "fine_tune_type", "adapter_path")
 _MODEL_SUFFIXES = (".safetensors", ".bin", ".gguf")
 
@@ -63,7 +66,7 @@ def _kind(files: Mapping[str, bytes]) -> Kind:
     weights = files.get(WEIGHTS_FILE, files.get("adapter_model.bin"))
     if weights is None:
         return Kind.PEFT_CONFIG_ONLY
-    return Kind.PEFT_UNFETCHED if weights.startswith(_LFS_POINTER) else Kind.PEFT_ADAPTER
+    return Kind.PEFT_UNFETCHED if weights.startswith(LFS_POINTER) else Kind.PEFT_ADAPTER
 
 
 def _without_config(files: Mapping[str, bytes]) -> Kind:

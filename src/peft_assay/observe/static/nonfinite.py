@@ -34,7 +34,7 @@ _ALIASES = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bf
 
 
 def serving_dtype(name: str) -> str:
-    """torch's name of a dtype; raises Unreadable for one that no threshold is known for."""
+    """The name torch has for a dtype; raises Unreadable for one that no threshold is known for."""
     known = _ALIASES.get(name, name).removeprefix("torch.")
     if known not in FIRST_INFINITE["F32"]:
         raise Unreadable(f"the context's dtype {name!r} is not one of {', '.join(FIRST_INFINITE['F32'])}")
@@ -46,7 +46,7 @@ def is_nonfinite(tensor: Tensor, content: bytes, dtype: str) -> bool:
     thresholds = FIRST_INFINITE.get(tensor.dtype)
     if thresholds is None:
         return False
-    import numpy as np  # noqa: PLC0415 - starting without numpy keeps every other command fast
+    import numpy as np  # starting without numpy keeps every other command fast
 
     item = ITEM_BYTES[tensor.dtype]
     unsigned: Any = np.dtype(f"<u{item}")

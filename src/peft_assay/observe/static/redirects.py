@@ -1,6 +1,6 @@
 """config.redirects: fields by which a loader fetches, imports or opens something that is not in the artifact.
 
-`auto_mapping` within transformers and diffusers is what PEFT writes for every model class without a task type; it only
+`auto_mapping` within transformers, diffusers and peft is what PEFT writes for every model class without a task type; it only
 matters to AutoPeftModel, which takes the base from the adapter, and bases come from the context here.
 """
 
@@ -13,7 +13,7 @@ from peft_assay.observe.static.reading import Configuration, read_configuration
 
 _OPENS = ("shadow_model", "adapters", "prompt_tuning_init_state_dict_path", "megatron_config")
 """Fields that are a redirect whenever they are set."""
-_MAPPED_LIBRARIES = ("transformers", "diffusers")
+_MAPPED_LIBRARIES = ("transformers", "diffusers", "peft")
 _PATH_KEYS = ("cache_file", "covariance_file")
 """Members of nested configurations that are opened as files."""
 _DEFAULT_MEGATRON = "megatron.core"

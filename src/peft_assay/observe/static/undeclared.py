@@ -21,7 +21,7 @@ _NEVER_IN_MODULE = frozenset({"base_layer", "original_module", "modules_to_save"
 """Names PEFT gives to wrapped parts: a module path through one of them leads around the adapter, to the base."""
 _GATES = {"lora_magnitude_vector": "use_dora", "lora_A.bias": "lora_bias", "lora_B.bias": "lora_bias"}
 """Names that exist only when a boolean field is set."""
-_TOKEN_ROWS = "token_adapter.trainable_tokens_delta"
+_TOKEN_ROWS = "token_adapter.trainable_tokens_delta"  # noqa: S105 - a tensor name
 
 Judge = Callable[[str], bool]
 
@@ -96,12 +96,16 @@ def _is_module(module: str, targets: tuple[str, ...] | None, *, nested: bool) ->
 
 
 def _is_saved(local: str, saved: tuple[str, ...]) -> bool:
-    """Whether `local` lies under a module of modules_to_save, which PEFT matches by the end of the module's path."""
+    """Whether `local` lies under a module of modules_to_save.
+
+    PEFT matches by the end of the path as plain text (`classifier` also takes `pre_classifier`); reach.full_weights
+    shows what was declared.
+    """
     components = local.split(".")
     if _NEVER_IN_MODULE.intersection(components):
         return False
     prefixes = (".".join(components[:end]) for end in range(1, len(components)))
-    return any(prefix == name or prefix.endswith("." + name) for prefix in prefixes for name in saved)
+    return any(name and prefix.endswith(name) for prefix in prefixes for name in saved)
 
 
 class UndeclaredProbe:

@@ -1,0 +1,148 @@
+"""Attacks on the store by somebody who can write its files: each is noticed, and left alone all is in order."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from peft_assay.core.canonical import canonical_bytes
+from peft_assay.core.digest import hex_of, sha256
+from peft_assay.core.errors import StorageError, TrustError
+from peft_assay.store.merkle import leaf_hash
+from peft_assay.store.workspace import Workspace
+from peft_assay.trust.highwater import HighWater, Mark
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+A, L, C, P = (sha256(name.encode()) for name in "alcp")
+TABLES = ["workspace", "ledger", "artifacts", "observations", "certificates", "revocation_lists"]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    with Workspace.open(tmp_path, create=True) as workspace:
+        workspace.record_attempt(artifact=A, lock=L, conditions=C, policy=P, at=NOW)
+        workspace.add_observations(b"observation", artifact=A, conditions=C, observed_at=NOW, at=NOW)
+        for content in (b"first", b"second"):
+            workspace.certify(
+                content, artifact=A, lock=L, policy=P, issued_at=NOW, not_after=NOW + timedelta(1), at=NOW
+            )
+        workspace.add_revocation_list(b"list", sequence=1, issued_at=NOW, at=NOW)
+        assert workspace.audit().entries == 5
+        yield workspace
+
+
+def tamper(workspace: Workspace, statement: str, *values: object) -> None:
+    """Runs `statement` with all triggers dropped: the attacker owns the file."""
+    with closing(sqlite3.connect(workspace.folder / "assay.db")) as connection:
+        names = [name for (name,) in connection.execute("select name from sqlite_master where type = 'trigger'")]
+        for name in names:
+            connection.execute(f"drop trigger {name}")
+        assert connection.execute(statement, values).rowcount > 0
+        connection.commit()
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_rows_cannot_be_changed_or_removed_while_the_triggers_stand(workspace: Workspace, table: str) -> None:
+    with closing(sqlite3.connect(workspace.folder / "assay.db")) as connection:
+        if table == "artifacts":
+            connection.execute("insert into artifacts values (1, 'd', 's', 't')")
+        column = {"workspace": "id", "ledger": "at", "artifacts": "at"}.get(table, "envelope")
+        for statement in (f"update {table} set {column} = 'x'", f"delete from {table}"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "values", "says"),
+    [
+        ("update ledger set body = ? where seq = 1", [b"{}"], "not the ones that were hashed"),
+        ("update ledger set body = ?, leaf = ? where seq = 1", [b"{}", leaf_hash(b"{}")], "not what its body says"),
+        ("update ledger set body = ?, leaf = ? where seq = 1", [b"{", leaf_hash(b"{")], "not a ledger entry"),
+        ("update ledger set at = '2020-01-01T00:00:00Z' where seq = 1", [], "not what its body says"),
+        ("update ledger set kind = 'denied' where seq = 1", [], "not what its body says"),
+        ("update ledger set seq = 99 where seq = 5", [], "not what its body says"),
+        ("delete from ledger where seq = 1", [], "an entry is missing"),
+        ("delete from certificates where envelope = ?", [sha256(b"first")], "differ"),
+        ("delete from observations", [], "differ"),
+        ("delete from revocation_lists", [], "differ"),
+        ("update certificates set envelope = ? where envelope = ?", [sha256(b"x"), sha256(b"first")], "differ"),
+    ],
+)
+def test_the_audit_notices(workspace: Workspace, statement: str, values: list, says: str) -> None:
+    workspace.audit()
+    tamper(workspace, statement, *values)
+    with pytest.raises(TrustError, match=says):
+        workspace.audit()
+
+
+def test_a_kind_of_entry_that_does_not_exist(workspace: Workspace) -> None:
+    body = canonical_bytes({"seq": 1, "at": "2026-11-23T12:00:00Z", "kind": "forgiven", "what": {}})
+    tamper(workspace, "update ledger set kind = 'forgiven', body = ?, leaf = ? where seq = 1", body, leaf_hash(body))
+    with pytest.raises(TrustError, match="not a ledger entry"):
+        workspace.history()
+
+
+def test_a_withdrawn_certificate_does_not_vanish_from_beside_its_successor(workspace: Workspace) -> None:
+    assert workspace.certificates(A, L) == (b"second", b"first")
+    tamper(workspace, "delete from certificates where envelope = ?", sha256(b"first"))
+    with pytest.raises(TrustError, match="certificates and ledger differ"):
+        workspace.certificates(A, L)
+
+
+def test_failed_attempts_cannot_be_understated(workspace: Workspace) -> None:
+    tamper(workspace, "delete from ledger where kind = 'attempt'")
+    assert workspace.attempts(A, L) == 0
+    with pytest.raises(TrustError, match="missing"):
+        workspace.audit()
+
+
+@pytest.mark.parametrize("content", [b"first", b"observation", b"list"])
+def test_altered_or_absent_blobs(workspace: Workspace, content: bytes) -> None:
+    digest = sha256(content)
+    path = workspace.folder / "blobs" / "sha256" / hex_of(digest)[:2] / hex_of(digest)
+    path.chmod(0o644)
+    path.write_bytes(content + b" altered")
+    with pytest.raises(TrustError, match="altered"):
+        workspace.blobs.get(digest)
+    with pytest.raises(TrustError, match="altered"):
+        workspace.blobs.put(content)
+    with pytest.raises(TrustError, match="altered"):
+        workspace.audit()
+    path.unlink()
+    with pytest.raises(TrustError, match="absent"):
+        workspace.audit()
+    assert workspace.blobs.put(content) == digest
+    workspace.audit()
+
+
+def test_a_link_in_a_blob_s_place_is_not_followed(workspace: Workspace, tmp_path: Path) -> None:
+    digest = sha256(b"first")
+    path = workspace.folder / "blobs" / "sha256" / hex_of(digest)[:2] / hex_of(digest)
+    path.unlink()
+    (tmp_path / "outside").write_bytes(b"first")
+    path.symlink_to(tmp_path / "outside")
+    assert not workspace.blobs.has(digest)
+    with pytest.raises(StorageError):
+        workspace.blobs.get(digest)
+
+
+def test_a_whole_workspace_put_back_or_rewritten_shows_against_the_mark(workspace: Workspace, tmp_path: Path) -> None:
+    water = HighWater(tmp_path / "state")
+
+    def seen() -> Mark:
+        size = workspace.ledger_size()
+        return Mark(1, size, workspace.root_at(size), NOW)
+
+    water.check_and_raise(workspace.id, seen(), workspace.root_at)
+    workspace.record_attempt(artifact=A, lock=L, conditions=C, policy=P, at=NOW)
+    water.check_and_raise(workspace.id, seen(), workspace.root_at)
+    body = workspace.history()[0].body.replace(b'"attempt"', b'"denied" ')
+    tamper(workspace, "update ledger set body = ?, leaf = ? where seq = 1", body, leaf_hash(body))
+    with pytest.raises(TrustError, match="past is not the one"):
+        water.check_and_raise(workspace.id, seen(), workspace.root_at)
+    tamper(workspace, "delete from ledger where seq = 6")
+    with pytest.raises(TrustError, match="5 entries; 6 have been seen"):
+        water.check_and_raise(workspace.id, seen(), workspace.root_at)

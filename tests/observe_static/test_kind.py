@@ -1,0 +1,34 @@
+"""classify: what a folder is when it is no adapter."""
+
+import json
+
+import pytest
+from observe_static.static_support import config, subject
+
+from peft_assay.observe.static.header import LFS_POINTER
+from peft_assay.observe.static.kind import Kind, classify
+
+PEFT = json.dumps(config()).encode()
+
+
+@pytest.mark.parametrize(
+    ("files", "kind"),
+    [
+        (dict(subject().files), Kind.PEFT_ADAPTER),
+        ({"adapter_config.json": PEFT, "adapter_model.bin": b"x"}, Kind.PEFT_ADAPTER),
+        ({"adapter_config.json": PEFT}, Kind.PEFT_CONFIG_ONLY),
+        ({"adapter_config.json": PEFT, "adapter_model.safetensors": LFS_POINTER}, Kind.PEFT_UNFETCHED),
+        ({"adapter_config.json": b'{"lora_parameters": {}}', "adapters.safetensors": b""}, Kind.MLX_ADAPTER),
+        ({"adapters.safetensors": b""}, Kind.MLX_ADAPTER),
+        ({"pytorch_lora_weights.safetensors": b""}, Kind.DIFFUSERS_LORA),
+        ({"config.json": b"{}", "model.safetensors": b""}, Kind.FULL_MODEL),
+        ({"checkpoint-5/adapter_config.json": PEFT}, Kind.TRAINER_FOLDER),
+        ({"adapter_config.json": b"{"}, Kind.UNKNOWN),
+        ({"adapter_config.json": b'{"peft_type": ["LORA"]}'}, Kind.UNKNOWN),
+        ({"README.md": b""}, Kind.UNKNOWN),
+    ],
+)
+def test_kinds(files, kind):
+    found = classify(files)
+    assert found.kind is kind
+    assert found.description

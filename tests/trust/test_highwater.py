@@ -1,0 +1,137 @@
+"""High-water marks: nothing that this host has seen goes back unnoticed."""
+
+import dataclasses
+import multiprocessing
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trust.world import HOUR, NOW, named
+
+from peft_assay.core.errors import StorageError, TrustError
+from peft_assay.trust.highwater import HighWater, Mark
+
+WORKSPACE = "0123456789abcdef" * 2
+
+
+def root_at(count: int):
+    return named(f"root {count}")
+
+
+def mark(sequence: int = 1, size: int = 3, seen_at=NOW) -> Mark:
+    return Mark(sequence, size, root_at(size), seen_at)
+
+
+def raise_to(water: HighWater, seen: Mark):
+    return water.check_and_raise(WORKSPACE, seen, root_at)
+
+
+def test_first_use_is_trusted_and_said(tmp_path: Path) -> None:
+    water = HighWater(tmp_path / "state")
+    assert water.read(WORKSPACE) is None
+    first = raise_to(water, mark())
+    assert first.first_use
+    assert water.read(WORKSPACE) == first.mark == mark()
+    assert not raise_to(water, mark()).first_use
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+    assert water.read("f" * 32) is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        (mark(sequence=1, size=6, seen_at=NOW), "revocation list 1 was put back; 2"),
+        (mark(sequence=2, size=4), "ledger has 4 entries; 5"),
+        (mark(sequence=2, size=6, seen_at=NOW - timedelta(minutes=6)), "clock was put back"),
+    ],
+)
+def test_going_back_is_refused_and_leaves_the_mark(tmp_path: Path, seen: Mark, says: str) -> None:
+    water = HighWater(tmp_path)
+    top = mark(sequence=2, size=5)
+    raise_to(water, top)
+    with pytest.raises(TrustError, match=says):
+        raise_to(water, seen)
+    assert water.read(WORKSPACE) == top
+    raise_to(water, mark(sequence=3, size=9, seen_at=NOW + HOUR))
+
+
+def test_a_rewritten_past_is_refused(tmp_path: Path) -> None:
+    water = HighWater(tmp_path)
+    raise_to(water, mark())
+    for size in (3, 9):
+        with pytest.raises(TrustError, match="the ledger's past"):
+            water.check_and_raise(WORKSPACE, mark(size=size), lambda _: named("rewritten"))
+
+
+def test_a_clock_a_little_behind_is_tolerated_and_does_not_lower_the_mark(tmp_path: Path) -> None:
+    water = HighWater(tmp_path)
+    raise_to(water, mark())
+    behind = raise_to(water, mark(seen_at=NOW - timedelta(minutes=5)))
+    assert behind.mark.seen_at == NOW
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=8))
+def test_the_mark_never_falls(tmp_path_factory, steps) -> None:
+    water = HighWater(tmp_path_factory.mktemp("state"))
+    for sequence, size, hours in steps:
+        before = water.read(WORKSPACE)
+        try:
+            raise_to(water, mark(sequence, size, NOW + hours * HOUR))
+        except TrustError:
+            assert water.read(WORKSPACE) == before
+        after = water.read(WORKSPACE)
+        if before is not None:
+            assert after.sequence >= before.sequence
+            assert after.ledger_size >= before.ledger_size
+            assert after.seen_at >= before.seen_at
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"[]", b'{"sequence":-1}', b'{"sequence":1,"sequence":2}'],
+)
+def test_a_damaged_mark_is_not_a_missing_one(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / f"{WORKSPACE}.json").write_bytes(content)
+    with pytest.raises(TrustError, match="damaged"):
+        raise_to(HighWater(tmp_path), mark())
+
+
+@pytest.mark.parametrize("workspace", ["", "../etc", "0" * 31, "0" * 33, "G" * 32])
+def test_only_workspace_ids_name_marks(tmp_path: Path, workspace: str) -> None:
+    with pytest.raises(TrustError, match="not a workspace id"):
+        HighWater(tmp_path).read(workspace)
+
+
+def test_a_state_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot keep"):
+        raise_to(HighWater(tmp_path / "file"), mark())
+    (tmp_path / f"{WORKSPACE}.json").mkdir()
+    with pytest.raises(StorageError, match="cannot be read"):
+        HighWater(tmp_path).read(WORKSPACE)
+
+
+def _raise_many(folder: str, start: int) -> None:
+    water = HighWater(Path(folder))
+    for size in range(start, 40, 2):
+        try:
+            raise_to(water, dataclasses.replace(mark(), ledger_size=size, ledger_root=root_at(size)))
+        except TrustError:
+            continue
+
+
+def test_two_processes_agree_on_the_highest(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_raise_many, args=(str(tmp_path), start)) for start in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+    found = HighWater(tmp_path).read(WORKSPACE)
+    assert found is not None
+    assert found.ledger_size == 39
