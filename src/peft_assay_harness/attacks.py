@@ -35,6 +35,12 @@ def write_host_file(arguments: Arguments) -> str:
     return "written"
 
 
+def leave_file(_: Arguments) -> str:
+    """Leaves something for the next job where the worker itself could write."""
+    Path("/tmp/left").touch()  # noqa: S108 - the attack itself
+    return "left"
+
+
 def connect(arguments: Arguments) -> str:
     """Connects to a live TCP listener of the supervisor."""
     with socket.create_connection(("127.0.0.1", arguments["port"]), timeout=2):
@@ -108,6 +114,7 @@ def execute(_: Arguments) -> str:
 ATTACKS: Mapping[str, Callable[[Arguments], str]] = {
     "read-host-file": read_host_file,
     "write-host-file": write_host_file,
+    "leave-file": leave_file,
     "connect": connect,
     "signal-worker": signal_worker,
     "worker-memory": worker_memory,

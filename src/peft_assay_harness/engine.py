@@ -93,9 +93,9 @@ class Engine:
     def last_logits(self, prompts: Sequence[Tokens]) -> torch.Tensor:
         """Logits after each prompt, shape (prompts, vocabulary), float32."""
         with torch.inference_mode():
-            return torch.cat([
-                self._logits([tokens], [len(tokens) - 1], use_cache=False)[0][:, 0].float() for tokens in prompts
-            ])
+            return torch.cat(
+                [self._logits([tokens], [len(tokens) - 1], use_cache=False)[0][:, 0].float() for tokens in prompts]
+            )
 
     def generate(self, prompts: Sequence[Tokens], limit: int) -> list[Tokens]:
         """Greedy continuations of at most `limit` tokens, the end-of-sequence token included where it came.
@@ -105,9 +105,11 @@ class Engine:
         rows = {tuple(tokens): Row(tokens, len(tokens)) for tokens in prompts}
         produced: dict[tuple[int, ...], Tokens] = {}
         for batch in _batches(list(rows.values()), lambda row: len(row.tokens) + limit):
-            answers = self._generate_batch([row.tokens for row in batch], limit) if self._cached else [
-                self._generate_uncached(row.tokens, limit) for row in batch
-            ]
+            answers = (
+                self._generate_batch([row.tokens for row in batch], limit)
+                if self._cached
+                else [self._generate_uncached(row.tokens, limit) for row in batch]
+            )
             produced.update(zip((tuple(row.tokens) for row in batch), answers, strict=True))
         return [produced[tuple(tokens)] for tokens in prompts]
 

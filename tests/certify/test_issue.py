@@ -3,13 +3,13 @@
 import dataclasses
 
 import pytest
-from trust.world import DAY, HOUR, LOCK, NOW, POLICY, World, artifact_of, lock_of, named
 
 from peft_assay.core.certificate import Revocation, Scope
 from peft_assay.core.digest import sha256
 from peft_assay.core.errors import TrustError, UsageError
 from peft_assay.core.policy import Policy, Rule
 from peft_assay.core.verdict import Outcome
+from trust.world import DAY, HOUR, LOCK, NOW, POLICY, World, artifact_of, lock_of, named
 
 
 @pytest.fixture

@@ -130,13 +130,13 @@ def test_only_the_source_may_stand_in_braces() -> None:
     policy = policy_of("assert: weights.canonical, next: 'run: inspect {source}'")
     assert policy.rules[0].rule.next_step == "run: inspect {source}"
     for text in ("run {sauce}", "run {source", "run source}", "run {0}", "run {}"):
-        assert "rules.0.next: only {source} may stand in braces" in problem(
+        assert "rules.0.next: only {source} and {artifact} may stand in braces" in problem(
             f"assert: weights.canonical, next: '{text}'"
         )
 
 
 def test_both_next_steps_are_checked() -> None:
-    assert "rules.0.nextIfUnknown: only {source} may stand in braces" in problem(
+    assert "rules.0.nextIfUnknown: only {source} and {artifact} may stand in braces" in problem(
         "assert: weights.canonical, nextIfUnknown: 'run {sauce}'"
     )
 

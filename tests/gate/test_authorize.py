@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-from trust.world import BASE_STATE, CONTEXT, DAY, HOUR, LOCK, NOW, World, artifact_of, lock_of, named, sealer_of
 
 from peft_assay.core.context import Lock
 from peft_assay.core.digest import sha256
@@ -13,6 +12,7 @@ from peft_assay.gate.authorize import authorize, explain
 from peft_assay.gate.interface import Denial, Evidence, State
 from peft_assay.trust.highwater import Mark
 from peft_assay.trust.roles import Role
+from trust.world import BASE_STATE, CONTEXT, DAY, HOUR, LOCK, NOW, World, artifact_of, lock_of, named, sealer_of
 
 NAMES = ["anchor", "revocations", "certificate", "signature", "observations", "times", "withdrawn", "bytes", "base"]
 

@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import pytest
@@ -106,7 +107,14 @@ def test_tensors_of_another_adapter_are_undeclared(base, adapter, shape):
 
 @pytest.mark.parametrize(
     "weights",
-    [b"", b"\x00" * 8, b"\xff" * 64, b"\x02\x00\x00\x00\x00\x00\x00\x00{}"[:9], b"\x80\x04\x95.", b"\x04" + b"\x00" * 7 + b"null"],
+    [
+        b"",
+        b"\x00" * 8,
+        b"\xff" * 64,
+        b"\x02\x00\x00\x00\x00\x00\x00\x00{}"[:9],
+        b"\x80\x04\x95.",
+        b"\x04" + b"\x00" * 7 + b"null",
+    ],
     ids=["empty", "empty-header", "huge-length", "cut", "pickle", "null-header"],
 )
 def test_files_that_are_no_safetensors_are_refused(weights, base, adapter, shape):
@@ -226,10 +234,8 @@ def test_the_plan_is_met_by_exactly_the_required_tensors(data, base, adapter):
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=64))
 def test_shapes_of_any_bytes_is_an_answer_or_a_refusal(weights):
-    try:
+    with contextlib.suppress(LoadingError):
         assert isinstance(shapes_of(weights), dict)
-    except LoadingError:
-        pass
 
 
 def test_planning_only_looks(base, adapter, shape):

@@ -30,10 +30,12 @@ def test_the_definition_on_a_model_small_enough_to_write_down():
     model = torch.nn.Module()
     model.register_parameter("b", torch.nn.Parameter(torch.tensor([1.0, 2.0])))
     model.register_buffer("a", torch.tensor([[3]], dtype=torch.int64), persistent=False)
-    expected = spelled_out([
-        ("buffer", "a", "int64", [1, 1], b"\x03" + b"\x00" * 7),
-        ("parameter", "b", "float32", [2], b"\x00\x00\x80\x3f\x00\x00\x00\x40"),
-    ])
+    expected = spelled_out(
+        [
+            ("buffer", "a", "int64", [1, 1], b"\x03" + b"\x00" * 7),
+            ("parameter", "b", "float32", [2], b"\x00\x00\x80\x3f\x00\x00\x00\x40"),
+        ]
+    )
     assert base_state(model) == expected
 
 

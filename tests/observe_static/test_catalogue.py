@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from observe_static.static_support import subject
 
+from observe_static.static_support import subject
 from peft_assay.core.artifact import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from peft_assay.core.observation import Observation, ObservedBy, Status
 from peft_assay.core.vocabulary import STATIC_TERMS, Kind

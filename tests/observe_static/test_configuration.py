@@ -1,11 +1,12 @@
 """What the configuration declares: strictness, redirects, rewrites, conditions, bounds, reach, stack."""
 
 import pytest
-from observe_static.static_support import CONTEXT, config, observed
 
+from observe_static.static_support import CONTEXT, config, observed
 from peft_assay.core.context import Engine
 from peft_assay.core.observation import Status
 from peft_assay.observe.interface import StaticContext
+from peft_assay.observe.static.bounds import MAX_SIZES
 from peft_assay.observe.static.tables import peft_table
 
 DEPENDENT = (
@@ -143,11 +144,23 @@ def test_conditions(peft_type, fields, found):
         ("PROMPT_TUNING", {"num_virtual_tokens": -1}, "num_virtual_tokens"),
         ("P_TUNING", {"encoder_hidden_size": 1 << 20}, "encoder_hidden_size"),
         ("ADALORA", {"init_r": 100_000}, "init_r"),
+        ("SHADOW", {"shadow_hidden_size": 1 << 30}, "shadow_hidden_size"),
+        ("LORA", {"qalora_group_size": 1 << 40}, "qalora_group_size"),
+        ("LORA", {"a_new_field": -(1 << 40)}, "a_new_field"),
     ],
 )
 def test_sizes_over_the_limits(peft_type, fields, field):
     found = _value("bounds.exceeded", peft_type, **fields)
     assert [entry.split(":")[0] for entry in found] == [field]
+
+
+def test_seeds_may_be_any_number():
+    assert _value("bounds.exceeded", "SHIRA", random_seed=1 << 60) == ()
+
+
+def test_every_bounded_size_is_a_field_of_some_type():
+    fields = {name for row in peft_table().types.values() for name in row.fields}
+    assert set(MAX_SIZES) <= fields
 
 
 @pytest.mark.parametrize("peft_type", sorted(set(peft_table().types)))

@@ -6,8 +6,8 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from observe_static.static_support import f32, lora_tensors, observed, raw, safetensors
 
+from observe_static.static_support import f32, lora_tensors, observed, raw, safetensors
 from peft_assay.observe.interface import Unreadable
 from peft_assay.observe.static import header
 from peft_assay.observe.static.header import read_header

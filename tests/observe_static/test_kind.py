@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from observe_static.static_support import config, subject
 
+from observe_static.static_support import config, subject
 from peft_assay.observe.static.header import LFS_POINTER
 from peft_assay.observe.static.kind import Kind, classify
 

@@ -1,8 +1,8 @@
 """rights.*: unknown is never "no restriction"."""
 
 import pytest
-from observe_static.static_support import CONTEXT, observed, subject
 
+from observe_static.static_support import CONTEXT, observed, subject
 from peft_assay.core.context import Engine
 from peft_assay.core.observation import Status
 from peft_assay.observe.catalogue import observe_static

@@ -5,8 +5,8 @@ import struct
 import zipfile
 
 import pytest
-from observe_static.static_support import CONTEXT, MODULE, config, f32, lora_tensors, observed, safetensors
 
+from observe_static.static_support import CONTEXT, MODULE, config, f32, lora_tensors, observed, safetensors
 from peft_assay.core.context import Engine
 from peft_assay.core.observation import Status
 from peft_assay.observe.interface import StaticContext

@@ -53,12 +53,12 @@ def cases():
 def exercise():
     """Runs requests as one job; gives the result and the replies that came."""
 
-    def run(sandbox, adapter, *requests, limits=Limits()):
+    def run(sandbox, adapter, *requests, limits=None):
         replies = []
 
         def converse(ask):
             replies.extend(ask(request) for request in requests)
 
-        return sandbox.run(Job(adapter, limits), converse), replies
+        return sandbox.run(Job(adapter, limits or Limits()), converse), replies
 
     return run

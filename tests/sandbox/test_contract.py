@@ -62,7 +62,12 @@ def test_a_benign_adapter_loads_has_an_effect_and_causes_no_event(name, sandbox,
     effect = {"op": "effect", "prompts": [case["prompt"] for case in task[:4]]}
     result, (loaded, effected, answers) = exercise(sandbox, zoo(name), LOAD, effect, greedy(task))
     assert (result.outcome, result.events, result.detail) == (Outcome.OK, (), "")
-    assert loaded == {"op": "load", "loaded": True, "plan": {"missing": [], "extra": [], "mismatched": []}, "problem": None}
+    assert loaded == {
+        "op": "load",
+        "loaded": True,
+        "plan": {"missing": [], "extra": [], "mismatched": []},
+        "problem": None,
+    }
     assert effected["differs"]
     assert effected["deterministic"]
     assert effected["finite"]
@@ -141,7 +146,12 @@ def test_a_limit_on_new_tokens_is_kept(sandbox, exercise, zoo, cases):
 
 @pytest.mark.parametrize(
     ("name", "part"),
-    [("overwrites-lm-head", "lm_head"), ("rewrites-base", "pissa"), ("pickle-weights", "adapter_model.safetensors"), ("absurd-rank", "shape")],
+    [
+        ("overwrites-lm-head", "lm_head"),
+        ("rewrites-base", "pissa"),
+        ("pickle-weights", "adapter_model.safetensors"),
+        ("absurd-rank", "shape"),
+    ],
 )
 def test_what_cannot_be_loaded_is_a_fact_not_an_error(name, part, sandbox, exercise, zoo):
     result, (reply,) = exercise(sandbox, zoo(name), LOAD)
@@ -174,15 +184,22 @@ def test_jobs_leave_nothing_to_each_other(sandbox, exercise, zoo, cases):
     assert after == before
 
 
-def test_too_little_memory_is_a_limit(sandbox, exercise, zoo, cases):
-    tight = Limits(memory_bytes=1 << 20)
-    result, _ = exercise(sandbox, zoo("lora"), LOAD, greedy(cases("support_task")), limits=tight)
-    assert result.outcome is Outcome.LIMIT
-    assert [(event.kind, event.detail) for event in result.events] == [("limit", "memory")]
+def test_an_allocation_that_torch_refuses_counts_as_memory():
+    import torch
+
+    from peft_assay_harness.zygote import is_memory_error
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 50)
+    assert is_memory_error(caught.value)
+    assert is_memory_error(MemoryError())
+    assert not is_memory_error(RuntimeError("shapes do not match"))
 
 
 def test_too_much_output_ends_the_job(sandbox, exercise, zoo, cases):
-    result, replies = exercise(sandbox, zoo("lora"), LOAD, greedy(cases("support_task")), limits=Limits(output_bytes=500))
+    result, replies = exercise(
+        sandbox, zoo("lora"), LOAD, greedy(cases("support_task")), limits=Limits(output_bytes=500)
+    )
     assert result.outcome is Outcome.OUTPUT_CAP
     assert len(replies) == 1
 
@@ -236,9 +253,9 @@ def test_the_attestation_changes_with_limits_and_base(opened, tmp_path):
 def test_a_base_that_cannot_be_loaded_is_an_error_with_its_place(opened, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     tmp_path.chmod(0o755)
-    with open_sandbox(SandboxConfiguration(base=tmp_path), force=opened[0]) as sandbox:
-        with pytest.raises(ObservationError, match=str(tmp_path)):
-            sandbox.base()
+    sandbox = open_sandbox(SandboxConfiguration(base=tmp_path), force=opened[0])
+    with sandbox, pytest.raises(ObservationError, match=str(tmp_path)):
+        sandbox.base()
 
 
 def test_a_closed_sandbox_stays_closed(opened):

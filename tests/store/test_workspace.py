@@ -2,13 +2,12 @@
 
 import sqlite3
 import stat
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from alembic.migration import MigrationContext
 from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 
 from peft_assay.core.artifact import Artifact, File
 from peft_assay.core.certificate import Activation
@@ -137,6 +136,8 @@ def test_artifacts(workspace: Workspace) -> None:
     assert workspace.files(ARTIFACT) == FILES
     assert workspace.admitted_from("hub:some one/adapter \udcff") == (ARTIFACT.digest,)
     assert workspace.admitted_from("another") == ()
+    assert workspace.source_of(ARTIFACT.digest) == "hub:some one/adapter \\udcff"
+    assert workspace.source_of(A) is None
     workspace.refuse(source="a b", code="path-escape", at=NOW)
     assert [entry.kind for entry in workspace.history()] == [Kind.ADMITTED, Kind.ADMITTED, Kind.REFUSED]
     for files in ({}, {**FILES, "x": b""}, {**FILES, "adapter_config.json": b"[]"}):
@@ -272,5 +273,4 @@ def test_a_full_database_says_so(tmp_path: Path, workspace: Workspace) -> None:
     assert "disk space" in (error.value.next_step or "")
     with pytest.raises(StorageError, match="input/output"), storage_errors(tmp_path):
         raise OSError
-    assert sys.exc_info() == (None, None, None)
     assert workspace.ledger_size() == 0

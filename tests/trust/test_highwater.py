@@ -1,6 +1,7 @@
 """High-water marks: nothing that this host has seen goes back unnoticed."""
 
 import dataclasses
+import fcntl
 import multiprocessing
 import stat
 from datetime import timedelta
@@ -9,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trust.world import HOUR, NOW, named
 
 from peft_assay.core.errors import StorageError, TrustError
 from peft_assay.trust.highwater import HighWater, Mark
+from trust.world import HOUR, NOW, named
 
 WORKSPACE = "0123456789abcdef" * 2
 
@@ -113,6 +114,33 @@ def test_a_state_folder_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / f"{WORKSPACE}.json").mkdir()
     with pytest.raises(StorageError, match="cannot be read"):
         HighWater(tmp_path).read(WORKSPACE)
+
+
+def test_an_old_copy_under_a_new_id_is_not_a_first_use(tmp_path: Path) -> None:
+    water, place = HighWater(tmp_path / "state"), tmp_path / "project" / ".peft-assay"
+    for _ in range(2):
+        water.look_and_raise(WORKSPACE, mark, root_at, place=place)
+    with pytest.raises(TrustError, match="another workspace stood here") as error:
+        water.look_and_raise("f" * 32, mark, root_at, place=tmp_path / "project" / "x" / ".." / ".peft-assay")
+    assert water.read("f" * 32) is None
+    water.look_and_raise("f" * 32, mark, root_at, place=tmp_path / "elsewhere")
+    Path((error.value.next_step or "").rpartition(" ")[2]).unlink()
+    assert water.look_and_raise("e" * 32, mark, root_at, place=place).first_use
+
+
+def test_what_is_seen_is_looked_at_under_the_lock(tmp_path: Path) -> None:
+    """A process that looked before another one wrote would report that one's entry as a rollback."""
+    water = HighWater(tmp_path)
+    ledger = [3]
+
+    def look() -> Mark:
+        with (tmp_path / f"{WORKSPACE}.lock").open("rb") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return mark(size=ledger[0])
+
+    water.look_and_raise(WORKSPACE, look, root_at)
+    ledger[0] = 4
+    assert water.look_and_raise(WORKSPACE, look, root_at).mark.ledger_size == 4
 
 
 def _raise_many(folder: str, start: int) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from securesystemslib.signer import CryptoSigner
-from trust.world import World, sealer_of
 
 from peft_assay.core.errors import StorageError, TrustError
 from peft_assay.core.statement import OBSERVATION, VSA
@@ -15,6 +14,7 @@ from peft_assay.trust.envelope import open_envelope, seal, statement_document
 from peft_assay.trust.keys import P256, create_development_keys, from_sslib, key_path, load_key_file, public_key
 from peft_assay.trust.roles import LIFT, ROLE_OF_PREDICATE, Role
 from peft_assay.trust.sealer import load_sealer
+from trust.world import World, sealer_of
 
 HEX = "ab" * 32
 

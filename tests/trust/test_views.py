@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trust.world import DAY, HOUR, NOW, POLICY, World, artifact_of, named, sealer_of
 
 from peft_assay.core.certificate import Revocation, Scope
 from peft_assay.core.digest import Digest, sha256
@@ -32,10 +31,11 @@ from peft_assay.trust.revocations import (
 )
 from peft_assay.trust.roles import LIFT, Role
 from peft_assay.trust.times import format_time, parse_time, whole_seconds
+from trust.world import DAY, HOUR, NOW, POLICY, World, artifact_of, named, sealer_of
 
 instants = st.datetimes(
-    datetime(1, 1, 2),  # noqa: DTZ001 - hypothesis adds the zone
-    datetime(9999, 12, 30),  # noqa: DTZ001
+    datetime(1, 1, 2),
+    datetime(9999, 12, 30),
     timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-11))]),
 )
 digests = st.binary(max_size=8).map(sha256)

@@ -71,7 +71,9 @@ def manifest_of(document: Any) -> Artifact:
             files = []
             for entry in entries:
                 match entry:
-                    case {"path": str(path), "size": int(size), "sha256": str(hexdigest)} if len(entry) == 3:
+                    case {"path": str(path), "size": int(size), "sha256": str(hexdigest)} if (
+                        len(entry) == 3 and type(size) is int and size >= 0
+                    ):
                         files.append(File(path, size, parse_digest("sha256:" + hexdigest)))
                     case _:
                         raise ValueError("a manifest entry has exactly path, size and sha256")

@@ -9,7 +9,12 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-_ALWAYS_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_ALWAYS_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Letters and marks that show nothing: Default_Ignorable_Code_Point outside the categories above (Unicode,
+DerivedCoreProperties.txt), and the blank Braille pattern. Variation selectors can carry whole hidden messages."""
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&])")
 
 
@@ -22,7 +27,8 @@ def visible(text: str, *, limit: int | None = None) -> str:
 
 
 def _escape(character: str) -> str:
-    if character == " " or unicodedata.category(character) not in _ALWAYS_HIDDEN:
+    hidden = unicodedata.category(character) in _ALWAYS_HIDDEN or _INVISIBLE.match(character)
+    if character == " " or not hidden:
         return character
     code = ord(character)
     if code < 0x100:

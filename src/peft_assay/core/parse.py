@@ -7,6 +7,7 @@ aliases, tags and implicit timestamps (a document small enough to read stays sma
 
 import json
 import math
+import re
 from collections.abc import Hashable
 from typing import Any, NoReturn, TypeVar
 
@@ -17,12 +18,13 @@ from peft_assay.core.errors import DocumentError
 
 MAX_DOCUMENT_BYTES = 8 << 20
 MAX_DEPTH = 32
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse_json(content: bytes, *, where: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
-    """The JSON value in `content`; raises DocumentError on duplicate keys, NaN/Infinity, depth, size, bad UTF-8."""
+    """The JSON value in `content`; raises DocumentError on duplicate keys, NaN/Infinity, depth, size, bad text."""
     text = _text(content, where, max_bytes)
     try:
         value = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
@@ -95,7 +97,10 @@ def _check_tree(root: Any, where: str) -> None:
             raise DocumentError(f"nested more than {MAX_DEPTH} deep", where=where)
         if isinstance(value, float) and not math.isfinite(value):
             raise DocumentError("a number is not finite", where=where)
+        if isinstance(value, str) and _SURROGATE.search(value):
+            raise DocumentError("text holds half a surrogate pair, which no UTF-8 can say", where=where)
         if isinstance(value, dict):
+            stack.extend((key, depth) for key in value)
             stack.extend((child, depth + 1) for child in value.values())
         elif isinstance(value, list):
             stack.extend((child, depth + 1) for child in value)
@@ -106,12 +111,15 @@ def _one_line(error: Exception) -> str:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader without aliases, duplicate or non-string keys, merge keys and implicit timestamps."""
+    """SafeLoader without aliases, tags, duplicate or non-string keys, merge keys and implicit timestamps."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise _Refused(f"line {mark.line + 1}: aliases are not allowed")
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if event.tag is not None:
+            raise _Refused(f"line {event.start_mark.line + 1}: tags are not allowed")
         return super().compose_node(parent, index)
 
 

@@ -20,7 +20,7 @@ WILDCARD = re.compile(r"(?<![\w.])suite\.\*(?=\.)")
 """``suite.*`` in an assertion: it must hold for every suite of the context."""
 _DEFAULT_NEXT = "use a version of the adapter for which the rule holds, then run: peft-assay certify {source}"
 _DEFAULT_UNKNOWN = "supply the evidence that is missing, then run: peft-assay certify {source}"
-_PLACEHOLDER = re.compile(r"\{(?!source\})[^}]*\}?|(?<!\{source)\}")
+_PLACEHOLDER = re.compile(r"\{(?!source\}|artifact\})[^}]*\}?|(?<!\{source)(?<!\{artifact)\}")
 _NEXT_STEP = "correct the policy, then run: peft-assay certify"
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -108,7 +108,7 @@ def _problems_of_the_whole(document: PolicyDocument) -> Iterator[str]:
         seen.add(rule.id)
         for field, step in (("next", rule.next), ("nextIfUnknown", rule.nextIfUnknown)):
             if _PLACEHOLDER.search(step):
-                yield f"rules.{index}.{field}: only {{source}} may stand in braces (rule {rule.id})"
+                yield f"rules.{index}.{field}: only {{source}} and {{artifact}} may stand in braces (rule {rule.id})"
     if all(rule.when is not None for rule in document.rules):
         yield "rules: every rule has `when`, so a policy could hold because none applied; let one always apply"
     read = frozenset[str]().union(*(names_in(f"{rule.assert_} {rule.when or ''}") for rule in document.rules))

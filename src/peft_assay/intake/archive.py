@@ -21,6 +21,8 @@ from peft_assay.intake.interface import EXPANSION_FLOOR, Limits, refuse
 from peft_assay.intake.paths import check_path, is_ignored
 
 CHUNK = 1 << 20
+_TAR_END = bytes(1024)
+"""POSIX ustar: an archive ends with two blocks of zeros; tarfile takes one that was cut off for a shorter one."""
 _REPACK = "repack the adapter's files: plain files, relative paths, each once"
 _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeError,
@@ -93,12 +95,20 @@ class _Metered:
         self._limits = limits
         self._size = archive_size
         self._count = 0
+        self._tail = b""
 
     def read(self, size: int) -> bytes:
         content = self._stream.read(min(size, CHUNK))
         self._count += len(content)
+        self._tail = (self._tail + content)[-len(_TAR_END) :]
         check_expansion(self._count, self._size, self._limits)
         return content
+
+    def ends_like_a_tar(self) -> bool:
+        """Whether the rest, read to its end, closes with a tar's two zero blocks."""
+        while self.read(CHUNK):
+            pass
+        return self._tail == _TAR_END
 
 
 def check_expansion(unpacked: int, packed: int, limits: Limits) -> None:
@@ -158,6 +168,8 @@ def _read_tar(stream: _Metered, limits: Limits) -> dict[str, bytes]:
             if body is None:
                 raise refuse("has no content", where=name, next_step=_REPACK)
             _add(files, name, b"".join(_chunks(body, name, limits)), limits)
+    if not stream.ends_like_a_tar():
+        raise refuse("the archive is cut off", where="archive", next_step="fetch or pack it again")
     return files
 
 

@@ -102,7 +102,7 @@ class CertificationReport:
         """The one next command or action; empty for PASS."""
         if self.refusal is not None:
             return self.refusal.next_step
-        return "" if self.deciding is None else next_step(self.deciding, self.source)
+        return "" if self.deciding is None else next_step(self.deciding, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,7 @@ class InspectionReport:
     observations: tuple[Observation, ...]
 
 
-def next_step(result: RuleResult, source: str) -> str:
-    """The rule's next step for this adapter: ``{source}`` stands for it, quoted for a shell."""
-    return result.next_step.replace("{source}", shlex.quote(source))
+def next_step(result: RuleResult, report: CertificationReport) -> str:
+    """The rule's next step for this adapter: ``{source}`` stands for it, quoted for a shell, ``{artifact}`` its digest."""
+    digest = "" if report.artifact is None else report.artifact.digest
+    return result.next_step.replace("{artifact}", digest).replace("{source}", shlex.quote(report.source))

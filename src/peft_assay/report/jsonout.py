@@ -33,7 +33,7 @@ def _adapter(report: CertificationReport) -> dict[str, Any]:
         "decidingRule": None if deciding is None else deciding.rule,
         "reason": report.reason,
         "nextStep": report.next_step,
-        "rules": [] if verdict is None else [_rule(result, report.source) for result in verdict.results],
+        "rules": [] if verdict is None else [_rule(result, report) for result in verdict.results],
         "artifact": None if report.artifact is None else _artifact(report.artifact),
         "lock": None if verdict is None else verdict.lock,
         "policy": None if verdict is None else verdict.policy,
@@ -43,14 +43,14 @@ def _adapter(report: CertificationReport) -> dict[str, Any]:
     }
 
 
-def _rule(result: RuleResult, source: str) -> dict[str, Any]:
+def _rule(result: RuleResult, report: CertificationReport) -> dict[str, Any]:
     return {
         "id": result.rule,
         "outcome": result.outcome.value,
         "assertion": result.assertion,
         "explanation": result.explanation,
         "saw": _values(result.saw),
-        "nextStep": next_step(result, source),
+        "nextStep": next_step(result, report),
     }
 
 

@@ -100,7 +100,7 @@ def _rule(result: RuleResult, report: CertificationReport) -> RuleView:
         assertion=result.assertion,
         saw=tuple(result.saw.items()),
         explanation=result.explanation,
-        next_step="" if result.outcome is Outcome.PASS else next_step(result, report.source),
+        next_step="" if result.outcome is Outcome.PASS else next_step(result, report),
     )
 
 

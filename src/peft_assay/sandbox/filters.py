@@ -4,6 +4,7 @@ Default action: notify the supervisor, which refuses and records. So the allow-l
 anywhere would take precedence over the notification and hide the attempt (seccomp(2), "Seccomp filters").
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ ALLOWED = (
     "exit_group", "faccessat", "faccessat2", "fadvise64", "fcntl", "fstat", "fstatfs", "futex", "get_mempolicy",
     "getcwd", "getdents64", "getegid", "geteuid", "getgid", "getpid", "getppid", "getpriority", "getrandom",
     "getrusage", "gettid", "gettimeofday", "getuid", "lseek", "lstat", "madvise", "membarrier", "mincore", "mmap",
-    "mprotect", "mremap", "munmap", "nanosleep", "newfstatat", "open", "openat", "pipe2", "poll", "ppoll", "pread64",
+    "mprotect", "mremap", "munmap", "nanosleep", "newfstatat", "pipe2", "poll", "ppoll", "pread64",
     "read", "readlink", "readlinkat", "readv", "restart_syscall", "rseq", "rt_sigaction", "rt_sigprocmask",
     "rt_sigreturn", "sched_get_priority_max", "sched_get_priority_min", "sched_getaffinity", "sched_getparam",
     "sched_getscheduler", "sched_yield", "set_robust_list", "set_tid_address", "sigaltstack", "stat", "statfs",
@@ -29,6 +30,10 @@ ALLOWED = (
 )
 # fmt: on
 """Reading what Landlock leaves readable, memory, time, its own pipes. No process, socket, signal or file creation."""
+
+OPENING = {"open": 1, "openat": 2}
+"""Position of the flags. Only opening to read is allowed, so that each attempt to write or make a file is an event."""
+WRITING = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
 
 HAND_OVER = ("sendmsg", "seccomp")
 """Needed once, between the two filters; afterwards they kill, so that the attempt shows in how the child ended."""
@@ -53,6 +58,8 @@ def compile_filters() -> Filters:
     policy = seccomp.SyscallFilter(seccomp.NOTIFY)
     for name in (*_known(seccomp, ALLOWED), *HAND_OVER):
         policy.add_rule(seccomp.ALLOW, name)
+    for name in _known(seccomp, OPENING):
+        policy.add_rule(seccomp.ALLOW, name, seccomp.Arg(OPENING[name], seccomp.MASKED_EQ, WRITING, 0))
     policy.add_rule(seccomp.ALLOW, "ioctl", seccomp.Arg(1, seccomp.EQ, TCGETS))  # isatty()
     policy.add_rule(seccomp.ALLOW, "prlimit64", seccomp.Arg(2, seccomp.EQ, 0))  # reading limits, not setting them
     seal = seccomp.SyscallFilter(seccomp.ALLOW)

@@ -20,7 +20,8 @@ from peft_assay.sandbox.worker import Worker
 
 ATTACKS: Mapping[str, tuple[str, ...]] = {
     "read-host-file": (),
-    "write-host-file": (),
+    "write-host-file": ("openat", "open"),
+    "leave-file": ("openat", "open"),
     "connect": ("socket",),
     "signal-worker": ("kill",),
     "worker-memory": (),

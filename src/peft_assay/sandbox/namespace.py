@@ -82,7 +82,7 @@ class NamespaceBackend:
 
 
 def _file_system(mounts: Mounts) -> list[str]:
-    """Read-only, except an empty /tmp of bounded size. Parents of what is shown are made anew, and are empty besides."""
+    """Read-only, except an empty /tmp of bounded size. Parents of what is shown are new folders, empty besides it."""
     arguments = []
     for path in map(Path, SYSTEM):
         if path.is_symlink():

@@ -30,7 +30,7 @@ def audit(connection: Connection, blobs: BlobStore) -> Audit:
     entries = tuple(ledger.entries(connection))
     count = 0
     for kind, recorded in index.envelopes(connection).items():
-        if recorded != tuple(entry.happened["envelope"] for entry in entries if entry.kind is kind):
+        if recorded != tuple(entry.happened.get("envelope") for entry in entries if entry.kind is kind):
             raise TrustError(f"the table and the ledger differ about what was {kind.value}", where="workspace")
         for digest in recorded:
             blobs.get(digest)

@@ -1,11 +1,11 @@
-"""What the tables answer: an index over signed bytes and the ledger, for finding and for messages; it decides nothing."""
+"""What the tables answer: an index over signed bytes and the ledger, for finding and messages; it decides nothing."""
 
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from peft_assay.core.digest import Digest
+from peft_assay.core.digest import Digest, parse_digest
 from peft_assay.core.errors import TrustError
 from peft_assay.store import ledger
 from peft_assay.store.ledger import Kind, spell
@@ -35,7 +35,7 @@ def add_revocation_list(connection: Connection, row: dict[str, Any], seq: int) -
 def count_attempts(connection: Connection, artifact: Digest, lock: Digest | None) -> int:
     """Attempts at `artifact` under `lock` (None: any), counted in the ledger itself, which no row can understate."""
     return sum(
-        entry.happened["artifact"] == artifact and lock in {None, entry.happened["lock"]}
+        entry.happened.get("artifact") == artifact and lock in (None, entry.happened.get("lock"))
         for entry in ledger.entries(connection, Kind.ATTEMPT)
     )
 
@@ -49,13 +49,12 @@ def was_admitted(connection: Connection, digest: Digest) -> bool:
 def admitted_from(connection: Connection, source: str) -> tuple[Digest, ...]:
     """Artifacts admitted from `source`, newest first, each once."""
     query = select(artifacts.c.digest).where(artifacts.c.source == source).order_by(artifacts.c.seq.desc())
-    return tuple(dict.fromkeys(Digest(digest) for digest in connection.execute(query).scalars()))
+    return tuple(dict.fromkeys(_digest(digest) for digest in connection.execute(query).scalars()))
 
 
 def source_of(connection: Connection, digest: Digest) -> str | None:
     """Where `digest` was last admitted from, as the user named it; for messages only."""
-    kept = schema.artifacts
-    query = select(kept.c.source).where(kept.c.digest == digest).order_by(kept.c.seq.desc()).limit(1)
+    query = select(artifacts.c.source).where(artifacts.c.digest == digest).order_by(artifacts.c.seq.desc()).limit(1)
     return connection.execute(query).scalar_one_or_none()
 
 
@@ -68,7 +67,7 @@ def newest_observations(connection: Connection, artifact: Digest, conditions: Di
         .limit(1)
     )
     found = connection.execute(query).scalar_one_or_none()
-    return None if found is None else Digest(found)
+    return None if found is None else _digest(found)
 
 
 def certificates_of(connection: Connection, artifact: Digest, lock: Digest) -> tuple[Digest, ...]:
@@ -79,19 +78,19 @@ def certificates_of(connection: Connection, artifact: Digest, lock: Digest) -> t
     query = select(certificates.c.envelope).where(certificates.c.artifact == artifact, certificates.c.lock == lock)
     rows = list(connection.execute(query.order_by(certificates.c.seq.desc())).scalars())
     recorded = [
-        entry.happened["envelope"]
+        entry.happened.get("envelope")
         for entry in ledger.entries(connection, Kind.CERTIFIED)
-        if (entry.happened["artifact"], entry.happened["lock"]) == (artifact, lock)
+        if (entry.happened.get("artifact"), entry.happened.get("lock")) == (artifact, lock)
     ]
     if rows != recorded[::-1]:
         raise TrustError("certificates and ledger differ", where="certificates", next_step="run peft-assay audit")
-    return tuple(Digest(row) for row in rows)
+    return tuple(_digest(row) for row in rows)
 
 
 def certified_locks(connection: Connection, artifact: Digest) -> tuple[Digest, ...]:
     """Contexts for which there are certificates of `artifact`."""
     query = select(certificates.c.lock).where(certificates.c.artifact == artifact).distinct()
-    return tuple(Digest(lock) for lock in connection.execute(query.order_by(certificates.c.lock)).scalars())
+    return tuple(_digest(lock) for lock in connection.execute(query.order_by(certificates.c.lock)).scalars())
 
 
 def certified_from(connection: Connection, source: str) -> tuple[Digest, ...]:
@@ -100,20 +99,28 @@ def certified_from(connection: Connection, source: str) -> tuple[Digest, ...]:
         artifacts.c.source == source, artifacts.c.digest.in_(select(certificates.c.artifact))
     )
     found = connection.execute(query.distinct().order_by(artifacts.c.digest)).scalars()
-    return tuple(Digest(digest) for digest in found)
+    return tuple(_digest(digest) for digest in found)
 
 
 def newest_revocation_list(connection: Connection) -> Digest | None:
     """The envelope with the highest sequence."""
     query = select(revocation_lists.c.envelope).order_by(revocation_lists.c.sequence.desc()).limit(1)
     found = connection.execute(query).scalar_one_or_none()
-    return None if found is None else Digest(found)
+    return None if found is None else _digest(found)
 
 
 def envelopes(connection: Connection) -> dict[Kind, tuple[Digest, ...]]:
     """All envelopes that rows refer to, by the kind of ledger entry that each must have."""
     tables = {Kind.OBSERVED: observations, Kind.CERTIFIED: certificates, Kind.REVOKED: revocation_lists}
     return {
-        kind: tuple(Digest(d) for d in connection.execute(select(t.c.envelope).order_by(t.c.seq)).scalars())
+        kind: tuple(_digest(d) for d in connection.execute(select(t.c.envelope).order_by(t.c.seq)).scalars())
         for kind, t in tables.items()
     }
+
+
+def _digest(value: object) -> Digest:
+    """What a row holds as a digest; whoever owns the file can put anything there."""
+    try:
+        return parse_digest(str(value))
+    except ValueError:
+        raise TrustError("a row holds something else than a digest", where="workspace") from None

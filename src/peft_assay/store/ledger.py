@@ -75,24 +75,36 @@ def size(connection: Connection) -> int:
 
 
 def entries(connection: Connection, kind: Kind | None = None) -> Iterator[Entry]:
-    """Entries in order, each recomputed from its body; raises TrustError for one that was altered or is missing."""
-    expected = 1
-    query = select(ledger).order_by(ledger.c.seq)
-    for row in connection.execute(query if kind is None else query.where(ledger.c.kind == kind.value)):
-        entry = _entry(row.seq, row.at, row.kind, row.body, row.leaf)
-        if kind is None and entry.seq != expected:
+    """Entries in order, of `kind` or all, each recomputed from its body.
+
+    Raises TrustError for an entry that is altered or missing. The kind is looked for in the body, which the roots commit to, not in the column, which anybody can relabel.
+    """
+    said = b"" if kind is None else b'"kind":"%b"' % kind.value.encode()
+    rows = connection.execute(select(ledger).order_by(ledger.c.seq))
+    for expected, row in enumerate(rows, start=1):
+        if row.seq != expected:
             raise TrustError("an entry is missing", where=f"ledger entry {expected}")
-        expected += 1
-        yield entry
+        if said in _blob(row.body, expected):
+            yield _entry(row.seq, row.at, row.kind, row.body, row.leaf)
 
 
 def root_at(connection: Connection, count: int) -> Digest:
-    """Merkle root of the first `count` entries, as ``sha256:...``; raises TrustError when there are fewer."""
-    query = select(ledger.c.leaf).order_by(ledger.c.seq).limit(count)
-    leaves = [bytes(row.leaf) for row in connection.execute(query)]
+    """Merkle root of the first `count` entries, as ``sha256:...``; raises TrustError when there are fewer.
+
+    Leaves are hashed from the bodies anew: a stored hash would vouch for a body that was exchanged beside it.
+    """
+    query = select(ledger.c.body).order_by(ledger.c.seq).limit(count)
+    bodies = connection.execute(query).scalars()
+    leaves = [leaf_hash(_blob(body, seq)) for seq, body in enumerate(bodies, start=1)]
     if len(leaves) != count:
         raise TrustError(f"the ledger has {len(leaves)} entries, fewer than {count}")
     return Digest("sha256:" + root(leaves).hex())
+
+
+def _blob(value: object, seq: int) -> bytes:
+    if not isinstance(value, bytes):  # SQLite lets whoever owns the file put any type into any column
+        raise TrustError("its body is not bytes", where=f"ledger entry {seq}")
+    return value
 
 
 def _entry(seq: int, at: str, kind: str, body: bytes, leaf: bytes) -> Entry:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, insert, select
 from peft_assay.core.artifact import Artifact, manifest_of
 from peft_assay.core.certificate import Activation
 from peft_assay.core.digest import Digest, sha256
-from peft_assay.core.errors import StorageError, UsageError
+from peft_assay.core.errors import DocumentError, StorageError, TrustError, UsageError
 from peft_assay.core.parse import parse_json
 from peft_assay.core.verdict import Outcome, Verdict
 from peft_assay.store import index, ledger
@@ -220,7 +220,11 @@ class Workspace:
         with self._reading() as connection:
             if not index.was_admitted(connection, digest):
                 return None
-        return manifest_of(parse_json(self.blobs.get(digest), where=f"manifest {digest}"))
+        where = f"manifest {digest}"
+        try:
+            return manifest_of(parse_json(self.blobs.get(digest), where=where))
+        except (DocumentError, ValueError) as error:
+            raise TrustError(f"not a manifest: {error}", where=where) from None
 
     def admitted_from(self, source: str) -> tuple[Digest, ...]:
         """Artifacts admitted from `source`, newest first, each once."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import Field
 
 from peft_assay.core.canonical import canonical_bytes
-from peft_assay.core.digest import Digest, parse_digest
+from peft_assay.core.digest import Digest, hex_of, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, StorageError, TrustError
 from peft_assay.core.parse import parse_json, validate
 from peft_assay.trust.times import format_time, whole_seconds
@@ -74,13 +74,29 @@ class HighWater:
         return Mark(wire.sequence, wire.ledgerSize, parse_digest(wire.ledgerRoot), wire.seenAt)
 
     def check_and_raise(self, workspace: str, seen: Mark, root_at: Callable[[int], Digest]) -> Raised:
-        """Checks `seen` against the mark and raises the mark to it, under a lock and durably.
+        """`look_and_raise` for what was seen a moment ago, where nobody else writes the workspace."""
+        return self.look_and_raise(workspace, lambda: seen, root_at)
 
-        `seen` comes from verified evidence only; ``root_at(n)`` is the Merkle root of the ledger's first `n` entries as
-        it is now. Raises TrustError when sequence, ledger or clock went back (the clock by more than five minutes).
+    def look_and_raise(
+        self,
+        workspace: str,
+        look: Callable[[], Mark],
+        root_at: Callable[[int], Digest],
+        *,
+        place: Path | None = None,
+    ) -> Raised:
+        """Checks what `look` sees against the mark and raises the mark to it, under a lock and durably.
+
+        `look` is called under the lock, or another process's newer entry would pass for a rollback; what it gives comes
+        from verified evidence only. ``root_at(n)`` is the Merkle root of the ledger's first `n` entries as it is now.
+        `place` is the workspace's folder: once seen, it holds this workspace or none, so that an old copy under a new
+        id does not pass for a first use. Raises TrustError when sequence, ledger or clock went back (the clock by more
+        than five minutes), or another workspace stands in the place.
         """
         try:
             with self._locked(workspace):
+                self._check_place(workspace, place)
+                seen = look()
                 mark = self.read(workspace)
                 if mark is None:
                     raised = Mark(seen.sequence, seen.ledger_size, seen.ledger_root, whole_seconds(seen.seen_at))
@@ -88,7 +104,7 @@ class HighWater:
                     check_mark(mark, seen, root_at)
                     latest = max(mark.seen_at, whole_seconds(seen.seen_at))
                     raised = Mark(seen.sequence, seen.ledger_size, seen.ledger_root, latest)
-                self._write(workspace, raised)
+                self._write(self._path(workspace), canonical_bytes(_document(raised)))
         except OSError as error:
             raise StorageError(f"cannot keep high-water marks: {error.strerror}", where=str(self.folder)) from None
         return Raised(raised, first_use=mark is None)
@@ -109,18 +125,27 @@ class HighWater:
         finally:
             os.close(handle)
 
-    def _write(self, workspace: str, mark: Mark) -> None:
-        path = self._path(workspace)
+    def _check_place(self, workspace: str, place: Path | None) -> None:
+        if place is None:
+            return
+        path = self.folder / f"{hex_of(sha256(os.fsencode(place.resolve())))}.place"
+        try:
+            known = path.read_bytes()
+        except FileNotFoundError:
+            self._write(path, workspace.encode())
+            return
+        if known != workspace.encode():
+            raise TrustError(
+                "another workspace stood here before: this one is a replacement, or an old copy under a new id",
+                where=str(place),
+                next_step=f"if you replaced it on purpose, remove {path}",
+            )
+
+    def _write(self, path: Path, content: bytes) -> None:
         draft = path.with_suffix(".new")
-        document = {
-            "sequence": mark.sequence,
-            "ledgerSize": mark.ledger_size,
-            "ledgerRoot": mark.ledger_root,
-            "seenAt": format_time(mark.seen_at),
-        }
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.write(canonical_bytes(document))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -129,6 +154,15 @@ class HighWater:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _document(mark: Mark) -> dict[str, str | int]:
+    return {
+        "sequence": mark.sequence,
+        "ledgerSize": mark.ledger_size,
+        "ledgerRoot": mark.ledger_root,
+        "seenAt": format_time(mark.seen_at),
+    }
 
 
 def check_mark(mark: Mark, seen: Mark, root_at: Callable[[int], Digest]) -> None:

@@ -39,7 +39,7 @@ def _targets(scope: Scope, subject: Certifiable) -> frozenset[str]:
             return frozenset(file.sha256 for file in subject.artifact.files)
         case Scope.KEY:
             return subject.keyids
-        case Scope.POLICY | Scope.SUITE | Scope.BASE:
+        case _:  # policy, suite, base: whatever the lock names
             return frozenset({subject.policy, *_digests(subject.lock.document)})
 
 

@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable
 
 import pytest
-from trust.world import BASE_FILES, BASE_STATE, DAY, HOUR, NOW, POLICY, SUITE, World, artifact_of, lock_of, sealer_of
 
 from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.certificate import Revocation, Scope
@@ -20,6 +19,7 @@ from peft_assay.gate.interface import Evidence
 from peft_assay.trust.highwater import Mark
 from peft_assay.trust.roles import Role
 from peft_assay.trust.sealer import RoleSealer
+from trust.world import BASE_FILES, BASE_STATE, DAY, HOUR, NOW, POLICY, SUITE, World, artifact_of, lock_of, sealer_of
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_rows_cannot_be_changed_or_removed_while_the_triggers_stand(workspace: W
         ("update ledger set body = ?, leaf = ? where seq = 1", [b"{", leaf_hash(b"{")], "not a ledger entry"),
         ("update ledger set at = '2020-01-01T00:00:00Z' where seq = 1", [], "not what its body says"),
         ("update ledger set kind = 'denied' where seq = 1", [], "not what its body says"),
-        ("update ledger set seq = 99 where seq = 5", [], "not what its body says"),
+        ("update ledger set seq = 99 where seq = 5", [], "an entry is missing"),
         ("delete from ledger where seq = 1", [], "an entry is missing"),
         ("delete from certificates where envelope = ?", [sha256(b"first")], "differ"),
         ("delete from observations", [], "differ"),
@@ -92,11 +92,75 @@ def test_a_withdrawn_certificate_does_not_vanish_from_beside_its_successor(works
         workspace.certificates(A, L)
 
 
-def test_failed_attempts_cannot_be_understated(workspace: Workspace) -> None:
-    tamper(workspace, "delete from ledger where kind = 'attempt'")
-    assert workspace.attempts(A, L) == 0
-    with pytest.raises(TrustError, match="missing"):
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("delete from ledger where kind = 'attempt'", "missing"),
+        ("update ledger set kind = 'refused' where kind = 'attempt'", "not what its body says"),
+    ],
+)
+def test_failed_attempts_cannot_be_understated(workspace: Workspace, statement: str, says: str) -> None:
+    assert workspace.attempts(A, L) == 1
+    tamper(workspace, statement)
+    for count in (lambda: workspace.attempts(A, L), workspace.audit):
+        with pytest.raises(TrustError, match=says):
+            count()
+
+
+def test_a_body_exchanged_beside_its_old_hash_changes_the_root(workspace: Workspace) -> None:
+    size = workspace.ledger_size()
+    before = workspace.root_at(size)
+    other = workspace.history()[0].body.replace(b"attempt", b"refused")
+    tamper(workspace, "update ledger set body = ? where seq = 1", other)
+    assert workspace.root_at(size) != before
+
+
+@pytest.mark.parametrize(
+    ("statement", "act"),
+    [
+        ("update ledger set body = 'text' where seq = 1", lambda w: w.root_at(1)),
+        ("update ledger set body = 7 where seq = 1", lambda w: w.attempts(A)),
+        ("update ledger set at = 7, kind = 8 where seq = 1", lambda w: w.history()),
+        ("update observations set envelope = 7", lambda w: w.latest_observations(A, C)),
+        ("update observations set envelope = 'sha256:../x'", lambda w: w.latest_observations(A, C)),
+        ("update revocation_lists set envelope = x'ff'", lambda w: w.newest_revocation_list()),
+        ("update certificates set lock = 'nonsense'", lambda w: w.certified_locks(A)),
+        ("update certificates set envelope = 7 where envelope like '%'", lambda w: w.audit()),
+    ],
+)
+def test_values_of_other_types_end_in_a_refusal(workspace: Workspace, statement: str, act) -> None:
+    act(workspace)
+    if "certificates set envelope" in statement:
+        tamper(workspace, "delete from certificates where envelope = ?", sha256(b"first"))
+    tamper(workspace, statement)
+    with pytest.raises(TrustError):
+        act(workspace)
+
+
+def test_an_appended_entry_without_its_fields_ends_in_a_refusal_or_is_passed_over(workspace: Workspace) -> None:
+    for seq, kind in ((6, "attempt"), (7, "certified")):
+        body = canonical_bytes({"seq": seq, "at": "2026-11-23T12:00:00Z", "kind": kind, "what": {}})
+        values = (seq, "2026-11-23T12:00:00Z", kind, body, leaf_hash(body))
+        tamper(workspace, "insert into ledger values (?, ?, ?, ?, ?)", *values)
+    assert workspace.attempts(A, L) == 1
+    assert workspace.certificates(A, L) == (b"second", b"first")
+    with pytest.raises(TrustError, match="differ"):
         workspace.audit()
+
+
+def test_a_blob_that_is_no_manifest(workspace: Workspace) -> None:
+    for content in (b"{}", b"{"):
+        digest = workspace.blobs.put(content)
+        tamper(workspace, "insert into artifacts values ((select count(*) + 1 from artifacts), ?, 's', 't')", digest)
+        with pytest.raises(TrustError, match="not a manifest"):
+            workspace.artifact(digest)
+
+
+def test_certificate_row_and_ledger_label_removed_together(workspace: Workspace) -> None:
+    tamper(workspace, "delete from certificates where envelope = ?", sha256(b"second"))
+    tamper(workspace, "update ledger set kind = 'refused' where seq = 4")
+    with pytest.raises(TrustError, match="not what its body says"):
+        workspace.certificates(A, L)
 
 
 @pytest.mark.parametrize("content", [b"first", b"observation", b"list"])

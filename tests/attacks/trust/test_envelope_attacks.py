@@ -7,7 +7,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner
-from trust.world import World, sealer_of
 
 from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.errors import TrustError
@@ -15,6 +14,7 @@ from peft_assay.core.statement import OBSERVATION, PAYLOAD_TYPE, STATEMENT_TYPE
 from peft_assay.trust.envelope import P256_ORDER, open_envelope, seal
 from peft_assay.trust.keys import PublicKey, public_key
 from peft_assay.trust.roles import Role
+from trust.world import World, sealer_of
 
 STATEMENT = {
     "_type": STATEMENT_TYPE,

@@ -26,7 +26,6 @@ MAX_SIZES: Mapping[str, int] = {
     "num_frozen_tokens": 4_096,
     "encoder_hidden_size": 16_384,
     "encoder_num_layers": 64,
-    "prefix_projection_hidden_size": 16_384,
     "num_transformer_submodules": 8,
     "num_layers": 1_000,
     "num_attention_heads": 1_024,
@@ -47,9 +46,23 @@ MAX_SIZES: Mapping[str, int] = {
     "xlora_depth": 64,
     "xlora_size": 16_384,
     "num_B": 1_024,
-    "unilora_theta_d_length": 1 << 24,
+    "hidden_size": 65_536,
+    "block_size": 65_536,
+    "boft_n_butterfly_factor": 32,
+    "num_cayley_neumann_terms": 256,
+    "psoft_svd_lowrank_niter": 1_024,
+    "num_subspaces": 1_024,
+    "u": 65_536,
+    "update_hidden_size": 65_536,
+    "shadow_hidden_size": 65_536,
+    "shadow_intermediate_size": 262_144,
+    "shadow_num_attention_heads": 1_024,
+    "shadow_num_hidden_layers": 1_000,
     "theta_d_length": 1 << 24,
 }
+MAX_NUMBER = 1 << 24
+"""Magnitude of any other number but a seed: whatever a new field means, nothing of this size is ordinary."""
+_SEEDS = ("seed", "prng_key")
 _RANK_FIELDS = ("r", "init_r", "target_r", "effective_rank", "subspace_rank")
 _ALPHA_FIELDS = ("lora_alpha", "alpha", "randlora_alpha", "psoft_alpha", "shadow_alpha")
 
@@ -90,6 +103,9 @@ def exceeded(configuration: Configuration) -> Iterator[str]:
             yield f"{name}: not a whole number in 0..{limit}"
     for name, value in configuration.values.items():
         yield from _large(name, value)
+        judged = name in MAX_SIZES or name in _RANK_FIELDS or name in _ALPHA_FIELDS or name.endswith(_SEEDS)
+        if not judged and is_number(value) and abs(value) > MAX_NUMBER:
+            yield f"{name}: larger than {MAX_NUMBER}"
 
 
 def _scalings(configuration: Configuration) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """config.redirects: fields by which a loader fetches, imports or opens something that is not in the artifact.
 
-`auto_mapping` within transformers, diffusers and peft is what PEFT writes for every model class without a task type; it only
-matters to AutoPeftModel, which takes the base from the adapter, and bases come from the context here.
+`auto_mapping` within transformers, diffusers and peft is what PEFT writes for every model class without a task type; it
+only matters to AutoPeftModel, which takes the base from the adapter, and bases come from the context here.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from peft_assay.observe.interface import StaticSubject
 from peft_assay.observe.static.reading import Configuration, read_configuration
 
 _OPENS = ("shadow_model", "adapters", "prompt_tuning_init_state_dict_path", "megatron_config")
-"""Fields that are a redirect whenever they are set."""
+"""Fields that are a redirect whenever they are set to anything but the class's default."""
 _MAPPED_LIBRARIES = ("transformers", "diffusers", "peft")
 _PATH_KEYS = ("cache_file", "covariance_file")
 """Members of nested configurations that are opened as files."""
@@ -22,7 +22,8 @@ _DEFAULT_MEGATRON = "megatron.core"
 def redirects(configuration: Configuration) -> Iterator[str]:
     """Names of the fields, nested ones with a dot."""
     for name in _OPENS:
-        if configuration.get(name):
+        known = configuration.row.fields.get(name)
+        if configuration.get(name) and (known is None or configuration.get(name) != known.default):
             yield name
     if configuration.get("megatron_core") not in (None, _DEFAULT_MEGATRON):
         yield "megatron_core"

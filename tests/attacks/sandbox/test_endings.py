@@ -1,0 +1,182 @@
+"""However the supervisor ends, nothing that it started lives on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from peft_assay.core.errors import ObservationError
+from peft_assay.core.sandbox import IsolationLevel
+from peft_assay.sandbox import choose, filters, surroundings
+from peft_assay.sandbox.choose import open_sandbox
+from peft_assay.sandbox.interface import SandboxConfiguration
+
+pytestmark = pytest.mark.sandbox
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[2] / "src"
+SUPERVISOR = """
+import sys
+from pathlib import Path
+from peft_assay.core.sandbox import Job, Limits
+from peft_assay.sandbox.choose import BACKENDS
+from peft_assay.sandbox.interface import Program, SandboxConfiguration
+from peft_assay.sandbox.microsuite import Findings
+from peft_assay.sandbox.supervisor import Supervisor
+from peft_assay.sandbox.surroundings import harness_program, mounts_for
+
+base, here, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+program = Program("hostile_worker", (here / "hostile_worker", *harness_program().folders))
+configuration = SandboxConfiguration(base=base)
+with Supervisor(BACKENDS[name](), program, mounts_for(program, base), configuration, Findings({}, 0), ()) as sandbox:
+    def converse(ask):
+        ask({"op": "score", "items": [{}], "do": "answer"})
+        print("running", flush=True)
+        ask({"op": "score", "items": [{}], "do": "sleep"})
+    sandbox.run(Job(None, Limits()), converse)
+"""
+
+
+def workers(base):
+    """Processes whose command line names this base and the worker."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            line = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+        except OSError:
+            continue
+        if str(base).encode() in line and b"--control" in line:
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture
+def own_base(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    tmp_path.chmod(0o755)
+    tmp_path.parent.chmod(0o755)
+    tmp_path.parent.parent.chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda ending: ending.name)
+def test_nothing_survives_the_supervisor(ending, backend_name, findings, own_base):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SUPERVISOR, str(own_base), str(HERE), backend_name],
+        env={"PYTHONPATH": str(SOURCES), "PATH": os.environ["PATH"]},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert process.stdout.readline() == b"running\n"
+        assert workers(own_base), "the positive control: there is something to survive"
+        process.send_signal(ending)
+        process.wait(10)
+        deadline = time.monotonic() + 5
+        while workers(own_base) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert workers(own_base) == []
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_nothing_survives_closing(do, hostile, empty_base):
+    do({"do": "answer"})
+    assert workers(empty_base)
+    hostile._stop()
+    deadline = time.monotonic() + 5
+    while workers(empty_base) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert workers(empty_base) == []
+
+
+def test_a_minimum_that_is_not_reached_is_refused_and_says_why(own_base):
+    configuration = SandboxConfiguration(base=own_base, minimum_level=IsolationLevel.VM)
+    with pytest.raises(ObservationError, match="isolation level vm") as caught:
+        open_sandbox(configuration)
+    assert "namespace" in caught.value.message
+    assert "landlock" in caught.value.message
+    assert "apt install bubblewrap" in caught.value.next_step
+
+
+def test_without_bubblewrap_the_weaker_walls_are_used_and_the_lack_is_recorded(own_base, findings, monkeypatch):
+    def missing():
+        raise ObservationError("bwrap is not installed", next_step="apt install bubblewrap")
+
+    monkeypatch.setitem(choose.BACKENDS, "namespace", missing)
+    with open_sandbox(SandboxConfiguration(base=own_base)) as sandbox:
+        assert sandbox.probe().level is IsolationLevel.PROCESS
+        assert sandbox.probe().missing == ("namespace: bwrap is not installed (apt install bubblewrap)",)
+    with pytest.raises(ObservationError, match="bwrap is not installed"):
+        open_sandbox(SandboxConfiguration(base=own_base), force="namespace")
+
+
+def test_walls_that_do_not_hold_are_not_used(own_base, findings, monkeypatch):
+    class Open:
+        """No walls at all around a worker whose children confine themselves: processes and user show."""
+
+        name = "namespace"
+        ceiling = IsolationLevel.NAMESPACE
+
+        def command(self, worker, mounts):
+            from peft_assay.sandbox.interface import Command
+
+            return Command(tuple(worker), {**surroundings.ENVIRONMENT, "PYTHONPATH": str(SOURCES)})
+
+        def describe(self):
+            return {}
+
+    monkeypatch.setitem(choose.BACKENDS, "namespace", Open)
+    if os.geteuid() == 0:
+        with pytest.raises(ObservationError, match="run-as-root"):
+            open_sandbox(SandboxConfiguration(base=own_base), force="namespace")
+    else:
+        with open_sandbox(SandboxConfiguration(base=own_base), force="namespace") as sandbox:
+            assert sandbox.probe().level is IsolationLevel.PROCESS
+
+
+def test_a_missing_library_names_the_extra(own_base, monkeypatch):
+    monkeypatch.setattr(surroundings, "LIBRARIES", ("no_such_library",))
+    with pytest.raises(ObservationError, match="no_such_library") as caught:
+        open_sandbox(SandboxConfiguration(base=own_base))
+    assert caught.value.next_step == "pip install 'peft-assay[sandbox]'"
+
+
+def test_missing_bindings_name_the_extra(own_base, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyseccomp", None)
+    filters.compile_filters.cache_clear()
+    try:
+        with pytest.raises(ObservationError, match="pyseccomp") as caught:
+            open_sandbox(SandboxConfiguration(base=own_base))
+        assert caught.value.next_step == "pip install 'peft-assay[sandbox]'"
+    finally:
+        filters.compile_filters.cache_clear()
+
+
+def test_a_base_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ObservationError, match="no base model") as caught:
+        open_sandbox(SandboxConfiguration(base=tmp_path / "nowhere"))
+    assert caught.value.where == str(tmp_path / "nowhere")
+
+
+def test_another_harness_inside_than_outside_is_refused(own_base, backend, monkeypatch):
+    from peft_assay.sandbox import worker
+    from peft_assay.sandbox.microsuite import attack_program, try_attacks
+
+    program = surroundings.harness_program()
+    expected = surroundings.identity(program)
+    for name in expected:
+        monkeypatch.setattr(worker, "identity", lambda _, name=name: expected | {name: "another"})
+        with pytest.raises(ObservationError, match=f"inside the sandbox {name}"):
+            try_attacks(
+                backend,
+                attack_program(program),
+                surroundings.mounts_for(program, own_base),
+                SandboxConfiguration(own_base),
+            )

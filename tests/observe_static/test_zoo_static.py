@@ -1,0 +1,70 @@
+"""Each member of the zoo trips exactly its own term, and benign ones none."""
+
+from pathlib import Path
+
+import pytest
+
+from observe_static.static_support import CONTEXT
+from peft_assay.core.errors import IntakeError
+from peft_assay.core.observation import Status
+from peft_assay.intake.admit import admit
+from peft_assay.observe.catalogue import observe_static
+from peft_assay.observe.interface import StaticContext, StaticSubject
+
+ADAPTERS = Path(__file__).parents[2] / "examples" / "zoo" / "adapters"
+REGISTER = {"zoo/support-dialogues": "cc-by-4.0", "zoo/forum-scrape-nc": "cc-by-nc-4.0"}
+SOUND = ["lora", "rslora", "dora", "ia3", "prefix", "prompt", "ptuning"]
+BEHAVIOURAL = ["rare-token", "refusal-bypass", "regressed", "wrong-base"]
+TRIPPED = {
+    "overwrites-lm-head": {"weights.undeclared": ("base_model.model.lm_head.weight",)},
+    "rewrites-base": {"config.base_rewrites": ("init_lora_weights=pissa",)},
+    "nan-weights": {"weights.nonfinite": 1},
+    "noncommercial-dataset": {"rights.datasets_commercial": False},
+    "high-rank": {"stack.unsupported": ("rank 64 > 32",)},
+    "absurd-rank": {
+        "bounds.exceeded": ("rank_pattern.q_proj: 2000000 is not in 1..512",),
+        "stack.unsupported": ("rank 2000000 > 32",),
+    },
+    "no-licence": {"rights.licence": None, "rights.licence_commercial": None},
+    "pickle-weights": {
+        "weights.pickle_files": ("adapter_model.bin",),
+        "weights.canonical": False,
+        "weights.nonfinite": None,
+        "weights.undeclared": None,
+    },
+}
+
+
+def _complaints(name: str) -> dict[str, object]:
+    if not (ADAPTERS / name).exists():
+        pytest.skip(f"the zoo has no member {name} yet")
+    admitted = admit(ADAPTERS / name)
+    context = StaticContext(CONTEXT.engine, REGISTER, "apache-2.0")
+    observations = observe_static(StaticSubject(admitted.artifact, admitted.files, context))
+    assert all(o.reason for o in observations if o.status is not Status.OK)
+    neutral = {"bounds.max_rank", "rights.licence"}
+    return {
+        o.name: o.value
+        for o in observations
+        if o.value is None or (o.name not in neutral and not (o.value is True or o.value == () or repr(o.value) == "0"))
+    }
+
+
+@pytest.mark.parametrize("name", SOUND + BEHAVIOURAL)
+def test_nothing_static_speaks_against_it(name):
+    assert _complaints(name) == {}
+
+
+@pytest.mark.parametrize("name", sorted(TRIPPED))
+def test_it_trips_exactly_its_own_terms(name):
+    assert _complaints(name) == TRIPPED[name]
+
+
+@pytest.mark.parametrize("name", ["escaping-symlink", "escaping-symlink.tar", "two-configs.zip"])
+def test_it_is_refused_at_the_door(name):
+    if not (ADAPTERS / name).exists():
+        pytest.skip(f"the zoo has no member {name} yet")
+    with pytest.raises(IntakeError) as refusal:
+        admit(ADAPTERS / name)
+    assert refusal.value.where
+    assert refusal.value.next_step
