@@ -14,7 +14,7 @@ YAML_PIECES = st.lists(
     st.sampled_from(
         "a b : - ? ! !! !!int !!float !!bool !!timestamp !!binary !!set !!omap !!python/object:os.system & * &x *x << = ~ "
         "| > % @ ` ' \" [ ] { } , # 0x_ 0b_ 1:61 1_0 .inf .nan 2001-01-01 true no null \\ud800".split()
-        + ["\n", "\n  ", " ", "\t", ": ", "- ", "---\n", "...\n", "\x00", "\x85", "‮", "﻿", '"\\ud800"', "é"]
+        + ["\n", "\n  ", " ", "\t", ": ", "- ", "---\n", "...\n", "\x00", "\x85", "\u202e", "\ufeff", '"\\ud800"', "é"]
     ),
     max_size=14,
 ).map("".join)

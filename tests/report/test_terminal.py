@@ -159,3 +159,9 @@ def test_a_report_is_either_judged_or_refused() -> None:
         replace(report(), verdict=None)
     with pytest.raises(ValueError, match="only what passed"):
         replace(report("a", {"config.strict": False}), certificate=certificate(report()))
+
+
+def test_the_isolation_level_is_named_wherever_something_ran() -> None:
+    assert "isolation level: namespace" in terminal.certification(every_outcome(), tty=False)
+    assert "isolation level: namespace" in STYLE.sub("", terminal.certification(every_outcome(), tty=True))
+    assert "isolation" not in terminal.certification([refused("x", "y")], tty=True)

@@ -33,6 +33,35 @@ with Workspace.open(Path(sys.argv[1]), create=True) as workspace:
 """
 
 
+COUNTER = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from peft_assay.core.digest import sha256
+from peft_assay.store.workspace import Workspace
+
+now = datetime(2026, 11, 23, tzinfo=UTC)
+a, l, c, p = (sha256(name.encode()) for name in "alcp")
+with Workspace.open(Path(sys.argv[1]), create=True) as workspace:
+    for _ in range(25):
+        print(workspace.record_attempt(artifact=a, lock=l, conditions=c, policy=p, at=now), flush=True)
+"""
+
+
+def test_processes_at_once_count_every_attempt_once(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", COUNTER, str(tmp_path)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) for _ in range(3)]
+    numbers = []
+    for process in processes:
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        numbers += [int(line) for line in out.split()]
+    assert sorted(numbers) == list(range(1, 76))
+    with Workspace.open(tmp_path) as workspace:
+        assert workspace.audit().entries == 75
+
+
 def test_killed_in_a_loop(tmp_path: Path) -> None:
     a, lock = sha256(b"a"), sha256(b"l")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peft_assay.store.merkle import (
@@ -58,6 +58,7 @@ def test_root_is_the_definition_s() -> None:
         assert root(leaves[:count]) == naive_root(leaves[:count])
 
 
+@settings(deadline=None)
 @given(st.integers(1, 70), st.data())
 def test_inclusion(count: int, data) -> None:
     leaves = leaves_of(count)
@@ -76,6 +77,7 @@ def test_inclusion(count: int, data) -> None:
         assert not verify_inclusion(leaves[index], index, count, bent, top)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 70), st.data())
 def test_consistency(count: int, data) -> None:
     leaves = leaves_of(count)

@@ -74,7 +74,7 @@ def test_a_clock_a_little_behind_is_tolerated_and_does_not_lower_the_mark(tmp_pa
     assert behind.mark.seen_at == NOW
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=8))
 def test_the_mark_never_falls(tmp_path_factory, steps) -> None:
     water = HighWater(tmp_path_factory.mktemp("state"))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peft_assay.core.certificate import Revocation, Scope
@@ -46,6 +46,7 @@ def world() -> World:
     return World.make()
 
 
+@settings(deadline=None)
 @given(instants)
 def test_times_have_one_spelling(instant: datetime) -> None:
     text = format_time(instant)
@@ -71,6 +72,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
         whole_seconds(NOW.replace(tzinfo=None))
 
 
+@settings(deadline=None)
 @given(digests, instants, st.timedeltas(timedelta(seconds=1), timedelta(days=4000)))
 def test_resource_uris_round_trip(lock: Digest, observed_at: datetime, age: timedelta) -> None:
     start = whole_seconds(observed_at)
@@ -81,6 +83,7 @@ def test_resource_uris_round_trip(lock: Digest, observed_at: datetime, age: time
     assert format_resource(parse_resource(text)) == text
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_nothing_else_is_a_resource_uri(text: str) -> None:
     good = format_resource(Resource(named("lock"), NOW, NOW + DAY))
@@ -204,6 +207,7 @@ def observations(draw) -> tuple[Observation, ...]:
 WORLD = World.make()
 
 
+@settings(deadline=None)
 @given(observations())
 def test_observations_are_read_back_as_written(facts: tuple[Observation, ...]) -> None:
     try:

@@ -31,5 +31,9 @@ def why_unsafe(observations: Iterable[Observation]) -> str | None:
         if observation is None or observation.status is not Status.OK:
             return f"{name} is not established"
         if type(observation.value) is not type(wanted) or observation.value != wanted:
-            return f"{name} is {observation.reason or observation.value}"
+            return f"{name}: {observation.reason or _spelt(observation.value)}"
     return None
+
+
+def _spelt(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -11,6 +11,7 @@ from peft_assay.core.certificate import Certificate
 from peft_assay.core.context import Lock
 from peft_assay.core.errors import Door
 from peft_assay.core.observation import Observation, ObservationSet, Value
+from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, RuleResult, Verdict
 
 
@@ -98,6 +99,12 @@ class CertificationReport:
         return "" if self.deciding is None else self.deciding.explanation
 
     @property
+    def isolation(self) -> str | None:
+        """Name of the isolation level that the sandbox showed; None when it was never started for this adapter."""
+        level = None if self.attestation is None else self.attestation.get("level")
+        return IsolationLevel(level).name.lower() if isinstance(level, int) else None
+
+    @property
     def next_step(self) -> str:
         """The one next command or action; empty for PASS."""
         if self.refusal is not None:
@@ -131,6 +138,6 @@ class InspectionReport:
 
 
 def next_step(result: RuleResult, report: CertificationReport) -> str:
-    """The rule's next step for this adapter: ``{source}`` stands for it, quoted for a shell, ``{artifact}`` its digest."""
+    """The rule's next step: ``{source}`` stands for the adapter, quoted for a shell, ``{artifact}`` for its digest."""
     digest = "" if report.artifact is None else report.artifact.digest
     return result.next_step.replace("{artifact}", digest).replace("{source}", shlex.quote(report.source))

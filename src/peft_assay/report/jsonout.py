@@ -38,6 +38,7 @@ def _adapter(report: CertificationReport) -> dict[str, Any]:
         "lock": None if verdict is None else verdict.lock,
         "policy": None if verdict is None else verdict.policy,
         "observedAt": None if report.observations is None else _time(report.observations.observed_at),
+        "isolation": report.isolation,
         "attempts": report.attempts,
         "certificate": _certificate(report.certificate),
     }

@@ -53,6 +53,8 @@ def _plain_certification(report: CertificationReport) -> str:
     if report.certificate is not None:
         certificate = report.certificate
         lines.append(sink.phrase("  certificate: {} until {}", certificate.envelope, certificate.not_after))
+    if report.isolation is not None:
+        lines.append(sink.phrase("  isolation level: {}", report.isolation))
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
@@ -65,7 +67,9 @@ def _rule(report: CertificationReport) -> str:
 def _summary(reports: Sequence[CertificationReport]) -> str:
     outcomes = [report.outcome for report in reports]
     counts = [f"{outcomes.count(outcome)} {outcome.value}" for outcome in Outcome if outcome in outcomes]
-    return ", ".join(counts) if counts else "nothing was examined"
+    levels = sorted({report.isolation for report in reports if report.isolation is not None})
+    where = f"; isolation level: {', '.join(levels)}" if levels else ""
+    return ", ".join(counts) + where if counts else "nothing was examined"
 
 
 def rules(report: CertificationReport, *, tty: bool, width: int = 100) -> sink.Rendered:

@@ -18,11 +18,11 @@ TCGETS = 0x5401
 
 # fmt: off
 ALLOWED = (
-    "access", "arch_prctl", "brk", "clock_getres", "clock_gettime", "clock_nanosleep", "close", "dup", "exit",
+    "access", "arch_prctl", "brk", "capget", "clock_getres", "clock_gettime", "clock_nanosleep", "close", "dup", "exit",
     "exit_group", "faccessat", "faccessat2", "fadvise64", "fcntl", "fstat", "fstatfs", "futex", "get_mempolicy",
     "getcwd", "getdents64", "getegid", "geteuid", "getgid", "getpid", "getppid", "getpriority", "getrandom",
     "getrusage", "gettid", "gettimeofday", "getuid", "lseek", "lstat", "madvise", "membarrier", "mincore", "mmap",
-    "mprotect", "mremap", "munmap", "nanosleep", "newfstatat", "pipe2", "poll", "ppoll", "pread64",
+    "mprotect", "mremap", "munmap", "nanosleep", "newfstatat", "poll", "ppoll", "pread64",
     "read", "readlink", "readlinkat", "readv", "restart_syscall", "rseq", "rt_sigaction", "rt_sigprocmask",
     "rt_sigreturn", "sched_get_priority_max", "sched_get_priority_min", "sched_getaffinity", "sched_getparam",
     "sched_getscheduler", "sched_yield", "set_robust_list", "set_tid_address", "sigaltstack", "stat", "statfs",

@@ -14,20 +14,8 @@ from typing import Any
 from peft_assay.core.digest import sha256
 from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.sandbox.interface import BackendName, Command, Mounts
-from peft_assay.sandbox.namespace import NOBODY, program_path
+from peft_assay.sandbox.namespace import DROP, program_path
 from peft_assay.sandbox.surroundings import ENVIRONMENT
-
-# An interpreter below a private home (mode 0700) must stay readable; Landlock bounds what this capability reaches.
-READ_ANYWHERE = "dac_read_search"
-DROP = (
-    f"--reuid={NOBODY}",
-    f"--regid={NOBODY}",
-    "--clear-groups",
-    "--no-new-privs",
-    f"--inh-caps=-all,+{READ_ANYWHERE}",
-    f"--ambient-caps=-all,+{READ_ANYWHERE}",
-    f"--bounding-set=-all,+{READ_ANYWHERE}",
-)
 
 NOWHERE = {"TORCHINDUCTOR_CACHE_DIR": "/"}
 """Nothing is writable; torch makes this folder, if it does not exist, while it is imported."""

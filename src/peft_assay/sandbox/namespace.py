@@ -22,14 +22,21 @@ from peft_assay.sandbox.surroundings import ENVIRONMENT, SYSTEM
 NOBODY = 65534
 TMP_BYTES = 64 << 20
 SHM_BYTES = 1 << 20
+# What root saved is often its own to read only (save_pretrained: mode 0600), and so may be the interpreter's home.
+# The worker reads both with this one capability; each child gives it up before it meets an adapter.
+READ_ANYWHERE = "dac_read_search"
 DROP = (
     f"--reuid={NOBODY}",
     f"--regid={NOBODY}",
     "--clear-groups",
     "--no-new-privs",
-    "--inh-caps=-all",
-    "--bounding-set=-all",
+    f"--inh-caps=-all,+{READ_ANYWHERE}",
+    f"--ambient-caps=-all,+{READ_ANYWHERE}",
+    f"--bounding-set=-all,+{READ_ANYWHERE}",
 )
+"""Options by which setpriv becomes an unprivileged user."""
+BECOMING = ("SETUID", "SETGID", "SETPCAP", READ_ANYWHERE.upper())
+"""Capabilities that setpriv needs for that."""
 
 
 def program_path(name: str, package: str) -> str:
@@ -76,7 +83,7 @@ class NamespaceBackend:
         if self.setpriv is None:
             identity = ["--unshare-user", "--disable-userns", "--uid", str(NOBODY), "--gid", str(NOBODY)]
             return [*shared, "--unshare-all", *identity, "--cap-drop", "ALL"]
-        kept = [part for name in ("SETUID", "SETGID", "SETPCAP") for part in ("--cap-add", f"CAP_{name}")]
+        kept = [part for name in BECOMING for part in ("--cap-add", f"CAP_{name}")]
         unshared = [f"--unshare-{kind}" for kind in ("ipc", "pid", "net", "uts", "cgroup-try")]
         return [*shared, *unshared, "--cap-drop", "ALL", *kept]
 

@@ -77,7 +77,8 @@ def size(connection: Connection) -> int:
 def entries(connection: Connection, kind: Kind | None = None) -> Iterator[Entry]:
     """Entries in order, of `kind` or all, each recomputed from its body.
 
-    Raises TrustError for an entry that is altered or missing. The kind is looked for in the body, which the roots commit to, not in the column, which anybody can relabel.
+    Raises TrustError for an entry that is altered or missing. The kind is looked for in the body, which the roots
+    commit to, not in the column, which anybody can relabel.
     """
     said = b"" if kind is None else b'"kind":"%b"' % kind.value.encode()
     rows = connection.execute(select(ledger).order_by(ledger.c.seq))

@@ -206,14 +206,7 @@ class Workspace:
 
     def record_activation(self, activation: Activation, *, at: datetime) -> None:
         """Records a permission that the gate gave."""
-        what = {
-            "artifact": activation.artifact,
-            "certificate": activation.certificate,
-            "lock": activation.lock,
-            "notAfter": spell(activation.not_after),
-            "process": activation.process_id,
-        }
-        self._record(Kind.ACTIVATED, at, what)
+        self._record(Kind.ACTIVATED, at, _activation(activation))
 
     def artifact(self, digest: Digest) -> Artifact | None:
         """The admitted artifact with this digest, or None; raises TrustError when its manifest was altered."""
@@ -302,4 +295,14 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "policy": verdict.policy,
         "outcome": verdict.outcome.value,
         "rule": None if deciding is None else sha256(deciding.rule.encode()),
+    }
+
+
+def _activation(activation: Activation) -> dict[str, Any]:
+    return {
+        "artifact": activation.artifact,
+        "certificate": activation.certificate,
+        "lock": activation.lock,
+        "notAfter": spell(activation.not_after),
+        "process": activation.process_id,
     }

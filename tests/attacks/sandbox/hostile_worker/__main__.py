@@ -6,6 +6,7 @@ import socket
 import stat
 import sys
 import time
+from pathlib import Path
 
 from peft_assay_harness.frames import read_frame, write_all, write_frame
 from peft_assay_harness.zygote import Prepared, run
@@ -119,7 +120,7 @@ ACTIONS = {
 
 def can_read(path):
     try:
-        os.listdir(path) if os.path.isdir(path) else os.close(os.open(path, os.O_RDONLY))
+        os.listdir(path) if Path(path).is_dir() else os.close(os.open(path, os.O_RDONLY))  # noqa: PTH208
     except OSError:
         return False
     return True
