@@ -1,5 +1,6 @@
 """`peft-assay certify`: admit, observe, evaluate, and certify or say why not."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from peft_assay.report import sink
 
 
 def certify(
-    sources: Sources,
+    sources: Sources = None,
     context: Context = None,
     workspace: WorkspaceFolder = None,
     trust: Trust = None,
@@ -25,10 +26,11 @@ def certify(
 ) -> None:
     """Certify adapters in the sandbox against the policy of peft-assay.yaml."""
     if plan:
-        _show_plan(place(context, workspace, trust).context_path(), len(sources), output_format)
+        _show_plan(place(context, workspace, trust).context_path(), sources or [], output_format)
         return
     from peft_assay.pipeline.certify import certify as run
     from peft_assay.pipeline.deployment import Deployment, utc_now
+    from peft_assay.pipeline.project import declared_sources
     from peft_assay.pipeline.reporting import certification_report
     from peft_assay.report import jsonout, terminal
 
@@ -36,7 +38,7 @@ def certify(
         with output.Steps() as steps:
             done = run(
                 deployment,
-                sources,
+                declared_sources(deployment.project, sources or []),
                 open_sandbox=sandbox_opener(isolation),
                 clock=utc_now,
                 progress=steps,
@@ -50,11 +52,12 @@ def certify(
     raise typer.Exit(int(first_door(item.door for item in done)))
 
 
-def _show_plan(path: Path, adapters: int, output_format: Format) -> None:
+def _show_plan(path: Path, named: Sequence[str], output_format: Format) -> None:
     from peft_assay.pipeline.plan import plan as make
-    from peft_assay.pipeline.project import load_project
+    from peft_assay.pipeline.project import declared_sources, load_project
 
-    planned = make(load_project(path), adapters)
+    project = load_project(path)
+    planned = make(project, len(declared_sources(project, named)))
     if output_format is Format.JSON:
         output.document(asdict(planned))
         return

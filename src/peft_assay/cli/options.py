@@ -17,7 +17,11 @@ class Format(StrEnum):
 
 
 Sources = Annotated[
-    list[Path], typer.Argument(help="Folders or archives (.zip, .tar.*) of adapters.", metavar="SOURCE...")
+    list[str] | None,
+    typer.Argument(
+        help="Folders or archives (.zip, .tar.*) of adapters, or aliases of peft-assay.yaml. Default: all its aliases.",
+        metavar="[SOURCE...]",
+    ),
 ]
 Context = Annotated[
     Path | None,

@@ -8,7 +8,7 @@ from peft_assay.core.errors import first_door
 
 
 def verify(
-    sources: Sources,
+    sources: Sources = None,
     context: Context = None,
     workspace: WorkspaceFolder = None,
     trust: Trust = None,
@@ -16,12 +16,13 @@ def verify(
 ) -> None:
     """Say whether the gate would admit SOURCE now, and if not every reason. Offline, without torch."""
     from peft_assay.pipeline.deployment import Deployment, utc_now
+    from peft_assay.pipeline.project import declared_sources
     from peft_assay.pipeline.reporting import verification_report
     from peft_assay.pipeline.verify import verify as check
     from peft_assay.report import jsonout, terminal
 
     with Deployment.open(place(context, workspace, trust)) as deployment:
-        done = check(deployment, sources, clock=utc_now)
+        done = check(deployment, declared_sources(deployment.project, sources or []), clock=utc_now)
     reports = [verification_report(item) for item in done]
     if output_format is Format.JSON:
         output.result(jsonout.verification(reports))

@@ -4,14 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from peft_assay.core.certificate import Activation, RevocationList
+from peft_assay.core.certificate import Activation
 from peft_assay.core.digest import Digest
-
-
-class Clock(Protocol):
-    """The time, read by the hall once per act and passed down."""
-
-    def __call__(self) -> datetime: ...
 
 
 class BlobStore(Protocol):
@@ -38,11 +32,14 @@ class Sealer(Protocol):
         """DSSE envelope bytes over the canonical bytes of `statement`."""
 
 
-class RevocationSource(Protocol):
-    """Where the newest signed revocation list comes from."""
+class RevocationTransport(Protocol):
+    """Where revocation lists travel: the workspace's own table first, other carriers later. It is never believed."""
 
-    def newest(self) -> RevocationList | None:
-        """The newest list whose signature verifies; None when there is none. Raises TrustError on a bad one."""
+    def newest(self) -> bytes | None:
+        """Envelope of the newest list, not yet verified; None when there is none."""
+
+    def publish(self, envelope: bytes, *, sequence: int, issued_at: datetime, at: datetime) -> None:
+        """Makes `envelope`, just signed, the newest list. Raises StorageError when its sequence is taken."""
 
 
 class Authorizer(Protocol):

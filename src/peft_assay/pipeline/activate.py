@@ -14,7 +14,7 @@ from peft_assay.intake.admit import admit
 from peft_assay.intake.interface import Admitted
 from peft_assay.pipeline.deployment import Clock, Deployment, Place, utc_now
 from peft_assay.pipeline.evidence import Live, differences, gather
-from peft_assay.pipeline.project import STACK_MEMBERS
+from peft_assay.pipeline.project import STACK_MEMBERS, resolve_source
 from peft_assay.runtime import active
 from peft_assay.runtime.active import ActiveAdapter
 
@@ -90,12 +90,8 @@ def live_stack() -> dict[str, str]:
 
 
 def _admit(deployment: Deployment, adapter: str | PathLike[str]) -> Admitted:
-    declared = deployment.project.document.adapters.get(str(adapter))
-    path = Path(adapter)
-    if declared is not None and not path.exists():
-        path = deployment.project.path.parent / declared.source
     try:
-        return admit(path)
+        return admit(resolve_source(deployment.project, str(adapter)))
     except IntakeError as refusal:
         raise ActivationDenied(
             f"intake refuses it: {refusal.message}", check="bytes", where=refusal.where, next_step=refusal.next_step

@@ -11,10 +11,11 @@ from typing import Self
 from peft_assay.certify.revoke import next_list
 from peft_assay.core.certificate import RevocationList
 from peft_assay.core.errors import TrustError, UsageError
-from peft_assay.core.protocols import Sealer
+from peft_assay.core.protocols import RevocationTransport, Sealer
 from peft_assay.core.statement import OBSERVATION, REVOCATIONS
 from peft_assay.pipeline.documents import FILE_NAME, find_assay
 from peft_assay.pipeline.project import Project, load_project
+from peft_assay.store.revocations import LocalRevocations
 from peft_assay.store.workspace import Workspace
 from peft_assay.trust.anchor import TrustAnchor, TrustAnchorLocation, find_anchor, load_anchor
 from peft_assay.trust.envelope import open_envelope
@@ -61,6 +62,7 @@ class Deployment:
     workspace: Workspace
     location: TrustAnchorLocation
     anchor: TrustAnchor
+    transport: RevocationTransport
 
     @classmethod
     def open(cls, place: Place, *, create: bool = False) -> Self:
@@ -71,7 +73,8 @@ class Deployment:
         location = find_anchor(place.trust, judged=path.parent)
         find_anchor(place.trust, judged=holder / ".peft-assay")
         anchor = load_anchor(location)
-        return cls(project, Workspace.open(holder, create=create), location, anchor)
+        workspace = Workspace.open(holder, create=create)
+        return cls(project, workspace, location, anchor, LocalRevocations(workspace))
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +102,7 @@ class Deployment:
 
     def revocations(self) -> RevocationRecord | None:
         """The newest revocation list as verified, or None when there is none."""
-        envelope = self.workspace.newest_revocation_list()
+        envelope = self.transport.newest()
         if envelope is None:
             return None
         statement = open_envelope(envelope, self.anchor.keys_of(Role.AUTHORITY), predicate_type=REVOCATIONS)
@@ -116,9 +119,7 @@ class Deployment:
         """Stores a list that was just signed and gives it as verified."""
         statement = open_envelope(envelope, self.anchor.keys_of(Role.AUTHORITY), predicate_type=REVOCATIONS)
         record = revocation_record_of(statement, self.anchor.keys_of(Role.APPROVER))
-        self.workspace.add_revocation_list(
-            envelope, sequence=record.list.sequence, issued_at=record.list.issued_at, at=now
-        )
+        self.transport.publish(envelope, sequence=record.list.sequence, issued_at=record.list.issued_at, at=now)
         return record
 
     def mark(self) -> Mark | None:

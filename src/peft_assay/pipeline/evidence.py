@@ -47,7 +47,7 @@ def gather(deployment: Deployment, artifact: Artifact, files: Mapping[str, bytes
         base_state=state,
         certificates=workspace.certificates(artifact.digest, lock.digest),
         observations=observations,
-        revocations=workspace.newest_revocation_list(),
+        revocations=deployment.transport.newest(),
         mark=deployment.mark(),
         process_id=process_id(),
         other_locks=tuple(digest for digest in locks if digest != lock.digest),

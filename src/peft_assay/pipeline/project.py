@@ -1,6 +1,6 @@
 """A project: peft-assay.yaml with everything it names, read once and checked before anything runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -10,7 +10,7 @@ from typing import Any
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.context import LOCK_VERSION, DeploymentContext, Engine, Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
-from peft_assay.core.errors import DocumentError
+from peft_assay.core.errors import DocumentError, UsageError
 from peft_assay.core.suite import Scan, ScorerKind, Suite
 from peft_assay.core.vocabulary import VERSION as VOCABULARY_VERSION
 from peft_assay.core.vocabulary import vocabulary
@@ -123,6 +123,24 @@ def _read_policy(document: AssayDocument, path: Path, suites: list[str]) -> Comp
     file = path.parent / document.policy
     content = read_file(file, named_by=f"{path}: policy")
     return load_policy(content, where=str(file), vocabulary=vocabulary(suites))
+
+
+def resolve_source(project: Project, named: str) -> Path:
+    """The path that `named` means: a path that exists, else an alias of the declared surface, else the path itself."""
+    declared = project.document.adapters.get(named)
+    if declared is None or Path(named).exists():
+        return Path(named)
+    return project.path.parent / declared.source
+
+
+def declared_sources(project: Project, named: Sequence[str]) -> list[Path]:
+    """`named` as paths; with none named, the whole declared surface. Raises UsageError when that is empty too."""
+    chosen = named or sorted(project.document.adapters)
+    if not chosen:
+        raise UsageError(
+            "names no adapter", where=str(project.path), next_step="name a SOURCE, or declare it under adapters"
+        )
+    return [resolve_source(project, name) for name in chosen]
 
 
 def build_lock(project: Project, observed: Observed) -> Lock:
