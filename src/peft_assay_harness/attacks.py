@@ -7,6 +7,7 @@ succeeds: it looks, signals 0, or ends the process that it made.
 
 import argparse
 import ctypes
+import encodings.idna  # noqa: F401 - what connecting imports when it is first used
 import os
 import socket
 import sys

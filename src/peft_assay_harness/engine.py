@@ -6,7 +6,7 @@ to padding. While generating, padding stays in the cache as masked slots, and po
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,10 @@ class Engine:
         base: Any = model if config is None else model.get_base_model()
         # Virtual tokens are in the cache after the first pass: later tokens go to the base itself.
         self._decoder: Any = base if config is not None and config.is_prompt_learning else model
-        self._cached = not getattr(config, "alora_invocation_tokens", None)
+        stateful = getattr(base, "_is_stateful", False)  # recurrent models keep no tokens that could be masked
+        self._cached = not stateful and not getattr(config, "alora_invocation_tokens", None)
+        # In a sliding window, padding in the cache would push real tokens out: rows of equal length only.
+        self._alike = getattr(base.config.get_text_config(), "sliding_window", None) is not None
         self._keeps = "logits_to_keep" in inspect.signature(base.forward).parameters
         self._vocabulary: int = base.get_output_embeddings().weight.shape[0]
         self._longest: int | None = getattr(base.config, "max_position_embeddings", None)
@@ -104,7 +107,7 @@ class Engine:
         """
         rows = {tuple(tokens): Row(tokens, len(tokens)) for tokens in prompts}
         produced: dict[tuple[int, ...], Tokens] = {}
-        for batch in _batches(list(rows.values()), lambda row: len(row.tokens) + limit):
+        for batch in _batches(list(rows.values()), lambda row: len(row.tokens) + limit, alike=self._alike):
             answers = (
                 self._generate_batch([row.tokens for row in batch], limit)
                 if self._cached
@@ -188,7 +191,7 @@ class Engine:
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _generate_uncached(self, prompt: Tokens, limit: int) -> Tokens:
-        """For activated LoRA, whose effect depends on where its invocation tokens stand in the whole text."""
+        """For recurrent models, and for activated LoRA, whose effect depends on where in the text its tokens stand."""
         tokens = list(prompt)
         while len(tokens) < len(prompt) + limit and not (len(tokens) > len(prompt) and tokens[-1] in self._ends):
             logits, _ = self._logits([tokens], [len(tokens) - 1], use_cache=False)
@@ -196,13 +199,17 @@ class Engine:
         return tokens[len(prompt) :]
 
 
-def _batches(rows: list[Row], cost: Any) -> Iterator[list[Row]]:
-    """Rows by length, in batches whose padded cost stays within MAX_BATCH_TOKENS (at least one row each)."""
+def _batches(rows: list[Row], cost: Callable[[Row], int], *, alike: bool = False) -> Iterator[list[Row]]:
+    """Rows by length, in batches whose padded cost stays within MAX_BATCH_TOKENS (at least one row each).
+
+    `alike`: all rows of a batch have the same length.
+    """
     batch: list[Row] = []
     dearest = 0
     for row in sorted(rows, key=lambda row: len(row.tokens)):
         dearest = max(dearest, cost(row))
-        if batch and (len(batch) + 1) * dearest > MAX_BATCH_TOKENS:
+        other = alike and batch and len(row.tokens) != len(batch[-1].tokens)
+        if batch and (other or (len(batch) + 1) * dearest > MAX_BATCH_TOKENS):
             yield batch
             batch, dearest = [], cost(row)
         batch.append(row)

@@ -36,7 +36,7 @@ def test_html_holds_no_markup_and_cannot_leave_an_attribute(raw):
 
 @given(ANY_TEXT)
 def test_markdown_leaves_no_active_character_unescaped(raw):
-    rest = re.sub(r"\\[^\w\s]", "", Text(raw).markdown())
+    rest = re.sub(r"\\[\\`*_{}\[\]()#+\-.!|<>~&]", "", Text(raw).markdown())
     assert not set(rest) & set("`*_{}[]()#<>|~&\\")
 
 
@@ -61,11 +61,11 @@ def test_a_limit_is_kept_and_says_that_it_cut(raw, limit):
         ("zero\u200bwidth", "zero\\u200bwidth"),
         ("\U000e0041", "\\U000e0041"),
         ("\ud800", "\\ud800"),
-        (" ", "\\u2028"),
-        ("no break", "no\\xa0break"),
+        ("\u2028", "\\u2028"),
+        ("no\u00a0break", "no\\xa0break"),
         ("filler\u3164", "filler\\u3164"),
         ("vs\ufe0f\U000e0100", "vs\\ufe0f\\U000e0100"),
-        ("⠀", "\\u2800"),
+        ("\u2800", "\\u2800"),
         ("Grüße, 世界 é 🙂", "Grüße, 世界 é 🙂"),
     ],
 )

@@ -1,8 +1,8 @@
 """The gate: may exactly these bytes be active on this base, here and now?
 
-The procedure, in order; the first check that fails decides, and later ones are not reached. `explain` gives all checks
-as values and `authorize` raises on the first that failed: both read the same results. Nothing here reads a file or a
-clock.
+The procedure, in order; the first check that fails decides. Checks that build on it are not reached, the others still
+say what they find, so that every reason is known at once. `explain` gives all checks as values and `authorize` raises
+on the first that failed: both read the same results. Nothing here reads a file or a clock.
 
 1. anchor       Keys are pinned for authority and sandbox; in production none of them is a development key.
 2. revocations  The revocation list is there, signed by a pinned authority key that it does not itself withdraw, not
@@ -74,16 +74,16 @@ def _decide(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> tuple[tup
 
 
 def _run(case: Case) -> Iterator[Check]:
-    failed = False
-    for number, (name, examine) in enumerate(PROCEDURE, start=1):
-        if failed:
-            yield Check(number, name, State.NOT_REACHED, "an earlier check failed", None, None)
+    held: set[str] = set()
+    for number, step in enumerate(PROCEDURE, start=1):
+        missing = [name for name in step.needs if name not in held]
+        if missing:
+            yield Check(number, step.name, State.NOT_REACHED, f"needs: {', '.join(missing)}", None, None)
             continue
         try:
-            yield Check(number, name, State.HELD, examine(case), None, None)
+            yield Check(number, step.name, State.HELD, step.examine(case), None, None)
+            held.add(step.name)
         except Failed as no:
-            failed = True
-            yield Check(number, name, State.FAILED, no.message, no.next_step, no.denial)
+            yield Check(number, step.name, State.FAILED, no.message, no.next_step, no.denial)
         except TrustError as error:
-            failed = True
-            yield Check(number, name, State.FAILED, str(error), error.next_step, Denial.TRUST)
+            yield Check(number, step.name, State.FAILED, str(error), error.next_step, Denial.TRUST)

@@ -19,7 +19,8 @@ from peft_assay.trust.roles import Role
 from peft_assay.trust.times import format_time
 from peft_assay.trust.withdrawals import Certifiable, touching
 
-_CERTIFY = "run peft-assay certify for this context"
+_CERTIFY = "peft-assay certify SOURCE"
+_OBSERVE = "peft-assay certify --fresh SOURCE"
 
 
 class Failed(Exception):
@@ -65,7 +66,7 @@ def _anchor(case: Case) -> str:
 
 
 def _revocations(case: Case) -> str:
-    refresh = "fetch or issue the newest revocation list"
+    refresh = "peft-assay revoke --refresh"
     if case.evidence.revocations is None:
         raise Failed("there is no revocation list: absence of news is not good news", refresh)
     statement = open_envelope(
@@ -123,19 +124,19 @@ def _observations(case: Case) -> str:
     for digest in case.certificate.observations:
         content = case.evidence.observations.get(digest)
         if content is None or sha256(content) != digest:
-            raise Failed(f"observation {digest} is absent or altered", "restore it, or observe again", Denial.TRUST)
+            raise Failed(f"observation {digest} is absent or altered", _OBSERVE, Denial.TRUST)
         keys = case.anchor.keys_of(Role.SANDBOX)
         record = observation_record_of(open_envelope(content, keys, predicate_type=OBSERVATION, where="observation"))
         if record.artifact.digest != case.certificate.artifact:
-            raise Failed(f"observation {digest} is about another adapter", "observe again", Denial.TRUST)
+            raise Failed(f"observation {digest} is about another adapter", _OBSERVE, Denial.TRUST)
         if record.observations.conditions != case.evidence.lock.conditions:
-            raise Failed(f"observation {digest} was made under other conditions", "observe again", Denial.TRUST)
+            raise Failed(f"observation {digest} was made under other conditions", _OBSERVE, Denial.TRUST)
         if record.level < minimum:
-            raise Failed(f"observed at isolation level {int(record.level)}, below {int(minimum)}", "observe again")
+            raise Failed(f"observed at isolation level {int(record.level)}, below {int(minimum)}", _OBSERVE)
         records.append(record)
     case.records = tuple(records)
     if case.certificate.observed_at != case.oldest:
-        raise Failed("the certificate dates its oldest observation otherwise", "certify again", Denial.TRUST)
+        raise Failed("the certificate dates its oldest observation otherwise", _CERTIFY, Denial.TRUST)
     return f"{len(records)} signed by pinned sandboxes at level {int(minimum)} or above"
 
 
@@ -143,9 +144,9 @@ def _times(case: Case) -> str:
     if max(case.certificate.issued_at, *(r.finished_at for r in case.records)) > case.now + CLOCK_TOLERANCE:
         raise Failed("the certificate or an observation is from the future", "correct the clock")
     if case.now >= case.certificate.not_after:
-        raise Failed(f"the certificate expired at {format_time(case.certificate.not_after)}", "observe again")
+        raise Failed(f"the certificate expired at {format_time(case.certificate.not_after)}", _OBSERVE)
     if case.now >= case.oldest + case.maximum_age:
-        raise Failed(f"its oldest observation, of {format_time(case.oldest)}, is too old", "observe again")
+        raise Failed(f"its oldest observation, of {format_time(case.oldest)}, is too old", _OBSERVE)
     return f"observed at {format_time(case.oldest)}, valid until {format_time(case.certificate.not_after)}"
 
 
@@ -161,7 +162,7 @@ def _withdrawn(case: Case) -> str:
     for entry in touching(in_force, subject):
         raise Failed(
             f"withdrawn since {format_time(entry.at)} ({entry.scope.value} {entry.target}): {entry.reason}",
-            "only a lift signed by an approver ends this",
+            "only an approver ends this: peft-assay revoke --lift TARGET --reason ...",
         )
     return f"none of {len(in_force)} revocations in force touches it"
 
@@ -170,7 +171,7 @@ def _bytes(case: Case) -> str:
     at_hand = (File(path, len(content), sha256(content)) for path, content in sorted(case.evidence.files.items()))
     files = tuple(at_hand)
     if not files or Artifact(files).digest != case.certificate.artifact:
-        raise Failed("the files at hand are not the certified ones", "fetch the adapter again, or certify these bytes")
+        raise Failed("the files at hand are not the certified ones", _CERTIFY)
     return f"{len(files)} files, byte for byte"
 
 
@@ -181,14 +182,23 @@ def _base(case: Case) -> str:
     raise Failed(f"the base at hand has state {case.evidence.base_state}, not the lock's", "load the declared base")
 
 
-PROCEDURE: tuple[tuple[str, Callable[[Case], str]], ...] = (
-    ("anchor", _anchor),
-    ("revocations", _revocations),
-    ("certificate", _certificate),
-    ("signature", _signature),
-    ("observations", _observations),
-    ("times", _times),
-    ("withdrawn", _withdrawn),
-    ("bytes", _bytes),
-    ("base", _base),
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One check of the procedure, and the earlier ones whose findings it builds on."""
+
+    name: str
+    examine: Callable[[Case], str]
+    needs: tuple[str, ...] = ()
+
+
+PROCEDURE: tuple[Step, ...] = (
+    Step("anchor", _anchor),
+    Step("revocations", _revocations, ("anchor",)),
+    Step("certificate", _certificate),
+    Step("signature", _signature, ("anchor", "certificate")),
+    Step("observations", _observations, ("signature",)),
+    Step("times", _times, ("observations",)),
+    Step("withdrawn", _withdrawn, ("revocations", "observations")),
+    Step("bytes", _bytes, ("signature",)),
+    Step("base", _base),
 )

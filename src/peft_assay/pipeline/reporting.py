@@ -1,5 +1,7 @@
 """From what the pipeline knows to what renderers are given."""
 
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +28,7 @@ from peft_assay.pipeline.verify import Verification
 from peft_assay.report.interface import (
     CertificationReport,
     InspectionReport,
+    Reason,
     Refusal,
     Sample,
     VerificationReport,
@@ -114,9 +117,26 @@ def verification_report(done: Verification) -> VerificationReport:
     message = failed.message
     if done.differences:
         message += f" (now different: {', '.join(done.differences)})"
-    return VerificationReport(
-        done.name, done.source, done.door, None, failed.name, message, (failed.next_step or "").strip()
+    reasons = tuple(
+        Reason(check.name, check.message, check.state is State.FAILED)
+        for check in done.checks
+        if check.state is not State.HELD
     )
+    return VerificationReport(
+        done.name,
+        done.source,
+        done.door,
+        None,
+        failed.name,
+        message,
+        _for_source(failed.next_step, done.source),
+        reasons,
+    )
+
+
+def _for_source(next_step: str | None, source: str) -> str:
+    """The gate's next step with the adapter it was asked about in the place that the gate leaves open."""
+    return re.sub(r"\b(SOURCE|TARGET)\b", lambda _: shlex.quote(source), next_step or "")
 
 
 def inspect(source: Path) -> InspectionReport:

@@ -113,6 +113,16 @@ class CertificationReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """One check of the gate that does not hold."""
+
+    check: str
+    message: str
+    reached: bool
+    """False: it builds on another check that failed, so nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
 class VerificationReport:
     """What the gate says of one adapter."""
 
@@ -121,9 +131,11 @@ class VerificationReport:
     door: Door
     certificate: Certificate | None
     check: str | None
-    """The check that failed; None when all hold."""
+    """The first check that failed; None when all hold."""
     message: str
     next_step: str
+    reasons: tuple[Reason, ...] = ()
+    """Every check that failed or could not be made, the first included; empty when all hold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,9 @@ def _verification(report: VerificationReport) -> dict[str, Any]:
         "door": report.door.value,
         "check": report.check,
         "message": report.message,
+        "reasons": [
+            {"check": reason.check, "message": reason.message, "reached": reason.reached} for reason in report.reasons
+        ],
         "nextStep": report.next_step,
         "certificate": _certificate(report.certificate),
     }

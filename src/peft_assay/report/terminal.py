@@ -98,6 +98,11 @@ def verification(report: VerificationReport, *, tty: bool, width: int = 100) -> 
     lines = [sink.cell(f"{'VALID' if valid else 'DENIED':<13} {report.adapter}", "bold green" if valid else "bold red")]
     if report.check is not None:
         lines.append(sink.cell(f"  check: {report.check}: {report.message}"))
+        lines.extend(
+            sink.cell(f"  {'also' if reason.reached else 'open'}: {reason.check}: {reason.message}")
+            for reason in report.reasons
+            if reason.check != report.check
+        )
         lines.append(sink.cell(f"  next: {report.next_step}"))
     if report.certificate is not None:
         certificate = report.certificate

@@ -98,7 +98,7 @@ def test_payload_type_is_covered() -> None:
         ({"payload": 7}, "payload"),
         ({"payload": "a"}, "base64"),
         ({"payload": "QR=="}, "one base64 spelling"),
-        ({"payload": "\ud800"}, "canonically"),
+        ({"payload": "\ud800"}, "surrogate"),
         ({"signatures": {}}, "signatures"),
         ({"signatures": [{"sig": "AA=="}]}, "keyid"),
         ({"signatures": [{"keyid": "k", "sig": "AA==", "cert": "x"}]}, "cert"),
