@@ -17,6 +17,10 @@ from peft_assay.trust.times import whole_seconds
 from peft_assay.trust.withdrawals import Certifiable, touching
 
 
+class Withheld(TrustError):
+    """A withdrawal in force touches what would be certified: a hold, which only a signed lift ends."""
+
+
 def issue(
     *,
     verdict: Verdict,
@@ -36,7 +40,7 @@ def issue(
     `revocations` is the newest verified list and `earlier` the envelopes of certificates for the same artifact and
     lock: a withdrawal in force is a hold, which certifying again does not lift. Validity ends `maximum_age` after the
     oldest observation began, however late it is issued. Raises TrustError for any verdict but PASS, for anything
-    withdrawn, and for evidence that is absent, about something else, not yet made or too old already.
+    withdrawn (Withheld), and for evidence that is absent, about something else, not yet made or too old already.
     """
     _check_verdict(verdict, artifact, lock, policy)
     _check_observations(observations, artifact, lock)
@@ -44,9 +48,9 @@ def issue(
     for hold in touching(
         revocations.revocations, Certifiable(artifact, lock, policy.digest, frozenset(earlier), keyids)
     ):
-        raise TrustError(
+        raise Withheld(
             f"withdrawn: {hold.scope.value} {hold.target}: {hold.reason}",
-            next_step="only a lift signed by an approver ends this",
+            next_step="only an approver ends this: peft-assay revoke --lift TARGET --reason ...",
         )
     if attempts < 1 or maximum_age <= timedelta(0):
         raise UsageError("a certification counts at least one attempt and lasts longer than nothing")

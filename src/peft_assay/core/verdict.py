@@ -10,12 +10,17 @@ from peft_assay.core.observation import Value
 
 
 class Outcome(StrEnum):
-    """What became of an adapter or a rule. REFUSED is intake's word; the others are the policy's."""
+    """What became of an adapter or a rule. PASS, FAIL and INDETERMINATE are the policy's words.
+
+    REFUSED is intake's: there is no artifact. WITHHELD is the authority's: the policy passes, but a withdrawal in force
+    forbids to certify, and only an approver's lift ends that.
+    """
 
     PASS = "PASS"  # noqa: S105 - an outcome
     FAIL = "FAIL"
     INDETERMINATE = "INDETERMINATE"
     REFUSED = "REFUSED"
+    WITHHELD = "WITHHELD"
 
 
 OUTCOME_DOORS: dict[Outcome, Door] = {
@@ -23,6 +28,7 @@ OUTCOME_DOORS: dict[Outcome, Door] = {
     Outcome.FAIL: Door.FAILED,
     Outcome.INDETERMINATE: Door.INDETERMINATE,
     Outcome.REFUSED: Door.REFUSED,
+    Outcome.WITHHELD: Door.DENIED,
 }
 
 

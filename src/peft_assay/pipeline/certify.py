@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from peft_assay.certify.issue import issue
+from peft_assay.certify.issue import Withheld, issue
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.context import Lock
@@ -58,6 +58,8 @@ class Certification:
     verdict: Verdict | None = None
     record: ObservationRecord | None = None
     certificate: Digest | None = None
+    withheld: Withheld | None = None
+    """The hold that forbids to certify what the policy passes."""
     attempts: int = 0
     reused: bool = False
     """The observations were made by an earlier attempt, under the same conditions."""
@@ -172,21 +174,26 @@ class _Run:
             record = self._observe(candidate, attempt)
         verdict = evaluate(policy, record.observations, self.lock.digest)
         workspace.record_verdict(verdict, at=self.clock())
-        certificate = None
+        certificate, withheld = None, None
         if verdict.outcome is Outcome.PASS:
-            certificate = self._issue(candidate, verdict, record, attempt)
+            try:
+                certificate = self._issue(candidate, verdict, record, attempt)
+            except Withheld as hold:
+                withheld = hold
         else:
             workspace.record_denial(verdict, at=self.clock())
+        outcome = verdict.outcome if withheld is None else Outcome.WITHHELD
         return Certification(
             candidate.name,
             candidate.source,
-            verdict.outcome,
-            OUTCOME_DOORS[verdict.outcome],
+            outcome,
+            OUTCOME_DOORS[outcome],
             artifact=artifact,
             lock=self.lock,
             verdict=verdict,
             record=record,
             certificate=certificate,
+            withheld=withheld,
             attempts=attempt,
             reused=reused,
         )

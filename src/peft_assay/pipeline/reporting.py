@@ -60,6 +60,9 @@ def certification_report(deployment: Deployment, done: Certification, at: dateti
         artifact=done.artifact,
         lock=done.lock,
         refusal=refusal,
+        withheld=None
+        if done.withheld is None
+        else Refusal(done.withheld.message, None, _for_source(done.withheld.next_step, done.source)),
         parameters=project.policy.parameters,
         attestation=None if done.record is None else done.record.attestation,
         samples=() if done.record is None else tuple(_samples(deployment, done.record)),

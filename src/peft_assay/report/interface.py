@@ -31,7 +31,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why intake made no artifact of the source."""
+    """Why intake made no artifact of the source, or why the authority does not certify what the policy passes."""
 
     message: str
     where: str | None
@@ -58,6 +58,8 @@ class CertificationReport:
     artifact: Artifact | None
     lock: Lock | None
     refusal: Refusal | None = None
+    withheld: Refusal | None = None
+    """The hold that forbids to certify what the policy passes."""
     parameters: Mapping[str, Value] | None = None
     """The policy's parameters as it names them, ``params.floor``: thresholds to draw."""
     attestation: Mapping[str, Any] | None = None
@@ -78,7 +80,9 @@ class CertificationReport:
     @property
     def outcome(self) -> Outcome:
         """The verdict's outcome; REFUSED when there is none."""
-        return Outcome.REFUSED if self.verdict is None else self.verdict.outcome
+        if self.verdict is None:
+            return Outcome.REFUSED
+        return self.verdict.outcome if self.withheld is None else Outcome.WITHHELD
 
     @property
     def door(self) -> Door:
@@ -93,9 +97,9 @@ class CertificationReport:
     @property
     def reason(self) -> str:
         """Why it was not admitted; empty for PASS."""
-        if self.refusal is not None:
-            where = f"{self.refusal.where}: " if self.refusal.where else ""
-            return f"{where}{self.refusal.message}"
+        stopped = self.refusal or self.withheld
+        if stopped is not None:
+            return f"{stopped.where}: {stopped.message}" if stopped.where else stopped.message
         return "" if self.deciding is None else self.deciding.explanation
 
     @property
@@ -107,8 +111,9 @@ class CertificationReport:
     @property
     def next_step(self) -> str:
         """The one next command or action; empty for PASS."""
-        if self.refusal is not None:
-            return self.refusal.next_step
+        stopped = self.refusal or self.withheld
+        if stopped is not None:
+            return stopped.next_step
         return "" if self.deciding is None else next_step(self.deciding, self)
 
 

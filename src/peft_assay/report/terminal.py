@@ -15,6 +15,7 @@ STYLES: Mapping[Outcome, str] = {
     Outcome.FAIL: "bold red",
     Outcome.INDETERMINATE: "bold yellow",
     Outcome.REFUSED: "bold magenta",
+    Outcome.WITHHELD: "bold magenta",
 }
 _PLAIN_WIDTH = 10_000
 """Pipes get one line per fact, never wrapped: what reads them splits at newlines."""

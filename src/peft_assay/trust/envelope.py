@@ -78,7 +78,7 @@ def open_envelope(
     Raises TrustError when anything is malformed, unsigned, signed by others, or of another predicate type.
     """
     wire = read_predicate(_Envelope, _parse(content, where), where=where)
-    if not _is_canonical(wire, content):
+    if canonical_bytes(wire.model_dump()) != content:
         raise TrustError("the envelope is not spelt canonically", where=where)
     if wire.payloadType != PAYLOAD_TYPE:
         raise TrustError(f"payload type is not {PAYLOAD_TYPE}", where=where)
@@ -146,13 +146,6 @@ def _low_s(signature: bytes, scheme: str) -> bytes:
 def _is_low_s(signature: bytes, scheme: str) -> bool:
     try:
         return _low_s(signature, scheme) == signature
-    except ValueError:
-        return False
-
-
-def _is_canonical(wire: _Envelope, content: bytes) -> bool:
-    try:
-        return canonical_bytes(wire.model_dump()) == content
     except ValueError:
         return False
 

@@ -1,0 +1,128 @@
+"""The whole zoo gets the same outcomes by the same rules whoever runs it, behind whichever walls.
+
+Lanes: root and a plain user, namespaces and Landlock. A lane that cannot run here says why when it is skipped.
+"""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from lanes.lane_support import (
+    STRANGER,
+    ZOO,
+    Person,
+    attestations,
+    certificates,
+    needs_landlock,
+    needs_namespaces,
+    needs_root,
+    stranger,
+)
+from peft_assay.core.errors import Door
+from peft_assay.core.sandbox import IsolationLevel
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.model]
+
+LEVELS = {"namespace": IsolationLevel.NAMESPACE, "landlock": IsolationLevel.PROCESS}
+
+
+def expected() -> dict[str, tuple[str, str]]:
+    with (ZOO / "expected.csv").open(encoding="utf-8", newline="") as lines:
+        return {row["adapter"]: (row["outcome"], row["rule"]) for row in csv.DictReader(lines)}
+
+
+def person_of(lane: str, home: Path) -> Person:
+    home.mkdir()
+    if lane == "root":
+        needs_root("this is root's lane")
+        return Person(home)
+    return stranger(home)
+
+
+@pytest.mark.parametrize("isolation", LEVELS)
+@pytest.mark.parametrize("lane", ["root", "plain"])
+def test_the_whole_zoo_is_judged_as_its_table_says(lane: str, isolation: str, tmp_path: Path):
+    person = person_of(lane, tmp_path / "home")
+    if isolation == "namespace":
+        needs_namespaces(person)
+    needs_landlock()  # jobs confine themselves with it behind namespaces, too
+    person.init()
+
+    done = person.certify(*expected(), options=("--isolation", isolation, "--format", "json"))
+
+    assert done.returncode == Door.REFUSED, done.stderr  # the first door that applies: some members are no artifacts
+    reports = {report["adapter"]: report for report in json.loads(done.stdout)}
+    found = {name: (report["outcome"], deciding(report)) for name, report in reports.items()}
+    assert found == expected()
+    seen = attestations(person.home)
+    assert len(seen) == sum(outcome != "REFUSED" for outcome, _ in expected().values())
+    assert {attestation["level"] for attestation in seen} == {int(LEVELS[isolation])}
+    assert {attestation["walls"]["backend"] for attestation in seen} == {isolation}
+    uid = os.geteuid() if person.uid is None else person.uid
+    assert {attestation["supervisorUid"] for attestation in seen} == {uid}
+    assert certificates(person.home) == sum(outcome == "PASS" for outcome, _ in expected().values())
+
+
+def deciding(report: dict[str, object]) -> object:
+    """The rule of the table: intake decides for what it refuses, nothing decides against a PASS."""
+    if report["outcome"] == "REFUSED":
+        assert report["rules"] == []
+        return "intake"
+    return report["decidingRule"] or ""
+
+
+@pytest.mark.parametrize("isolation", LEVELS)
+def test_an_interpreter_in_a_private_home_of_the_plain_user_works(isolation: str, tmp_path: Path):
+    (tmp_path / "home").mkdir()
+    needs_root("to make the folders that hold the interpreter a private home (mode 0700) of a plain user")
+    person = stranger(tmp_path / "home", interpreter_home="own")
+    if isolation == "namespace":
+        needs_namespaces(person)
+    needs_landlock()
+    private_home_or_skip(person)
+    person.init()
+
+    done = person.certify("lora", options=("--isolation", isolation, "--format", "json"))
+
+    assert done.returncode == Door.PASSED, done.stdout + done.stderr
+    assert [attestation["level"] for attestation in attestations(person.home)] == [int(LEVELS[isolation])]
+
+
+def private_home_or_skip(person: Person) -> None:
+    """The case is only shown where a folder above the interpreter is of mode 0700 and this person's."""
+    look = (
+        "import os, sys; from pathlib import Path\n"
+        "above = [folder.stat() for prefix in (sys.prefix, sys.base_prefix) for folder in Path(prefix).parents]\n"
+        "print(any(s.st_mode & 0o777 == 0o700 and s.st_uid == os.getuid() for s in above))"
+    )
+    import sys
+
+    done = person.execute([sys.executable, "-c", look])
+    if done.stdout.strip() != "True":
+        pytest.skip("the interpreter that runs the tests is not below a private home")
+
+
+def test_a_uid_without_an_account_is_told_to_name_its_trust_anchor(tmp_path: Path):
+    (tmp_path / "home").mkdir()
+    needs_root("to become a uid that the password database does not know")
+    person = stranger(tmp_path / "home")
+    unknown_or_skip()
+
+    made = person.run("init", str(ZOO), "--workspace", str(person.home))
+    done = person.run("certify", str(ZOO / "adapters" / "lora"), "--context", str(ZOO), "--workspace", str(person.home))
+
+    for answer in (made, done):
+        assert answer.returncode in {Door.USAGE, Door.TRUST}, answer.stderr
+        assert "--trust" in answer.stderr
+        assert "bug" not in answer.stderr
+        assert "Traceback" not in answer.stderr
+
+
+def unknown_or_skip() -> None:
+    from lanes.lane_support import known
+
+    if known(STRANGER):
+        pytest.skip(f"uid {STRANGER} has an account here")
