@@ -1,7 +1,6 @@
 """Generates the pages of docs/reference that follow from the code: one source, so that they cannot disagree with it.
 
-    python tools/generate_reference.py            # writes the pages
-    python tools/generate_reference.py --check    # exit 1 when a committed page differs
+Called without arguments it writes the pages; with ``--check`` it exits 1 when a committed page differs.
 """
 
 import argparse

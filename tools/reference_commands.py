@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - prose, table rows and examples stand on one line, as they do in the page
 """docs/reference/cli.md: the commands from their own signatures, independent of how a library lays out help texts."""
 
 import inspect
@@ -17,15 +18,13 @@ SHORT = {Path: "path", str: "text"}
 
 def commands() -> str:
     """The whole page."""
-    parts = [
+    head = (
         "# Commands\n\n"
         "`peft-assay --version` prints the version, `peft-assay COMMAND --help` what stands here. Results go to standard "
         "output, progress and errors to standard error. [Exit codes](exit-codes.md) have a page of their own.\n"
-    ]
-    for command in app.registered_commands:
-        if command.callback is not None:
-            parts.append(_command(command.callback))
-    return "\n".join(parts)
+    )
+    callbacks = (command.callback for command in app.registered_commands)
+    return "\n".join([head, *(_command(callback) for callback in callbacks if callback is not None)])
 
 
 def _command(callback: Callable[..., Any]) -> str:
@@ -44,8 +43,17 @@ def _rows(callback: Callable[..., Any]) -> Iterator[tuple[str, str, str, bool]]:
     for name, parameter in inspect.signature(callback).parameters.items():
         kind, info = _annotated(hints[name])
         is_argument = isinstance(info, ArgumentInfo)
-        shown = info.metavar or name if is_argument else ", ".join(info.param_decls or [f"--{name}"])
-        yield shown, _value(kind, parameter.default, info), info.help or "", is_argument
+        optional = parameter.default is not inspect.Parameter.empty
+        yield _shown(name, info, optional=optional), _value(kind, parameter.default, info), info.help or "", is_argument
+
+
+def _shown(name: str, info: ArgumentInfo | OptionInfo, *, optional: bool) -> str:
+    if isinstance(info, ArgumentInfo):
+        shown = (info.metavar or name).strip("[]")
+        return f"[{shown}]" if optional else shown
+    # With Annotated, typer keeps the first declared name where a default would stand.
+    first = [info.default] if isinstance(info.default, str) and info.default.startswith("-") else []
+    return ", ".join([*first, *(info.param_decls or ())]) or f"--{name}"
 
 
 def _annotated(hint: Any) -> tuple[Any, ArgumentInfo | OptionInfo]:
@@ -62,7 +70,7 @@ def _value(kind: Any, default: Any, info: ArgumentInfo | OptionInfo) -> str:
     if inner is bool:
         return "flag"
     if isinstance(inner, type) and issubclass(inner, Enum):
-        choices = " \\| ".join(f"`{item.value}`" for item in inner).replace("\\|", "or")
+        choices = " or ".join(f"`{item.value}`" for item in inner)
         return f"{choices}; `{default.value}` if not given" if isinstance(default, Enum) else choices
     shown = info.metavar or SHORT.get(inner, "value")
     return f"{shown.strip('[].')}; `{default}` if not given" if isinstance(default, Path) else shown.strip("[].")

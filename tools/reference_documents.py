@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - prose, table rows and examples stand on one line, as they do in the page
 """Pages of the documents that people write: fields, types and limits from the models, meanings from here.
 
 A field without a meaning, or a meaning without a field, is an error: the page cannot fall behind the model.
@@ -22,7 +23,12 @@ TYPES = {
     "context.maximumAge": "duration: a number and `s`, `m`, `h` or `d`, such as `30d`",
     "context.minimumIsolation": "`process` or `namespace`",
 }
-DEFAULTS = {"context.maximumAge": "`30d`", "context.minimumIsolation": "`process`", "context.engine": "see below"}
+DEFAULTS = {
+    "context.maximumAge": "`30d`",
+    "context.minimumIsolation": "`process`",
+    "context.engine": "see below",
+    "choices": "`[]`",
+}
 
 Row = tuple[str, str, str]
 
@@ -70,7 +76,8 @@ def _fields(model: type[BaseModel], meanings: Mapping[str, str]) -> str:
     if names != set(meanings):
         raise LookupError(f"{model.__name__}: fields and meanings differ: {sorted(names ^ set(meanings))}")
     return table(
-        ["field", "type", "default", "meaning"], [[f"`{path}`", kind, default, meanings[path]] for path, kind, default in rows]
+        ["field", "type", "default", "meaning"],
+        [[f"`{path}`", kind, default, meanings[path]] for path, kind, default in rows],
     )
 
 
@@ -117,9 +124,13 @@ def _kind(field: Mapping[str, Any], root: Mapping[str, Any]) -> str:
         return f"`{field['const']}`"
     if "enum" in field:
         return " or ".join(f"`{value}`" for value in field["enum"])
-    kind = {"object": "mapping", "array": "list", "string": "text", "boolean": "true or false", "null": "null"}.get(
-        field["type"], field["type"]
-    )
+    kind: str = {
+        "object": "mapping",
+        "array": "list",
+        "string": "text",
+        "boolean": "true or false",
+        "null": "null",
+    }.get(field["type"], field["type"])
     if kind == "list" and isinstance(field.get("items"), Mapping):
         kind = f"list of {_kind(field['items'], root)}"
     return kind + _limits(field)

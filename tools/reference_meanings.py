@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - prose, table rows and examples stand on one line, as they do in the page
 """What the fields of the documents mean, by path; `reference_documents` checks that none is missing or left over."""
 
 CONTEXT = {
@@ -24,19 +25,20 @@ CONTEXT = {
     "scan.answers": "id of the suite whose answers must not collapse into one foreign answer",
     "scan.refusals": "id of the suite whose refusals must not break",
     "rights": "what you know of licences",
-    "rights.commercialUse": "whether the purpose is commercial; part of the lock. No rule of the default policy reads it yet",
+    "rights.commercialUse": "whether the purpose is commercial; part of the lock. No term of the vocabulary carries it yet, so it changes no verdict",
     "rights.datasets": "dataset id from a model card: licence id, once somebody has read its terms",
     "rights.declared": "artifact digest: the licence you established for exactly these bytes, which replaces the card's",
     "rights.declared.<key>.licence": "licence id",
     "rights.declared.<key>.reason": "how you know: a letter, a contract, an archive number",
-    "adapters": "the declared surface: alias: source. Commands without a SOURCE take all of it",
+    "adapters": "the declared surface, alias by alias: what `certify` and `verify` without a SOURCE are about",
     "adapters.<key>.source": "folder or archive of the adapter",
 }
 
 CONTEXT_NOTES = """
 `context.engine` left out means `{name: peft, dtype: float32, maxRank: null}`.
 
-Edits of `policy`, `rights`, `labels`, `maximumAge`, `maxRank`, `name` or `purpose` make another lock, so certificates are
+Edits of the policy, of `rights.commercialUse`, `rights.datasets`, the base's licence, `labels`, `maximumAge`,
+`minimumIsolation`, `production`, `maxRank`, `name` or `purpose` make another lock, so certificates are
 issued anew, but observations made under the same conditions are reused. Edits of the base's files, the engine's name or
 dtype, a suite or the scan are other observation conditions: adapters are observed anew. `adapters` and `rights.declared`
 are not part of the lock.

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - prose, table rows and examples stand on one line, as they do in the page
 """Pages that are tables of the code: exit codes, vocabulary, isolation."""
 
 from collections.abc import Iterable, Sequence

@@ -6,11 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from runtime.conftest import BENIGN, ZOO, Certified
 
 from peft_assay import activate
 from peft_assay.core.errors import ActivationDenied, TrustError, UsageError
 from peft_assay.pipeline.deployment import utc_now
+from runtime.conftest import BENIGN, ZOO, Certified
 
 pytestmark = [pytest.mark.model, pytest.mark.sandbox]
 

@@ -4,10 +4,10 @@ import warnings
 from pathlib import Path
 
 import pytest
-from runtime.conftest import ZOO, Certified
 
 from peft_assay import activate
 from peft_assay.core.errors import ActivationDenied
+from runtime.conftest import ZOO, Certified
 
 pytestmark = [pytest.mark.model, pytest.mark.sandbox]
 LOADED_BY_PEFT = (

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from peft_assay.certify.issue import Withheld
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Certificate
 from peft_assay.core.context import Engine, Lock
@@ -17,13 +18,15 @@ from peft_assay.core.statement import VSA
 from peft_assay.core.suite import Suite
 from peft_assay.core.verdict import OUTCOME_DOORS, Outcome
 from peft_assay.evaluate.evaluate import evaluate
+from peft_assay.gate.authorize import explain
 from peft_assay.gate.interface import State
 from peft_assay.intake.admit import admit
 from peft_assay.observe.catalogue import observe_static
 from peft_assay.observe.interface import StaticContext, StaticSubject
 from peft_assay.observe.static.kind import classify
 from peft_assay.pipeline.certify import Certification, names_of
-from peft_assay.pipeline.deployment import Deployment
+from peft_assay.pipeline.deployment import Deployment, utc_now
+from peft_assay.pipeline.evidence import gather
 from peft_assay.pipeline.verify import Verification
 from peft_assay.report.interface import (
     CertificationReport,
@@ -195,17 +198,32 @@ def _recorded(
     record = deployment.record_of(envelope)
     verdict = evaluate(deployment.project.policy, record.observations, lock)
     where = str(source) if source is not None else workspace.source_of(digest) or digest
-    certificates = workspace.certificates(digest, lock) if verdict.outcome is Outcome.PASS else ()
-    newest = next((sha256(envelope) for envelope in certificates), None)
+    certificate, withheld = None, None
+    if verdict.outcome is Outcome.PASS:
+        certificate, withheld = _standing(deployment, kept, lock)
+    outcome = verdict.outcome if withheld is None else Outcome.WITHHELD
     return Certification(
         name or Path(where).name,
         where,
-        verdict.outcome,
-        OUTCOME_DOORS[verdict.outcome],
+        outcome,
+        OUTCOME_DOORS[outcome],
         artifact=kept,
         lock=document,
         verdict=verdict,
         record=record,
-        certificate=newest,
+        certificate=certificate,
+        withheld=withheld,
         attempts=workspace.attempts(digest, lock),
     )
+
+
+def _standing(deployment: Deployment, artifact: Artifact, lock: Digest) -> tuple[Digest | None, Withheld | None]:
+    """What the gate says now of what the policy passes: its certificate, or the hold on it, or neither."""
+    evidence = gather(deployment, artifact, deployment.workspace.files(artifact), None)
+    checks = explain(evidence, deployment.anchor, utc_now())
+    failed = next((check for check in checks if check.state is State.FAILED), None)
+    if failed is None and evidence.lock.digest == lock:
+        return sha256(evidence.certificates[0]), None
+    if failed is not None and failed.name == "withdrawn":
+        return None, Withheld(failed.message, next_step=failed.next_step)
+    return None, None

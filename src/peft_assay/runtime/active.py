@@ -62,8 +62,8 @@ def activate(
 ) -> ActiveAdapter:
     """`files` active on `model`, if `authorizer` permits exactly these bytes on exactly this base.
 
-    Raises ActivationDenied or TrustError (the gate's), or ActivationDenied with check ``load`` when the bytes do not fit
-    the base; in each case the model is left as it was.
+    Raises ActivationDenied or TrustError (the gate's), or ActivationDenied with check ``load`` when the bytes do not
+    fit the base; in each case the model is left as it was.
     """
     try:
         from peft_assay_loading.errors import LoadingError
