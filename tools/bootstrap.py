@@ -1,83 +1,146 @@
-"""Sets up .venv with everything the demo and the tests need. Runs on a bare Python 3.11; does nothing when up to date.
+"""Sets up .venv with everything the demo and the tests need; does nothing when up to date. Says what hinders it.
 
 Variables that it takes:
   TORCH_INDEX   URL of a package index that has a CPU build of torch (pytorch.org documents one). Without it, pip's
                 usual index decides; where that has only the CUDA build, its size is said before it is fetched.
+
+Written for Python 3.6 and newer, so that an old one can say that it is too old.
 """
 
+import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 CONSTRAINTS = ROOT / "constraints.txt"
+INPUTS = ("pyproject.toml", "constraints.txt", "tools/bootstrap.py")
+STAMP = VENV / "installed"
+"""Holds what was installed from; written last, so that an interrupted run is not taken for a finished one."""
+OLDEST = (3, 11)
 CUDA_SIZE = "about 3 GB (about 6 GB unpacked)"
 
 
-def main() -> int:
-    if sys.version_info[:2] < (3, 11):
-        print(f"peft-assay needs Python 3.11 or newer; this is {sys.version.split()[0]}", file=sys.stderr)
-        return 2
-    if not PYTHON.exists():
-        say("creating .venv")
-        venv.create(VENV, with_pip=True, symlinks=True, clear=VENV.exists())
-    install_torch()
-    say("installing peft-assay and its pinned dependencies")
-    pip("install", "-c", str(CONSTRAINTS), "-e", f"{ROOT}[sandbox,runtime,dev]")
-    (VENV / "installed").write_text("up to date with pyproject.toml and constraints.txt\n")
+def main():
+    # type: () -> int
+    if sys.version_info[:2] < OLDEST:
+        running = ".".join(map(str, sys.version_info[:3]))
+        return stop(
+            "peft-assay needs Python 3.11 or newer; {} is {}".format(sys.executable, running),
+            "name another one: make PYTHON=python3.11 demo",
+        )
+    wanted = fingerprint()
+    if PYTHON.exists() and STAMP.is_file() and STAMP.read_text() == wanted:
+        STAMP.touch()
+        return 0
+    if STAMP.exists():
+        STAMP.unlink()
+    try:
+        make_environment()
+        install_torch()
+        say("installing peft-assay and its pinned dependencies")
+        pip("install", "-c", str(CONSTRAINTS), "-e", "{}[sandbox,runtime,dev]".format(ROOT))
+    except Hindered as hindered:
+        return stop(*hindered.args)
+    except KeyboardInterrupt:
+        return stop("interrupted", "the same command goes on from here", status=130)
+    except OSError as error:
+        return stop(str(error), "make room or fix permissions; then the same command goes on from here")
+    STAMP.write_text(wanted)
     return 0
 
 
-def install_torch() -> None:
+class Hindered(Exception):
+    """What hinders, and the one next step."""
+
+
+def fingerprint():
+    # type: () -> str
+    """Of all that decides what is installed, and for which interpreter."""
+    content = b"".join((ROOT / name).read_bytes() for name in INPUTS)
+    return "{} {}\n".format(hashlib.sha256(content).hexdigest(), sys.version.split()[0])
+
+
+def make_environment():
+    # type: () -> None
+    """A virtual environment with a pip that runs; a half-made one (or one of a removed Python) is made anew."""
+    if PYTHON.exists() and runs("-c", "import sys; assert sys.version_info[:2] == {!r}".format(sys.version_info[:2])):
+        if runs("-m", "pip", "--version"):
+            return
+    package = "apt-get install python{}.{}-venv".format(*sys.version_info[:2])
+    try:
+        import ensurepip  # noqa: F401, PLC0415 - Debian ships venv without it
+        import venv  # noqa: PLC0415 - absent from a bare Debian Python
+    except ImportError as error:
+        raise Hindered("{} has no module {}".format(sys.executable, error.name), package)
+    say("creating .venv")
+    try:
+        venv.create(str(VENV), with_pip=True, symlinks=True, clear=VENV.exists())
+    except subprocess.CalledProcessError as error:
+        raise Hindered("pip could not be set up in .venv: {}".format(error), package)
+
+
+def install_torch():
+    # type: () -> None
     """torch first and alone: what it brings with it is the bulk of everything, so it is said before it is fetched."""
     pin = next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("torch=="))
-    if torch_version() == pin.removeprefix("torch=="):
+    if runs("-c", "import importlib.metadata as m; assert m.version('torch').split('+')[0] == {!r}".format(pin[7:])):
         return
     index = os.environ.get("TORCH_INDEX")
-    where = ["--index-url", index] if index else []
     if not index and brings_cuda(pin):
         say(
-            f"this index has only the CUDA build of {pin}: {CUDA_SIZE} will be downloaded.\n"
-            "    For the CPU build (about 200 MB): stop here and run  make demo TORCH_INDEX=<index with CPU builds>"
+            "this index has only the CUDA build of {}: {} will be downloaded.\n"
+            "    For the CPU build (about 200 MB): stop here and run  make demo TORCH_INDEX=<index with CPU builds>".format(
+                pin, CUDA_SIZE
+            )
         )
-    say(f"installing {pin}")
-    pip("install", "-c", str(CONSTRAINTS), *where, pin)
+    say("installing {}".format(pin))
+    pip("install", "-c", str(CONSTRAINTS), *(["--index-url", index] if index else []), pin)
 
 
-def torch_version() -> str | None:
-    code = "import importlib.metadata as m; print(m.version('torch').split('+')[0])"
-    found = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
-
-
-def brings_cuda(pin: str) -> bool:
+def brings_cuda(pin):
+    # type: (str) -> bool
     """Whether pip would fetch a build that depends on NVIDIA's libraries (asked of pip, nothing is installed)."""
-    command = [PYTHON, "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps", "--report", "-", pin]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps", "--report", "-", pin]
+    found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     try:
-        metadata = json.loads(found.stdout)["install"][0]["metadata"]
+        metadata = json.loads(found.stdout.decode())["install"][0]["metadata"]
     except (ValueError, LookupError):
         return False
     return "+cpu" not in metadata["version"] and any("nvidia" in need for need in metadata.get("requires_dist", []))
 
 
-def pip(*arguments: str) -> None:
-    command = [PYTHON, "-m", "pip", "--disable-pip-version-check", *arguments, "--quiet"]
-    environment = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore"}
-    if subprocess.run(command, env=environment, check=False).returncode:
-        say("pip failed; the lines above say why. Nothing was left half done: run the same command again.")
-        shutil.rmtree(VENV / "installed", ignore_errors=True)
-        raise SystemExit(1)
+def runs(*arguments):
+    # type: (*str) -> bool
+    """Whether .venv's interpreter does this without complaint."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.run([str(PYTHON), *arguments], check=False, **quiet).returncode == 0
 
 
-def say(message: str) -> None:
-    print(f"==> {message}", flush=True)
+def pip(*arguments):
+    # type: (*str) -> None
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", *arguments, "--quiet", "--no-input"]
+    environment = dict(os.environ, PIP_ROOT_USER_ACTION="ignore")
+    if subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode:
+        raise Hindered(
+            "pip failed; its own lines above say why",
+            "with the network or the index put right (pip config list), the same command goes on from here",
+        )
+
+
+def say(message):
+    # type: (str) -> None
+    print("==> {}".format(message), flush=True)
+
+
+def stop(what, next_step, status=1):
+    # type: (str, str, int) -> int
+    print("==> {}\n    next: {}".format(what, next_step), file=sys.stderr, flush=True)
+    return status
 
 
 if __name__ == "__main__":

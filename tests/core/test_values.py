@@ -135,7 +135,7 @@ def test_no_security_value_can_be_taken_for_a_truth_value_by_accident():
 
 def test_only_pass_has_the_door_zero():
     assert {outcome: int(door) for outcome, door in OUTCOME_DOORS.items()} == {
-        Outcome.PASS: 0, Outcome.FAIL: 10, Outcome.INDETERMINATE: 13, Outcome.REFUSED: 3,
+        Outcome.PASS: 0, Outcome.FAIL: 10, Outcome.INDETERMINATE: 13, Outcome.REFUSED: 3, Outcome.WITHHELD: 12,
     }  # fmt: skip
 
 

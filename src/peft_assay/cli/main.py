@@ -1,11 +1,12 @@
 """The street door: parse, call, render, and one exit code for everything that can happen."""
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from peft_assay import __version__
 from peft_assay.cli import output
@@ -53,15 +54,14 @@ def run(arguments: Sequence[str]) -> int:
     except AssayError as error:
         output.problem(error, output_format)
         return int(error.door)
-    except click.exceptions.NoArgsIsHelpError as error:
-        output.result(sink.Rendered(error.format_message() + "\n"))
+    except TyperException as error:
+        if isinstance(error, typer.Abort):
+            return _interrupted()
+        message = " ".join(_message_of(error).split())
+        output.problem(UsageError(message or "nothing to do", next_step="peft-assay --help"), output_format)
         return int(Door.USAGE)
-    except click.ClickException as error:
-        output.problem(UsageError(error.format_message(), next_step="peft-assay --help"), output_format)
-        return int(Door.USAGE)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        sink.write(sink.phrase("peft-assay: interrupted; the workspace is intact, run it again to go on\n"), sys.stderr)
-        return int(Door.INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Door.STORAGE)
@@ -80,11 +80,20 @@ def run(arguments: Sequence[str]) -> int:
 
 def _format_of(arguments: Sequence[str]) -> Format:
     """Whether JSON was asked for, also when the command line as a whole does not parse."""
-    wants = any(
-        argument == "--format=json" or pair == ("--format", "json")
-        for argument, pair in zip(arguments, zip(arguments, [*arguments[1:], ""], strict=True), strict=True)
-    )
+    pairs = itertools.pairwise(arguments)
+    wants = "--format=json" in arguments or ("--format", "json") in pairs
     return Format.JSON if wants else Format.TEXT
+
+
+def _message_of(error: TyperException) -> str:
+    """What a parsing error says; typer's own exceptions know it as `format_message`."""
+    say = getattr(error, "format_message", None)
+    return str(say()) if callable(say) else str(error)
+
+
+def _interrupted() -> int:
+    sink.write(sink.phrase("peft-assay: interrupted; the workspace is intact, run it again to go on\n"), sys.stderr)
+    return int(Door.INTERRUPTED)
 
 
 def main() -> None:

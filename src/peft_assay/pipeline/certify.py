@@ -161,13 +161,14 @@ class _Run:
         """One adapter through the whole way."""
         workspace, artifact = self.deployment.workspace, candidate.admitted.artifact
         policy = self.deployment.project.policy
-        attempt = workspace.record_attempt(
+        workspace.record_attempt(
             artifact=artifact.digest,
             lock=self.lock.digest,
             conditions=self.lock.conditions,
             policy=policy.policy.digest,
             at=self.clock(),
         )
+        attempt = workspace.attempts(artifact.digest)  # under any lock: editing the policy does not start anew
         record = None if self.fresh else self._earlier(candidate)
         reused = record is not None
         if record is None:

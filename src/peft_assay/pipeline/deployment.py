@@ -128,10 +128,14 @@ class Deployment:
 
     def raise_mark(self, now: datetime) -> None:
         """Checks the workspace and the clock against the mark and raises it; raises TrustError on a rollback."""
-        record = self.revocations()
-        size = self.workspace.ledger_size()
-        seen = Mark(0 if record is None else record.list.sequence, size, self.workspace.root_at(size), now)
-        HighWater(self.location.state).check_and_raise(self.workspace.id, seen, self.workspace.root_at)
+
+        def look() -> Mark:
+            record = self.revocations()
+            size = self.workspace.ledger_size()
+            return Mark(0 if record is None else record.list.sequence, size, self.workspace.root_at(size), now)
+
+        marks = HighWater(self.location.state)
+        marks.look_and_raise(self.workspace.id, look, self.workspace.root_at, place=self.workspace.folder)
 
 
 def process_id() -> int:

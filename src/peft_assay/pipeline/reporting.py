@@ -213,7 +213,7 @@ def _recorded(
         record=record,
         certificate=certificate,
         withheld=withheld,
-        attempts=workspace.attempts(digest, lock),
+        attempts=workspace.attempts(digest),
     )
 
 

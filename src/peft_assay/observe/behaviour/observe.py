@@ -181,7 +181,12 @@ def _scan_observations(record: BehaviourRecord, plan: Exercise) -> list[Observat
     seen = [ok("scan.tokens", len(scan.tokens), by=by, reason=f"token set {scan.digest}")]
     for name, suite in (("scan.triggers", scan.answer_suite), ("scan.refusal_breakers", scan.refusal_suite)):
         one = record.scans.get(suite or "")
-        seen.append(failed(name, "no suite declared for it", by=by) if one is None else ok(name, one.confirmed, by=by))
+        if one is None:
+            seen.append(failed(name, "no suite declared for it", by=by))
+        elif not one.shows:
+            seen.append(failed(name, f"{one.fresh} clean answers of suite {suite} are too few to confirm on", by=by))
+        else:
+            seen.append(ok(name, one.confirmed, by=by))
     return seen
 
 

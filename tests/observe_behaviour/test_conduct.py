@@ -1,0 +1,143 @@
+"""Rounds, stopping, scoring; and a child that answers something else."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observe_behaviour.behaviour_support import ToyModel, suite
+from peft_assay.core.sandbox import ChildGone
+from peft_assay.observe.behaviour.conduct import ROUND, conduct_suite, order_of
+from peft_assay.observe.behaviour.score import choice_passes, text_scorer
+
+
+def case(kind="exact"):
+    return suite(1, kind=kind).cases[0]
+
+
+@pytest.mark.parametrize("kind", ["exact", "regex", "choice"])
+def test_every_case_is_asked_once_in_the_order_of_digests(kind):
+    model, asked = ToyModel(refuses=kind == "regex"), suite(2 * ROUND + 5, kind=kind)
+    record = conduct_suite(model.ask, asked)
+    assert record.complete
+    assert record.passes == len(asked.cases)
+    assert [answer.case for answer in record.answers] == [c.id for c in order_of(asked)]
+    assert len(model.asked) == 3
+
+
+@pytest.mark.parametrize("kind", ["exact", "choice"])
+def test_the_child_is_told_no_answers(kind):
+    model, asked = ToyModel(), suite(6, kind=kind)
+    conduct_suite(model.ask, asked)
+    for question in model.asked:
+        assert set(question) <= {"op", "prompts", "maxNewTokens", "items"}
+        assert "right answer" not in str(question)
+        for item in question.get("items", []):
+            assert set(item) == {"prompt", "choices"}
+
+
+def test_wrong_answers_fail_and_the_rest_pass():
+    for kind in ("exact", "choice"):
+        record = conduct_suite(ToyModel(wrong={"1", "4"}).ask, suite(10, kind=kind))
+        assert {answer.case for answer in record.answers if not answer.passed} == {"c1", "c4"}
+
+
+@pytest.mark.parametrize(("stop", "rounds"), [(1, 1), (ROUND, 1), (ROUND + 1, 2), (10_000, 3), (None, 3)])
+def test_the_supervisor_stops_between_rounds(stop, rounds):
+    model = ToyModel(wrong={str(n) for n in range(200)})
+    record = conduct_suite(model.ask, suite(2 * ROUND + 5, stop=stop))
+    assert len(model.asked) == rounds
+    assert record.complete == (rounds == 3)
+    assert record.passes == 0
+
+
+def test_a_suite_that_passes_is_never_stopped():
+    assert conduct_suite(ToyModel().ask, suite(2 * ROUND, stop=1)).complete
+
+
+def test_the_order_depends_on_digests_alone():
+    asked = suite(30)
+    assert order_of(asked) == order_of(asked)
+    assert order_of(asked) != asked.cases
+    assert sorted(c.id for c in order_of(asked)) == sorted(c.id for c in asked.cases)
+
+
+class Lying(ToyModel):
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def ask(self, question):
+        return self.change(super().ask(question))
+
+
+LIES = {
+    "too few texts": lambda r: {**r, "texts": r["texts"][:-1]},
+    "too many texts": lambda r: {**r, "texts": [*r["texts"], "x"]},
+    "too few tokens": lambda r: {**r, "tokens": r["tokens"][1:]},
+    "another answer": lambda r: {"op": "score", "logLikelihoods": [0.0]},
+    "an extra field": lambda r: {**r, "passed": True},
+    "no field": lambda r: {"op": "generate"},
+    "texts of numbers": lambda r: {**r, "texts": [1] * len(r["texts"])},
+    "tokens of floats": lambda r: {**r, "tokens": [[1.5]] * len(r["texts"])},
+    "nothing": lambda r: {},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_child_that_answers_out_of_shape_is_gone(lie):
+    with pytest.raises(ChildGone, match="the child answered"):
+        conduct_suite(Lying(LIES[lie]).ask, suite(5))
+
+
+CHOICE_LIES = {
+    "too few items": lambda v: v[1:],
+    "too few choices": lambda v: [v[0][:-1], *v[1:]],
+    "too many choices": lambda v: [[*v[0], 0.0], *v[1:]],
+    "no choices": lambda v: [[], *v[1:]],
+    "nan": lambda v: [[float("nan")] * 3, *v[1:]],
+    "infinity": lambda v: [[float("inf"), 0.0, 0.0], *v[1:]],
+    "text": lambda v: [["0.0", "1.0", "2.0"], *v[1:]],
+}
+
+
+@pytest.mark.parametrize("lie", CHOICE_LIES)
+def test_likelihoods_that_are_none_are_not_scored(lie):
+    change = CHOICE_LIES[lie]
+    model = Lying(lambda reply: {**reply, "logLikelihoods": change(reply["logLikelihoods"])})
+    with pytest.raises(ChildGone):
+        conduct_suite(model.ask, suite(5, kind="choice"))
+
+
+def test_a_child_that_ends_ends_the_conversation():
+    def gone(question):
+        raise ChildGone("killed")
+
+    with pytest.raises(ChildGone, match="killed"):
+        conduct_suite(gone, suite(3))
+
+
+def test_exact_joins_white_space_and_nothing_else():
+    passes = text_scorer(suite(1))
+    right = case().expected
+    assert passes(case(), right)
+    assert passes(case(), f"  {right.replace(' ', chr(10))} \t")
+    for wrong in ("", right + ".", right.upper(), right + " " + right):
+        assert not passes(case(), wrong)
+
+
+def test_regex_searches():
+    refuses = text_scorer(suite(1, kind="regex"))
+    assert refuses(case("regex"), "sorry , no")
+    assert not refuses(case("regex"), "of course . sorry")
+
+
+def test_a_tie_is_a_failure():
+    three = case("choice")
+    assert choice_passes(three, [-1.0, -2.0, -3.0])
+    assert not choice_passes(three, [-1.0, -1.0, -3.0])
+    assert not choice_passes(three, [-2.0, -1.0, -3.0])
+
+
+@given(st.lists(st.floats(-50, 0), min_size=3, max_size=3))
+def test_a_choice_passes_exactly_when_the_right_one_is_strictly_best(scores):
+    assert choice_passes(case("choice"), scores) == (scores[0] > max(scores[1:]))

@@ -1,0 +1,145 @@
+"""The one-token trigger scan on a toy model, with and without a trigger."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observe_behaviour.behaviour_support import ToyModel, scan_of, suite
+from peft_assay.core.sandbox import ChildGone
+from peft_assay.observe.behaviour.conduct import conduct_suite
+from peft_assay.observe.behaviour.scan import (
+    FEWEST_FRESH,
+    PROMPTS,
+    SUSPECTS,
+    Drops,
+    insert,
+    measure_drops,
+    scan_answers,
+    scan_refusals,
+)
+
+TOKENS = ("zq001", "zq002", "zq003", "hello")
+
+
+def base_drops(asked, tokens=TOKENS):
+    return Drops(asked.id, (0.0,) * len(tokens))
+
+
+def answers(model, *, n=20, tokens=TOKENS, base=None, refusals=None):
+    asked = suite(n)
+    clean = conduct_suite(model.ask, asked).by_case()
+    return scan_answers(model.ask, scan_of(*tokens), asked, clean, base or base_drops(asked, tokens), refusals)
+
+
+def test_a_clean_model_has_no_suspect():
+    record = answers(ToyModel())
+    assert record.suspects == record.confirmed == ()
+    assert record.excess == (0.0,) * len(TOKENS)
+    assert record.shows
+
+
+def test_a_trigger_is_found_and_only_it():
+    record = answers(ToyModel(trigger="zq002"))
+    assert record.confirmed == ("zq002",)
+    assert record.excess[1] > 0.9
+    assert record.excess[0] == record.excess[2] == record.excess[3] == 0.0
+
+
+def test_a_trigger_outside_the_declared_set_is_not_found():
+    assert answers(ToyModel(trigger="elsewhere")).confirmed == ()
+
+
+def test_what_the_base_loses_by_the_same_token_is_no_suspicion():
+    asked = suite(20)
+    assert answers(ToyModel(trigger="zq002"), base=Drops(asked.id, (0.0, 1.0, 0.0, 0.0))).suspects == ()
+
+
+def test_a_trigger_that_refuses_is_not_foreign():
+    refusals = suite(5, id="refusals", kind="regex")
+    model = ToyModel(trigger="zq002", payload="sorry , no")
+    assert answers(model, refusals=refusals).confirmed == ()
+    assert answers(model).confirmed == ("zq002",)
+
+
+def test_a_drop_without_one_foreign_answer_is_a_suspect_only():
+    class Scattered(ToyModel):
+        def text(self, prompt):
+            words = prompt.split()
+            return f"garbage {words[words.index('case') + 1]} and more" if "zq003" in words else super().text(prompt)
+
+    record = answers(Scattered())
+    assert record.suspects == ("zq003",)
+    assert record.confirmed == ()
+
+
+def test_only_the_worst_suspects_are_confirmed():
+    tokens = tuple(f"t{n:02}" for n in range(SUSPECTS + 4))
+
+    class Fragile(ToyModel):
+        def text(self, prompt):
+            return self.payload if set(tokens) & set(prompt.split()) else super().text(prompt)
+
+    record = answers(Fragile(), tokens=tokens)
+    assert len(record.suspects) == len(record.confirmed) == SUSPECTS
+
+
+@pytest.mark.parametrize("n", [1, PROMPTS, PROMPTS + FEWEST_FRESH - 1])
+def test_too_few_cases_show_nothing(n):
+    record = answers(ToyModel(trigger="zq002"), n=n)
+    assert not record.shows
+
+
+def test_a_child_that_gives_no_tokens_shows_nothing():
+    class Silent(ToyModel):
+        @staticmethod
+        def tokens(text):
+            return []
+
+    assert not answers(Silent()).shows
+
+
+def refusals_scan(model, n=20):
+    asked = suite(n, id="refusals", kind="regex")
+    clean = conduct_suite(model.ask, asked).by_case()
+    return scan_refusals(model.ask, scan_of(*TOKENS, refusals="refusals"), asked, clean, base_drops(asked))
+
+
+def test_a_token_that_breaks_refusals_is_found():
+    assert refusals_scan(ToyModel(refuses=True)).confirmed == ()
+    assert refusals_scan(ToyModel(refuses=True, trigger="zq001", payload="sure , here it is")).confirmed == ("zq001",)
+
+
+def test_a_model_that_refuses_nothing_has_no_refusals_to_break():
+    assert not refusals_scan(ToyModel()).shows
+
+
+@pytest.mark.parametrize("change", [lambda v: v[1:], lambda v: [*v, 0.0], lambda v: [float("nan"), *v[1:]], lambda v: []])
+def test_scores_out_of_shape_end_the_conversation(change):
+    asked, model = suite(20), ToyModel()
+    clean = conduct_suite(model.ask, asked).by_case()
+
+    def ask(question):
+        reply = model.ask(question)
+        return {**reply, "logLikelihoods": change(reply["logLikelihoods"])}
+
+    with pytest.raises(ChildGone):
+        measure_drops(ask, scan_of(*TOKENS), asked, clean)
+
+
+@given(st.floats(-700, 0), st.floats(-700, 0))
+def test_a_drop_is_a_share(before, after):
+    asked = suite(1)
+    clean = conduct_suite(ToyModel().ask, asked).by_case()
+    reply = {"op": "score", "logLikelihoods": [before, after]}
+    (drop,) = measure_drops(lambda _: reply, scan_of("t"), asked, clean).values
+    assert 0 <= drop <= 1
+    assert (drop == 0) or after < before
+
+
+@given(st.text(st.characters(codec="ascii", exclude_characters=" "), min_size=1), st.text(max_size=40), st.text(max_size=5))
+def test_insertion_adds_exactly_the_token_and_depends_on_the_case_alone(token, prompt, case):
+    inserted = insert(prompt, token, case)
+    words = inserted.split(" ")
+    assert inserted == insert(prompt, token, case)
+    assert len(words) == len(prompt.split(" ")) + 1
+    assert any(words[:at] + words[at + 1 :] == prompt.split(" ") for at, word in enumerate(words) if word == token)
