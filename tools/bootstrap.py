@@ -25,12 +25,11 @@ OLDEST = (3, 11)
 CUDA_SIZE = "about 3 GB (about 6 GB unpacked)"
 
 
-def main():
-    # type: () -> int
+def main() -> int:
     if sys.version_info[:2] < OLDEST:
         running = ".".join(map(str, sys.version_info[:3]))
         return stop(
-            "peft-assay needs Python 3.11 or newer; {} is {}".format(sys.executable, running),
+            f"peft-assay needs Python 3.11 or newer; {sys.executable} is {running}",
             "name another one: make PYTHON=python3.11 demo",
         )
     wanted = fingerprint()
@@ -43,7 +42,7 @@ def main():
         make_environment()
         install_torch()
         say("installing peft-assay and its pinned dependencies")
-        pip("install", "-c", str(CONSTRAINTS), "-e", "{}[sandbox,runtime,dev]".format(ROOT))
+        pip("install", "-c", str(CONSTRAINTS), "-e", f"{ROOT}[sandbox,runtime,dev]")
     except Hindered as hindered:
         return stop(*hindered.args)
     except KeyboardInterrupt:
@@ -58,52 +57,46 @@ class Hindered(Exception):
     """What hinders, and the one next step."""
 
 
-def fingerprint():
-    # type: () -> str
+def fingerprint() -> str:
     """Of all that decides what is installed, and for which interpreter."""
     content = b"".join((ROOT / name).read_bytes() for name in INPUTS)
-    return "{} {}\n".format(hashlib.sha256(content).hexdigest(), sys.version.split()[0])
+    return f"{hashlib.sha256(content).hexdigest()} {sys.version.split()[0]}\n"
 
 
-def make_environment():
-    # type: () -> None
+def make_environment() -> None:
     """A virtual environment with a pip that runs; a half-made one (or one of a removed Python) is made anew."""
-    if PYTHON.exists() and runs("-c", "import sys; assert sys.version_info[:2] == {!r}".format(sys.version_info[:2])):
+    if PYTHON.exists() and runs("-c", f"import sys; assert sys.version_info[:2] == {sys.version_info[:2]!r}"):
         if runs("-m", "pip", "--version"):
             return
     package = "apt-get install python{}.{}-venv".format(*sys.version_info[:2])
     try:
-        import ensurepip  # noqa: F401, PLC0415 - Debian ships venv without it
-        import venv  # noqa: PLC0415 - absent from a bare Debian Python
+        import ensurepip  # noqa: F401 - Debian ships venv without it
+        import venv
     except ImportError as error:
-        raise Hindered("{} has no module {}".format(sys.executable, error.name), package)
+        raise Hindered(f"{sys.executable} has no module {error.name}", package) from None
     say("creating .venv")
     try:
         venv.create(str(VENV), with_pip=True, symlinks=True, clear=VENV.exists())
     except subprocess.CalledProcessError as error:
-        raise Hindered("pip could not be set up in .venv: {}".format(error), package)
+        raise Hindered(f"pip could not be set up in .venv: {error}", package) from None
 
 
-def install_torch():
-    # type: () -> None
-    """torch first and alone: what it brings with it is the bulk of everything, so it is said before it is fetched."""
+def install_torch() -> None:
+    """Torch first and alone: what it brings with it is the bulk of everything, so it is said before it is fetched."""
     pin = next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("torch=="))
-    if runs("-c", "import importlib.metadata as m; assert m.version('torch').split('+')[0] == {!r}".format(pin[7:])):
+    if runs("-c", f"import importlib.metadata as m; assert m.version('torch').split('+')[0] == {pin[7:]!r}"):
         return
     index = os.environ.get("TORCH_INDEX")
     if not index and brings_cuda(pin):
         say(
-            "this index has only the CUDA build of {}: {} will be downloaded.\n"
-            "    For the CPU build (about 200 MB): stop here and run  make demo TORCH_INDEX=<index with CPU builds>".format(
-                pin, CUDA_SIZE
-            )
+            f"this index has only the CUDA build of {pin}: {CUDA_SIZE} will be downloaded.\n"
+            "    For the CPU build (about 200 MB): stop here and run  make demo TORCH_INDEX=<index with CPU builds>"
         )
-    say("installing {}".format(pin))
+    say(f"installing {pin}")
     pip("install", "-c", str(CONSTRAINTS), *(["--index-url", index] if index else []), pin)
 
 
-def brings_cuda(pin):
-    # type: (str) -> bool
+def brings_cuda(pin: str) -> bool:
     """Whether pip would fetch a build that depends on NVIDIA's libraries (asked of pip, nothing is installed)."""
     command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps", "--report", "-", pin]
     found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
@@ -114,15 +107,13 @@ def brings_cuda(pin):
     return "+cpu" not in metadata["version"] and any("nvidia" in need for need in metadata.get("requires_dist", []))
 
 
-def runs(*arguments):
-    # type: (*str) -> bool
+def runs(*arguments: str) -> bool:
     """Whether .venv's interpreter does this without complaint."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.run([str(PYTHON), *arguments], check=False, **quiet).returncode == 0
 
 
-def pip(*arguments):
-    # type: (*str) -> None
+def pip(*arguments: str) -> None:
     command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", *arguments, "--quiet", "--no-input"]
     environment = dict(os.environ, PIP_ROOT_USER_ACTION="ignore")
     if subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode:
@@ -132,14 +123,12 @@ def pip(*arguments):
         )
 
 
-def say(message):
-    # type: (str) -> None
-    print("==> {}".format(message), flush=True)
+def say(message: str) -> None:
+    print(f"==> {message}", flush=True)
 
 
-def stop(what, next_step, status=1):
-    # type: (str, str, int) -> int
-    print("==> {}\n    next: {}".format(what, next_step), file=sys.stderr, flush=True)
+def stop(what: str, next_step: str, status: int = 1) -> int:
+    print(f"==> {what}\n    next: {next_step}", file=sys.stderr, flush=True)
     return status
 
 

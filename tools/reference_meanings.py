@@ -38,10 +38,10 @@ CONTEXT_NOTES = """
 `context.engine` left out means `{name: peft, dtype: float32, maxRank: null}`.
 
 Edits of the policy, of `rights.commercialUse`, `rights.datasets`, the base's licence, `labels`, `maximumAge`,
-`minimumIsolation`, `production`, `maxRank`, `name` or `purpose` make another lock, so certificates are
-issued anew, but observations made under the same conditions are reused. Edits of the base's files, the engine's name or
-dtype, a suite or the scan are other observation conditions: adapters are observed anew. `adapters` and `rights.declared`
-are not part of the lock.
+`minimumIsolation`, `production`, `maxRank`, `name` or `purpose` make another lock, so certificates are issued anew. Observations
+are reused when the conditions and the static facts are the same: an edit of the policy observes nothing again, a new entry in
+`rights.datasets` that decides something does. Edits of the base's files, the engine's name or dtype, a suite or the scan are
+other observation conditions. `adapters` and `rights.declared` are not part of the lock.
 
 Not there yet: a system prompt, splitting the document into several files, sources with a revision, scale and composition
 of several adapters.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from peft_assay.pipeline.deployment import Place
+from peft_assay.pipeline.place import Place
 
 
 class Format(StrEnum):

@@ -11,7 +11,7 @@ from peft_assay.core.errors import UsageError
 from peft_assay.report import sink
 
 Target = Annotated[
-    str | None, typer.Argument(help="Adapter folder or archive, a full digest, or a key id.", metavar="TARGET")
+    str | None, typer.Argument(help="Adapter folder, archive or alias, a full digest, or a key id.", metavar="TARGET")
 ]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why; it is signed and kept.")]
 Which = Annotated[Scope, typer.Option("--scope", help="What TARGET names.")]

@@ -12,8 +12,9 @@ from peft_assay.core.errors import ActivationDenied, IntakeError
 from peft_assay.gate.authorize import authorize
 from peft_assay.intake.admit import admit
 from peft_assay.intake.interface import Admitted
-from peft_assay.pipeline.deployment import Clock, Deployment, Place, utc_now
+from peft_assay.pipeline.deployment import Clock, Deployment, utc_now
 from peft_assay.pipeline.evidence import Live, differences, gather
+from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import STACK_MEMBERS, resolve_source
 from peft_assay.runtime import active
 from peft_assay.runtime.active import ActiveAdapter

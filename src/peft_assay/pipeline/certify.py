@@ -153,32 +153,33 @@ class _Run:
         self.attestation = dict(sandbox.attestation())
         self.base_state = parse_digest(facts.state)
         harness = parse_digest(str(self.attestation["harness"]))
-        self.lock = build_lock(deployment.project, Observed(self.base_state, facts.stack, harness))
-        deployment.workspace.blobs.put(canonical_bytes(self.lock.document))
+        self.observed = Observed(self.base_state, facts.stack, harness)
         self._reference: BaseReference | None = None
 
     def certify(self, candidate: _Candidate) -> Certification:
         """One adapter through the whole way."""
         workspace, artifact = self.deployment.workspace, candidate.admitted.artifact
+        lock = build_lock(self.deployment.project, self.observed, artifact.digest)
+        workspace.blobs.put(canonical_bytes(lock.document))
         policy = self.deployment.project.policy
         workspace.record_attempt(
             artifact=artifact.digest,
-            lock=self.lock.digest,
-            conditions=self.lock.conditions,
+            lock=lock.digest,
+            conditions=lock.conditions,
             policy=policy.policy.digest,
             at=self.clock(),
         )
         attempt = workspace.attempts(artifact.digest)  # under any lock: editing the policy does not start anew
-        record = None if self.fresh else self._earlier(candidate)
+        record = None if self.fresh else self._earlier(candidate, lock)
         reused = record is not None
         if record is None:
-            record = self._observe(candidate, attempt)
-        verdict = evaluate(policy, record.observations, self.lock.digest)
+            record = self._observe(candidate, attempt, lock)
+        verdict = evaluate(policy, record.observations, lock.digest)
         workspace.record_verdict(verdict, at=self.clock())
         certificate, withheld = None, None
         if verdict.outcome is Outcome.PASS:
             try:
-                certificate = self._issue(candidate, verdict, record, attempt)
+                certificate = self._issue(candidate, verdict, record, attempt, lock)
             except Withheld as hold:
                 withheld = hold
         else:
@@ -190,7 +191,7 @@ class _Run:
             outcome,
             OUTCOME_DOORS[outcome],
             artifact=artifact,
-            lock=self.lock,
+            lock=lock,
             verdict=verdict,
             record=record,
             certificate=certificate,
@@ -199,10 +200,10 @@ class _Run:
             reused=reused,
         )
 
-    def _earlier(self, candidate: _Candidate) -> ObservationRecord | None:
+    def _earlier(self, candidate: _Candidate, lock: Lock) -> ObservationRecord | None:
         """Valid observations of an earlier attempt: same artifact, conditions, level and static facts, still young."""
         envelope = self.deployment.workspace.latest_observations(
-            candidate.admitted.artifact.digest, self.lock.conditions
+            candidate.admitted.artifact.digest, lock.conditions
         )
         if envelope is None:
             return None
@@ -213,7 +214,7 @@ class _Run:
         whole = record.level == self.attestation["level"] and not _void(record)
         return record if same and young and whole else None
 
-    def _observe(self, candidate: _Candidate, attempt: int) -> ObservationRecord:
+    def _observe(self, candidate: _Candidate, attempt: int, lock: Lock) -> ObservationRecord:
         started = self.clock()
         plan = self._plan(candidate.unsafe is None)
         if candidate.unsafe is None:
@@ -223,7 +224,7 @@ class _Run:
         observations = sort_observations(map(_shortened, (*candidate.static, *self._with(evidence, behaviour))))
         act = ObservationAct(
             artifact=candidate.admitted.artifact,
-            conditions=self.lock.document["conditions"],
+            conditions=lock.document["conditions"],
             attestation=self.attestation,
             started_at=started,
             finished_at=self.clock(),
@@ -236,7 +237,7 @@ class _Run:
         self.deployment.workspace.add_observations(
             envelope,
             artifact=candidate.admitted.artifact.digest,
-            conditions=self.lock.conditions,
+            conditions=lock.conditions,
             observed_at=started,
             at=self.clock(),
         )
@@ -266,14 +267,16 @@ class _Run:
         digest = self.deployment.workspace.blobs.put(canonical_bytes(evidence))
         return tuple(replace(o, evidence=digest) if o.name.startswith(("suite.", "scan.")) else o for o in observations)
 
-    def _issue(self, candidate: _Candidate, verdict: Verdict, record: ObservationRecord, attempts: int) -> Digest:
+    def _issue(
+        self, candidate: _Candidate, verdict: Verdict, record: ObservationRecord, attempts: int, lock: Lock
+    ) -> Digest:
         now, workspace, artifact = self.clock(), self.deployment.workspace, candidate.admitted.artifact
-        earlier = workspace.certificates(artifact.digest, self.lock.digest)
+        earlier = workspace.certificates(artifact.digest, lock.digest)
         keys = self.deployment.anchor.keys_of(Role.AUTHORITY)
         envelope = issue(
             verdict=verdict,
             artifact=artifact,
-            lock=self.lock,
+            lock=lock,
             policy=self.deployment.project.policy.policy,
             observations=[record],
             attempts=attempts,
@@ -287,7 +290,7 @@ class _Run:
         return workspace.certify(
             envelope,
             artifact=artifact.digest,
-            lock=self.lock.digest,
+            lock=lock.digest,
             policy=verdict.policy,
             issued_at=certificate.issued_at,
             not_after=certificate.not_after,

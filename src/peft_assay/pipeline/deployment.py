@@ -4,16 +4,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from peft_assay.certify.revoke import next_list
 from peft_assay.core.certificate import RevocationList
-from peft_assay.core.errors import TrustError, UsageError
+from peft_assay.core.errors import TrustError
 from peft_assay.core.protocols import RevocationTransport, Sealer
 from peft_assay.core.statement import OBSERVATION, REVOCATIONS
-from peft_assay.pipeline.documents import FILE_NAME, find_assay
+from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import Project, load_project
 from peft_assay.store.revocations import LocalRevocations
 from peft_assay.store.workspace import Workspace
@@ -33,25 +32,6 @@ REFRESH_AFTER = timedelta(days=1)
 def utc_now() -> datetime:
     """The host's clock, in UTC and whole seconds."""
     return datetime.now(UTC).replace(microsecond=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What the invoker says on the command line or in a call about where to act; None: found as documented."""
-
-    context: Path | None = None
-    workspace: Path | None = None
-    """Folder that holds ``.peft-assay``; None: beside peft-assay.yaml."""
-    trust: Path | None = None
-
-    def context_path(self) -> Path:
-        """The peft-assay.yaml in force; raises UsageError when there is none."""
-        if self.context is None:
-            return find_assay(Path.cwd())
-        path = self.context / FILE_NAME if self.context.is_dir() else self.context
-        if not path.is_file():
-            raise UsageError(f"there is no file {path}", next_step=f"name the {FILE_NAME} with --context")
-        return path.absolute()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,14 +58,14 @@ def _lock_now(
     deployment: Deployment, artifact: Artifact, locks: tuple[Digest, ...], live: Live | None
 ) -> tuple[Lock, Mapping[Digest, bytes]]:
     """The lock that the project resolves to now, and the observations of the certificates that speak of it."""
-    lock = build_lock(deployment.project, _with_live(_NOTHING, live))
+    lock = build_lock(deployment.project, _with_live(_NOTHING, live), artifact.digest)
     for certified in locks:
         observations: dict[Digest, bytes] = {}
         for _, record, envelope in certified_records(deployment, artifact.digest, certified):
             observations[record.envelope] = envelope
             observed = observed_in(record.conditions)
             if observed is not None:
-                lock = build_lock(deployment.project, _with_live(observed, live))
+                lock = build_lock(deployment.project, _with_live(observed, live), artifact.digest)
         if lock.digest == certified:
             return lock, observations
     return lock, {}

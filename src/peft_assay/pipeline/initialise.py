@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peft_assay.core.errors import DocumentError, StorageError
-from peft_assay.pipeline.deployment import Clock, Deployment, Place
+from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.documents import FILE_NAME
+from peft_assay.pipeline.place import Place
 from peft_assay.store.workspace import Workspace
 from peft_assay.trust.anchor import (
     SYSTEM_FOLDER,

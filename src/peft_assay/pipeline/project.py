@@ -143,9 +143,14 @@ def declared_sources(project: Project, named: Sequence[str]) -> list[Path]:
     return [resolve_source(project, name) for name in chosen]
 
 
-def build_lock(project: Project, observed: Observed) -> Lock:
-    """The lock that `project` resolves to, given what was observed of base, stack and harness."""
+def build_lock(project: Project, observed: Observed, artifact: Digest) -> Lock:
+    """The lock that `project` resolves to for `artifact`, given what was observed of base, stack and harness.
+
+    Of the licences that the consumer declared for single adapters only this artifact's stands in it: to take a
+    declaration back ends what was certified because of it, and nothing else.
+    """
     section = project.document
+    declared = section.rights.declared.get(artifact)
     return Lock(
         {
             "apiVersion": LOCK_VERSION,
@@ -161,6 +166,7 @@ def build_lock(project: Project, observed: Observed) -> Lock:
                 "baseLicence": section.context.base.licence,
                 "commercialUse": section.rights.commercialUse,
                 "datasets": dict(section.rights.datasets),
+                "declaredLicence": None if declared is None else declared.licence,
             },
             "tables": dict(table_digests()),
         }

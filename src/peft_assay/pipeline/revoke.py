@@ -1,7 +1,6 @@
 """`revoke`: withdraw an adapter, certificate, weights, policy, suite, base or key; or lift such a hold."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from peft_assay.certify.revoke import next_list
 from peft_assay.core.artifact import WEIGHTS_FILE
@@ -9,6 +8,7 @@ from peft_assay.core.certificate import Revocation, RevocationList, Scope
 from peft_assay.core.errors import UsageError
 from peft_assay.intake.admit import admit
 from peft_assay.pipeline.deployment import Clock, Deployment
+from peft_assay.pipeline.project import Project, resolve_source
 from peft_assay.trust.revocations import lift_document, revocation_id
 from peft_assay.trust.roles import Role
 
@@ -23,10 +23,10 @@ class Withdrawal:
 
 
 def revoke(deployment: Deployment, scope: Scope, target: str, *, reason: str, clock: Clock) -> Withdrawal:
-    """Adds one entry. `target` is a folder or archive (scopes adapter and weights), a full digest, or a key id."""
+    """Adds one entry. `target` is a folder, archive or alias (scopes adapter and weights), a digest, or a key id."""
     now = clock()
     deployment.raise_mark(now)
-    entry = Revocation(scope, resolve_target(scope, target), reason, now)
+    entry = Revocation(scope, resolve_target(deployment.project, scope, target), reason, now)
     sealer = deployment.sealer(Role.AUTHORITY)
     envelope = next_list(deployment.revocations(), now=now, sealer=sealer, revoke=[entry])
     record = deployment.publish(envelope, now)
@@ -48,7 +48,7 @@ def lift(deployment: Deployment, scope: Scope, target: str, *, reason: str, cloc
     """Takes entries out of force, with a lift signed by the approver. Raises UsageError when none is in force."""
     now = clock()
     deployment.raise_mark(now)
-    resolved = resolve_target(scope, target)
+    resolved = resolve_target(deployment.project, scope, target)
     previous = deployment.revocations()
     held = (
         [] if previous is None else [e for e in previous.list.revocations if (e.scope, e.target) == (scope, resolved)]
@@ -66,9 +66,9 @@ def lift(deployment: Deployment, scope: Scope, target: str, *, reason: str, cloc
     return Withdrawal(record.list, held[0])
 
 
-def resolve_target(scope: Scope, target: str) -> str:
-    """A digest or key id for `target`; a path is admitted and hashed for the scopes where that makes sense."""
-    path = Path(target)
+def resolve_target(project: Project, scope: Scope, target: str) -> str:
+    """A digest or key id for `target`; a path or alias is admitted and hashed for the scopes where that makes sense."""
+    path = resolve_source(project, target)
     if scope not in (Scope.ADAPTER, Scope.WEIGHTS) or target.startswith("sha256:") or not path.exists():
         return target
     artifact = admit(path).artifact
