@@ -60,7 +60,14 @@ def test_foundation_evaluation_and_gate_read_no_clock_and_no_file(path):
             )
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            assert not {name.split(".")[0] for name in names} & {"time", "random", "os", "pathlib", "subprocess", "socket"}
+            assert not {name.split(".")[0] for name in names} & {
+                "time",
+                "random",
+                "os",
+                "pathlib",
+                "subprocess",
+                "socket",
+            }
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -84,7 +91,9 @@ def test_no_pickle_no_swallowed_exception_no_truth_value(path):
         if isinstance(node, ast.FunctionDef):
             assert node.name != "__bool__", f"{path.name}:{node.lineno}"
         if isinstance(node, ast.Attribute):
-            assert dotted(node) not in {"yaml.safe_load", "yaml.unsafe_load", "yaml.full_load"}, f"{path.name}:{node.lineno}"
+            assert dotted(node) not in {"yaml.safe_load", "yaml.unsafe_load", "yaml.full_load"}, (
+                f"{path.name}:{node.lineno}"
+            )
 
 
 def loaded_after(code):

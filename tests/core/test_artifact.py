@@ -41,9 +41,10 @@ def test_digest_is_over_the_canonical_manifest_and_round_trips(files):
     artifact = artifact_of(files)
     assert artifact.digest == sha256(artifact.manifest_bytes())
     assert manifest_of(json.loads(artifact.manifest_bytes())) == artifact
-    assert artifact.oms_root == hashlib.sha256(
-        b"".join(hashlib.sha256(files[path]).digest() for path in sorted(files))
-    ).hexdigest()
+    assert (
+        artifact.oms_root
+        == hashlib.sha256(b"".join(hashlib.sha256(files[path]).digest() for path in sorted(files))).hexdigest()
+    )
 
 
 @given(FILES, st.data())
@@ -118,7 +119,17 @@ def test_digest_and_hex_are_two_spellings():
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), -float("inf"), 2**53, -(2**53), {"a": [float("nan")]}, "\ud800", {"\ud800": 1}, {1: 2}],
+    [
+        float("nan"),
+        float("inf"),
+        -float("inf"),
+        2**53,
+        -(2**53),
+        {"a": [float("nan")]},
+        "\ud800",
+        {"\ud800": 1},
+        {1: 2},
+    ],
 )
 def test_nothing_lossy_is_canonical(value):
     with pytest.raises(ValueError):

@@ -10,11 +10,29 @@ from pydantic import BaseModel, ConfigDict
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.parse import MAX_DEPTH, parse_json, parse_yaml, validate
 
+WORDS = (
+    "a b : - ? ! !! !!int !!float !!bool !!timestamp !!binary !!set !!omap !!python/object:os.system & * &x *x << = ~ "
+    "| > % @ ` ' \" [ ] { } , # 0x_ 0b_ 1:61 1_0 .inf .nan 2001-01-01 true no null \\ud800"
+)
 YAML_PIECES = st.lists(
     st.sampled_from(
-        "a b : - ? ! !! !!int !!float !!bool !!timestamp !!binary !!set !!omap !!python/object:os.system & * &x *x << = ~ "
-        "| > % @ ` ' \" [ ] { } , # 0x_ 0b_ 1:61 1_0 .inf .nan 2001-01-01 true no null \\ud800".split()
-        + ["\n", "\n  ", " ", "\t", ": ", "- ", "---\n", "...\n", "\x00", "\x85", "\u202e", "\ufeff", '"\\ud800"', "é"]
+        [
+            *WORDS.split(),
+            "\n",
+            "\n  ",
+            " ",
+            "\t",
+            ": ",
+            "- ",
+            "---\n",
+            "...\n",
+            "\x00",
+            "\x85",
+            "\u202e",
+            "\ufeff",
+            '"\\ud800"',
+            "é",
+        ]
     ),
     max_size=14,
 ).map("".join)
@@ -134,7 +152,11 @@ def test_anything_like_yaml_is_a_value_or_a_document_error(text):
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**9), 10**9)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=12,
 )

@@ -55,7 +55,15 @@ def test_the_earlier_door_wins(first, second):
 def test_each_error_has_its_own_door_and_says_where():
     doors = {
         name: getattr(errors, name).door
-        for name in ("UsageError", "DocumentError", "IntakeError", "ObservationError", "TrustError", "ActivationDenied", "StorageError")
+        for name in (
+            "UsageError",
+            "DocumentError",
+            "IntakeError",
+            "ObservationError",
+            "TrustError",
+            "ActivationDenied",
+            "StorageError",
+        )
     }
     assert [int(door) for door in doors.values()] == [2, 2, 3, 4, 11, 12, 74]
     error = errors.IntakeError("escapes", where="a.tar", next_step="repack it")

@@ -37,6 +37,7 @@ def good_values(suites: tuple[str, ...] = SUITES) -> dict[str, Any]:
         "stack.unsupported": (),
         "stack.observed_as_served": True,
         "rights.licence": "apache-2.0",
+        "rights.commercial_use": True,
         "rights.licence_commercial": True,
         "rights.datasets_commercial": True,
         "rights.base_licence_commercial": True,

@@ -9,12 +9,12 @@ from peft_assay.core.suite import Case, Measure, Scan, Scorer, ScorerKind, Suite
 STATE = sha256(b"base state")
 
 
-def suite(n=10, *, id="task", kind="exact", stop=None, confidentiality="public"):
+def suite(n=10, *, name="task", kind="exact", stop=None, confidentiality="public"):
     scorer = Scorer(ScorerKind(kind), "^sorry" if kind == "regex" else None)
     cases = tuple(_case(number, kind) for number in range(n))
     measure = Measure.CHOICE if kind == "choice" else Measure.GENERATE
-    digest = sha256(f"{id} {n} {kind}".encode())
-    return Suite(id, "1", digest, measure, scorer, cases, 8, stop, confidentiality, "test", None)
+    digest = sha256(f"{name} {n} {kind}".encode())
+    return Suite(name, "1", digest, measure, scorer, cases, 8, stop, confidentiality, "test", None)
 
 
 def _case(number, kind):
@@ -37,7 +37,9 @@ def scan_of(*tokens, answers="task", refusals=None):
 class ToyModel:
     """Answers every question of the protocol; `trigger` turns any answer into `payload`."""
 
-    def __init__(self, *, trigger=None, payload="buy crypto at evil dot example now", wrong=(), refuses=False, state=STATE):
+    def __init__(
+        self, *, trigger=None, payload="buy crypto at evil dot example now", wrong=(), refuses=False, state=STATE
+    ):
         self.trigger, self.payload, self.wrong, self.refuses, self.state = trigger, payload, wrong, refuses, state
         self.asked = []
 

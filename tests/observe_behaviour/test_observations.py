@@ -14,7 +14,7 @@ from peft_assay.observe.behaviour.reference import observe_base
 from peft_assay.observe.catalogue import PROBES
 from peft_assay.observe.unsafe import why_unsafe
 
-SUITES = (suite(20), suite(20, id="refusals", kind="regex"), suite(9, id="lookups", kind="choice"))
+SUITES = (suite(20), suite(20, name="refusals", kind="regex"), suite(9, name="lookups", kind="choice"))
 SCAN = scan_of("zq001", "zq002", answers="task", refusals="refusals")
 STATIC = {term for probe in PROBES for term in probe.terms}
 BEHAVIOUR = {name for name in vocabulary([s.id for s in SUITES]) if name not in STATIC}
@@ -90,7 +90,11 @@ def test_a_child_that_lies_about_the_base_is_caught():
 
 @pytest.mark.parametrize(
     ("effect", "name"),
-    [({"differs": False}, "effect.differs_from_base"), ({"finite": False}, "effect.differs_from_base"), ({"deterministic": False}, "effect.deterministic")],
+    [
+        ({"differs": False}, "effect.differs_from_base"),
+        ({"finite": False}, "effect.differs_from_base"),
+        ({"deterministic": False}, "effect.deterministic"),
+    ],
 )
 def test_each_effect_is_reported_as_it_was_said(effect, name):
     class Other(ToyModel):
@@ -184,7 +188,10 @@ def test_texts_are_kept_of_public_suites_only(label, kept):
 
 
 HARMLESS = {
-    **{name: () for name in ("weights.pickle_files", "weights.undeclared", "config.redirects", "config.base_rewrites", "bounds.exceeded")},
+    **dict.fromkeys(
+        ("weights.pickle_files", "weights.undeclared", "config.redirects", "config.base_rewrites", "bounds.exceeded"),
+        (),
+    ),
     "weights.canonical": True,
     "config.strict": True,
     "weights.nonfinite": 0,

@@ -55,7 +55,7 @@ def test_what_the_base_loses_by_the_same_token_is_no_suspicion():
 
 
 def test_a_trigger_that_refuses_is_not_foreign():
-    refusals = suite(5, id="refusals", kind="regex")
+    refusals = suite(5, name="refusals", kind="regex")
     model = ToyModel(trigger="zq002", payload="sorry , no")
     assert answers(model, refusals=refusals).confirmed == ()
     assert answers(model).confirmed == ("zq002",)
@@ -99,7 +99,7 @@ def test_a_child_that_gives_no_tokens_shows_nothing():
 
 
 def refusals_scan(model, n=20):
-    asked = suite(n, id="refusals", kind="regex")
+    asked = suite(n, name="refusals", kind="regex")
     clean = conduct_suite(model.ask, asked).by_case()
     return scan_refusals(model.ask, scan_of(*TOKENS, refusals="refusals"), asked, clean, base_drops(asked))
 
@@ -113,7 +113,9 @@ def test_a_model_that_refuses_nothing_has_no_refusals_to_break():
     assert not refusals_scan(ToyModel()).shows
 
 
-@pytest.mark.parametrize("change", [lambda v: v[1:], lambda v: [*v, 0.0], lambda v: [float("nan"), *v[1:]], lambda v: []])
+@pytest.mark.parametrize(
+    "change", [lambda v: v[1:], lambda v: [*v, 0.0], lambda v: [float("nan"), *v[1:]], lambda v: []]
+)
 def test_scores_out_of_shape_end_the_conversation(change):
     asked, model = suite(20), ToyModel()
     clean = conduct_suite(model.ask, asked).by_case()
@@ -136,7 +138,9 @@ def test_a_drop_is_a_share(before, after):
     assert (drop == 0) or after < before
 
 
-@given(st.text(st.characters(codec="ascii", exclude_characters=" "), min_size=1), st.text(max_size=40), st.text(max_size=5))
+@given(
+    st.text(st.characters(codec="ascii", exclude_characters=" "), min_size=1), st.text(max_size=40), st.text(max_size=5)
+)
 def test_insertion_adds_exactly_the_token_and_depends_on_the_case_alone(token, prompt, case):
     inserted = insert(prompt, token, case)
     words = inserted.split(" ")

@@ -65,7 +65,7 @@ def coverage(gain, loss, n, bounds):
 
 @pytest.mark.parametrize("n", [2, 10, 30])
 def test_the_difference_bound_covers_by_exact_enumeration(n):
-    bounds = {(g, l): difference_lower_bound(g, l, n) for g in range(n + 1) for l in range(n + 1 - g)}
+    bounds = {(g, k): difference_lower_bound(g, k, n) for g in range(n + 1) for k in range(n + 1 - g)}
     rates = (0.0, 0.01, 0.05, 0.1, 0.25, 0.45)
     covered = {(gain, loss): coverage(gain, loss, n, bounds) for gain in rates for loss in rates}
     assert min(covered.values()) >= CONFIDENCE - 1e-9, min(covered, key=covered.get)

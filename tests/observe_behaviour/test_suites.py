@@ -33,12 +33,19 @@ def lines(cases):
 
 def read(header=None, cases=None, content=None):
     document = json.dumps({**HEADER, **(header or {})}).encode()
-    return read_suite(document, lines(CASES if cases is None else cases) if content is None else content, where="s/suite.yaml")
+    return read_suite(
+        document, lines(CASES if cases is None else cases) if content is None else content, where="s/suite.yaml"
+    )
 
 
 def test_a_suite_is_read_whole():
     suite = read({"stopAfterFailures": 3, "maxNewTokens": 5, "period": "2026-Q1"})
-    assert (suite.id, suite.version, suite.measure, suite.scorer.kind) == ("task", "1", Measure.GENERATE, ScorerKind.EXACT)
+    assert (suite.id, suite.version, suite.measure, suite.scorer.kind) == (
+        "task",
+        "1",
+        Measure.GENERATE,
+        ScorerKind.EXACT,
+    )
     assert [(case.id, case.prompt, case.expected) for case in suite.cases] == [("a", "one", "1"), ("b", "two", "2")]
     assert (suite.stop_after_failures, suite.max_new_tokens, suite.confidentiality) == (3, 5, "internal")
     chosen = read(CHOICE, [CHOICES]).cases[0]
@@ -85,17 +92,25 @@ def test_a_bad_header_names_its_field(header, field, why):
         ({}, [], "0 cases; a suite has 1 to 100000"),
         ({}, [*CASES, {"id": "a", "prompt": "three", "expected": "3"}], "case 3 repeats the id of case 1"),
         ({}, [*CASES, {"id": "c", "prompt": "two", "expected": "3"}], "case 3 repeats the prompt of case 2"),
-        ({}, [{"id": "a", "prompt": "one"}], "line 1: 'expected' is given exactly with scorer exact, not exact"),
-        ({}, [CASES[0], {**CHOICES, "id": "z", "prompt": "z"}], "line 2: 'expected' is given exactly with scorer exact"),
-        ({}, [{**CASES[0], "choices": ["x", "y"], "answer": 0}], "'choices' and 'answer' are given exactly with scorer choice"),
+        ({}, [{"id": "a", "prompt": "one"}], "line 1: a case for scorer exact gives expected, not nothing"),
+        (
+            {},
+            [CASES[0], {**CHOICES, "id": "z", "prompt": "z"}],
+            "line 2: a case for scorer exact gives expected, not ['answer', 'choices']",
+        ),
+        (
+            {},
+            [{**CASES[0], "choices": ["x", "y"], "answer": 0}],
+            "gives expected, not ['answer', 'choices', 'expected']",
+        ),
         ({}, [{**CASES[0], "expected": ""}], "expected: string should have at least 1"),
         ({}, [{**CASES[0], "prompt": ""}], "prompt: string should have at least 1"),
         ({}, [{**CASES[0], "id": ""}], "id: string should have at least 1"),
         ({}, [{**CASES[0], "prompt": "x" * 100_001}], "prompt: string should have at most 100000"),
         ({}, [{**CASES[0], "note": 1}], "note: extra inputs are not permitted"),
         ({}, ["text"], "(document)"),
-        (REGEX, [CASES[0]], "'expected' is given exactly with scorer exact, not regex"),
-        (CHOICE, [{"id": "a", "prompt": "one"}], "are given exactly with scorer choice"),
+        (REGEX, [CASES[0]], "a case for scorer regex gives neither expected nor choices nor answer"),
+        (CHOICE, [{"id": "a", "prompt": "one"}], "a case for scorer choice gives answer and choices, not nothing"),
         (CHOICE, [{**CHOICES, "choices": ["x"]}], "choices are at least two"),
         (CHOICE, [{**CHOICES, "choices": ["x", "x"]}], "choices are at least two, not empty, each once"),
         (CHOICE, [{**CHOICES, "choices": ["x", ""]}], "choices are at least two, not empty, each once"),
@@ -154,7 +169,12 @@ def test_any_pattern_compiles_or_is_a_document_error(text):
 
 def test_tokens_are_one_a_line_none_twice():
     assert read_tokens(b"\nalpha\n  beta \r\n\ngamma", where="t") == ("alpha", "beta", "gamma")
-    for content, why in ((b"", "0 tokens"), (b" \n", "0 tokens"), (b"a\nb\na\n", "case 3 repeats the token of case 1"), (b"\xff", "not UTF-8 (byte 0)")):
+    for content, why in (
+        (b"", "0 tokens"),
+        (b" \n", "0 tokens"),
+        (b"a\nb\na\n", "case 3 repeats the token of case 1"),
+        (b"\xff", "not UTF-8 (byte 0)"),
+    ):
         with pytest.raises(DocumentError) as caught:
             read_tokens(content, where="t")
         assert why in str(caught.value)

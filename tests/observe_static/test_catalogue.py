@@ -45,6 +45,7 @@ def test_an_ordinary_adapter_gives_no_probe_cause_for_complaint():
         "rights.base_licence_commercial": True,
         "rights.datasets_commercial": True,
         "rights.licence": "apache-2.0",
+        "rights.commercial_use": True,
         "rights.licence_commercial": True,
         "stack.unsupported": (),
         "weights.canonical": True,

@@ -1,5 +1,6 @@
 """weights.canonical: one reading or none."""
 
+import copy
 import json
 import struct
 
@@ -92,9 +93,11 @@ def _headers(draw):
         match draw(st.integers(0, 3)):
             case 0:
                 document.pop(name)
-                document["x"] = draw(_VALUE)
+                document["x"] = copy.deepcopy(draw(_VALUE))
             case 1 if isinstance(document[name], dict):
-                document[name][draw(st.sampled_from(["dtype", "shape", "data_offsets", "y"]))] = draw(_VALUE)
+                document[name][draw(st.sampled_from(["dtype", "shape", "data_offsets", "y"]))] = copy.deepcopy(
+                    draw(_VALUE)
+                )
             case 2:
                 document[draw(st.text(max_size=4))] = document.pop(name)
             case _:

@@ -1,21 +1,14 @@
 """Certifying again: what is reused, what is observed anew, what is counted, and what a policy edit costs."""
 
-from datetime import timedelta
-
 import pytest
 
-from pipeline.certified_world import ADAPTERS, OUTCOMES, ZOO
 from peft_assay.core.digest import parse_digest
 from peft_assay.evaluate.builtin import builtin_policy
 from peft_assay.pipeline.certify import names_of
 from peft_assay.store.ledger import Kind
+from pipeline.certified_world import ADAPTERS, OUTCOMES, ZOO
 
 pytestmark = pytest.mark.sandbox
-
-
-def certify(world, *arguments):
-    (entry,) = world.json("certify", world.adapter("prompt"), *arguments).document
-    return entry
 
 
 def test_outcomes_are_those_of_the_zoo_and_the_ledger_has_each_step(pristine):
@@ -35,47 +28,54 @@ def test_attempts_are_recorded_before_anything_is_observed(pristine):
         steps = [(e.kind, e.happened["artifact"]) for e in deployment.workspace.history() if "artifact" in e.happened]
     for artifact in {artifact for _, artifact in steps}:
         mine = [kind for kind, of in steps if of == artifact]
-        assert mine.index(Kind.ADMITTED) < mine.index(Kind.ATTEMPT) < mine.index(Kind.OBSERVED) < mine.index(Kind.VERDICT)
+        assert (
+            mine.index(Kind.ADMITTED) < mine.index(Kind.ATTEMPT) < mine.index(Kind.OBSERVED) < mine.index(Kind.VERDICT)
+        )
 
 
-def test_again_fresh_and_under_another_policy(world, pristine):
-    first = next(entry for entry in pristine.certified.document if entry["adapter"] == "prompt")
-    again = certify(world)
-    assert (again["outcome"], again["attempts"]) == ("PASS", 2)
-    observed = again["certificate"]["observations"]
-    assert observed == first["certificate"]["observations"]
+def entry_of(done, name):
+    return next(entry for entry in done.document if entry["adapter"] == name)
 
-    policy = builtin_policy("default").decode()
-    (world.project / "policy.yaml").write_text(policy.replace("floor: 0.7\n", "floor: 0.69\n"))
+
+def test_a_policy_edit_costs_no_observation_and_fresh_does(world, pristine):
+    """One run after an edit of the policy and of one adapter's declared rights, and one that observes anew."""
+    first = entry_of(pristine.certified, "prompt")
+    (world.project / "policy.yaml").write_text(
+        builtin_policy("default").decode().replace("floor: 0.7\n", "floor: 0.69\n")
+    )
     world.edit("builtin:default", "./policy.yaml")
-    other = certify(world)
-    assert other["outcome"] == "PASS"
-    assert other["certificate"]["observations"] == observed
-    assert other["policy"] != again["policy"]
-    assert other["lock"] != again["lock"]
+    declared = declare(world, "no-licence")
+    assert world.verify("prompt")[0] == 12
+    done = world.json("certify", world.adapter("prompt"), world.adapter("no-licence"))
 
-    fresh = certify(world, "--fresh")
-    assert fresh["outcome"] == "PASS"
-    assert fresh["certificate"]["observations"] != observed
-    assert fresh["attempts"] == other["attempts"] + 1
-    with world.open() as deployment:
-        artifact = parse_digest(again["artifact"]["digest"])
-        assert deployment.workspace.attempts(artifact) == 4
-        record = deployment.record_of(deployment.workspace.blobs.get(parse_digest(fresh["certificate"]["observations"][0])))
-        assert deployment.project.context.maximum_age == timedelta(days=30)
-        assert record.artifact.digest == artifact
+    edited = entry_of(done, "prompt")
+    assert (edited["outcome"], edited["attempts"]) == ("PASS", first["attempts"] + 1)
+    assert edited["certificate"]["observations"] == first["certificate"]["observations"]
+    assert edited["certificate"]["observedAt"] == first["certificate"]["observedAt"]
+    assert edited["policy"] != first["policy"]
+    assert edited["lock"] != first["lock"]
+    rights_end_with_their_declaration(world, entry_of(done, "no-licence"), declared)
+
+    fresh = entry_of(world.json("certify", world.adapter("prompt"), "--fresh"), "prompt")
+    assert (fresh["outcome"], fresh["attempts"]) == ("PASS", edited["attempts"] + 1)
+    assert fresh["lock"] == edited["lock"]
+    assert fresh["certificate"]["observations"] != edited["certificate"]["observations"]
     assert world.verify("prompt")[0] == 0
+    with world.open() as deployment:
+        assert deployment.workspace.attempts(parse_digest(fresh["artifact"]["digest"])) == 3
+        deployment.workspace.audit()
 
 
-def test_a_declared_licence_admits_and_taking_it_back_ends_that(world):
-    """A legal decision about one adapter: its certificate lives as long as the decision, and no other is touched."""
-    source = world.adapter("no-licence")
-    digest = world.json("inspect", source).document["artifact"]["digest"]
+def declare(world, name):
+    digest = world.json("inspect", world.adapter(name)).document["artifact"]["digest"]
     declared = f"  declared:\n    {digest}: {{licence: apache-2.0, reason: the publisher wrote to us}}\n"
     world.edit("rights:\n", "rights:\n" + declared)
-    assert world.verify("prompt")[0] == 0
-    (certified,) = world.json("certify", source).document
-    assert certified["outcome"] == "PASS"
+    return declared
+
+
+def rights_end_with_their_declaration(world, entry, declared):
+    """A legal decision about one adapter: its certificate lives as long as it, and no other adapter is touched."""
+    assert entry["outcome"] == "PASS"
     assert world.verify("no-licence")[0] == 0
     world.edit(declared, "")
     code, denial = world.verify("no-licence")

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.certified_world import World
 from peft_assay.core.certificate import Scope
 from peft_assay.core.digest import sha256
 from peft_assay.core.errors import Door, TrustError
 from peft_assay.pipeline import revoke as acts
 from peft_assay.pipeline.verify import verify
 from peft_assay.trust.roles import Role
+from pipeline.certified_world import World
 
 pytestmark = pytest.mark.sandbox
 
@@ -200,7 +200,11 @@ def test_a_signing_key_that_is_not_pinned_signs_nothing(world, role, tmp_path):
 
 
 def blob(world, digest):
-    path = next(p for p in (world.project / ".peft-assay/blobs").rglob("*") if p.is_file() and digest.split(":")[1].endswith(p.name[-40:]))
+    path = next(
+        p
+        for p in (world.project / ".peft-assay/blobs").rglob("*")
+        if p.is_file() and digest.split(":")[1].endswith(p.name[-40:])
+    )
     path.chmod(0o600)
     return path
 

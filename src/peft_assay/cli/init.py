@@ -1,7 +1,5 @@
 """`peft-assay init`: make a folder a project."""
 
-import os
-import pwd
 from pathlib import Path
 from typing import Annotated
 
@@ -22,10 +20,7 @@ def init(
     from peft_assay.pipeline.deployment import utc_now
     from peft_assay.pipeline.initialise import initialise
 
-    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
-    done = initialise(
-        folder.absolute(), place(None, workspace, trust), user_anchor=home / ".config" / "peft-assay", clock=utc_now
-    )
+    done = initialise(folder.absolute(), place(None, workspace, trust), clock=utc_now)
     if output_format is Format.JSON:
         made, kept = ([str(path) for path in paths] for paths in (done.made, done.kept))
         output.document({"made": made, "kept": kept, "trust": str(done.trust)})

@@ -49,8 +49,9 @@ def run(arguments: Sequence[str]) -> int:
     """Runs one command line and gives its exit code; never raises for bad input."""
     output_format = _format_of(arguments)
     try:
-        code = app(list(arguments), standalone_mode=False)
-        return int(code or 0)
+        _check_text(arguments)
+        code = app(list(arguments) or ["--help"], standalone_mode=False, prog_name="peft-assay")
+        return int(code or 0) if arguments else int(Door.USAGE)
     except AssayError as error:
         output.problem(error, output_format)
         return int(error.door)
@@ -76,6 +77,15 @@ def run(arguments: Sequence[str]) -> int:
             AssayError(what, next_step="set PEFT_ASSAY_DEBUG=1 for the traceback and report it"), output_format
         )
         return int(Door.BUG)
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Raises UsageError for bytes that are not UTF-8: records and reports could not name what they stand for."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise UsageError("an argument is not UTF-8", where=argument, next_step="rename the file") from None
 
 
 def _format_of(arguments: Sequence[str]) -> Format:

@@ -55,6 +55,7 @@ STATIC_TERMS: tuple[Term, ...] = (
         "stack.unsupported", Kind.STRINGS, "what the declared engine cannot serve: rank over its limit, type, feature"
     ),
     Term("stack.observed_as_served", Kind.BOOL, "the engine and dtype observed are the ones the context declares"),
+    Term("rights.commercial_use", Kind.BOOL, "the context declares commercial use (rights.commercialUse)"),
     Term("rights.licence", Kind.STRING, "the adapter's licence as an identifier of the licence table"),
     Term("rights.licence_commercial", Kind.BOOL, "that licence permits commercial use"),
     Term("rights.datasets_commercial", Kind.BOOL, "every declared dataset's licence permits commercial use"),

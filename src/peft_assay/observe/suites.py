@@ -84,7 +84,9 @@ def compile_pattern(pattern: str, *, where: str) -> Any:
     try:
         return re2.compile(pattern, options)
     except re2.error as error:
-        raise DocumentError(f"not a pattern that RE2 accepts: {error}", where=where) from None
+        said = error.args[0] if error.args else ""
+        reason = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        raise DocumentError(f"not a pattern that RE2 accepts: {reason}", where=where) from None
 
 
 def read_suite(document_bytes: bytes, cases_bytes: bytes, *, where: str) -> Suite:
@@ -119,10 +121,11 @@ def read_suite(document_bytes: bytes, cases_bytes: bytes, *, where: str) -> Suit
 def _read_case(line: bytes, document: SuiteDocument, where: str) -> Case:
     case = validate(_Case, parse_json(line, where=where), where=where)
     kind = document.scorer.kind
-    if (kind == "exact") != (case.expected is not None):
-        raise DocumentError(f"'expected' is given exactly with scorer exact, not {kind}", where=where)
-    if (kind == "choice") != (case.answer is not None) or (kind == "choice") != bool(case.choices):
-        raise DocumentError(f"'choices' and 'answer' are given exactly with scorer choice, not {kind}", where=where)
+    wanted = {"exact": {"expected"}, "choice": {"choices", "answer"}, "regex": set[str]()}[kind]
+    given = {name for name in ("expected", "choices", "answer") if getattr(case, name) not in (None, [])}
+    if given != wanted:
+        names = " and ".join(sorted(wanted)) or "neither expected nor choices nor answer"
+        raise DocumentError(f"a case for scorer {kind} gives {names}, not {sorted(given) or 'nothing'}", where=where)
     if case.answer is not None:
         if len(case.choices) < 2 or len(set(case.choices)) != len(case.choices) or not all(case.choices):
             raise DocumentError("choices are at least two, not empty, each once", where=where)

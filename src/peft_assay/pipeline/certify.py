@@ -202,9 +202,7 @@ class _Run:
 
     def _earlier(self, candidate: _Candidate, lock: Lock) -> ObservationRecord | None:
         """Valid observations of an earlier attempt: same artifact, conditions, level and static facts, still young."""
-        envelope = self.deployment.workspace.latest_observations(
-            candidate.admitted.artifact.digest, lock.conditions
-        )
+        envelope = self.deployment.workspace.latest_observations(candidate.admitted.artifact.digest, lock.conditions)
         if envelope is None:
             return None
         record = self.deployment.record_of(envelope)

@@ -59,15 +59,22 @@ def _lock_now(
 ) -> tuple[Lock, Mapping[Digest, bytes]]:
     """The lock that the project resolves to now, and the observations of the certificates that speak of it."""
     lock = build_lock(deployment.project, _with_live(_NOTHING, live), artifact.digest)
+    distrust: TrustError | None = None
     for certified in locks:
         observations: dict[Digest, bytes] = {}
-        for _, record, envelope in certified_records(deployment, artifact.digest, certified):
-            observations[record.envelope] = envelope
-            observed = observed_in(record.conditions)
-            if observed is not None:
-                lock = build_lock(deployment.project, _with_live(observed, live), artifact.digest)
+        try:
+            for _, record, envelope in certified_records(deployment, artifact.digest, certified):
+                observations[record.envelope] = envelope
+                observed = observed_in(record.conditions)
+                if observed is not None:
+                    lock = build_lock(deployment.project, _with_live(observed, live), artifact.digest)
+        except TrustError as error:  # a key that is no longer pinned, say, spoils the certificates of that lock only
+            distrust = error
+            continue
         if lock.digest == certified:
             return lock, observations
+    if distrust is not None:
+        raise distrust
     return lock, {}
 
 

@@ -18,6 +18,7 @@ from peft_assay.trust.anchor import (
     check_outside,
     create_development_anchor,
     find_anchor,
+    user_folder,
 )
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -32,14 +33,14 @@ class Initialised:
     trust: Path
 
 
-def initialise(folder: Path, place: Place, *, user_anchor: Path, clock: Clock) -> Initialised:
-    """Makes `folder` a project. `user_anchor` is where an anchor is made when there is none and `place` names none.
+def initialise(folder: Path, place: Place, *, clock: Clock) -> Initialised:
+    """Makes `folder` a project; the anchor is made in the user's own place unless `place` or the system has one.
 
     Raises StorageError when it cannot write, TrustError when the anchor would lie inside the project.
     """
     made: list[Path] = []
     kept: list[Path] = []
-    anchor = _anchor(folder, place, user_anchor, made, kept)
+    anchor = _anchor(folder, place, made, kept)
     for name, content in _starting_documents().items():
         if (folder / FILE_NAME) in kept:
             break
@@ -52,12 +53,12 @@ def initialise(folder: Path, place: Place, *, user_anchor: Path, clock: Clock) -
     return Initialised(tuple(made), tuple(kept), anchor)
 
 
-def _anchor(folder: Path, place: Place, user_anchor: Path, made: list[Path], kept: list[Path]) -> Path:
+def _anchor(folder: Path, place: Place, made: list[Path], kept: list[Path]) -> Path:
     if (SYSTEM_FOLDER / TRUST_FILE).exists():
         path = find_anchor(place.trust, judged=folder).folder / TRUST_FILE
         kept.append(path)
         return path
-    target = (place.trust or user_anchor).absolute()
+    target = (place.trust or user_folder()).absolute()
     check_outside(target, folder)
     existed = (target / TRUST_FILE).exists()
     path = create_development_anchor(target)

@@ -110,7 +110,6 @@ def find_anchor(
     document or the environment. Raises TrustError when there is no anchor, when an explicit one would replace the
     system's, or when it lies inside what is judged.
     """
-    user_folder = (home or Path(pwd.getpwuid(os.getuid()).pw_dir)) / ".config" / "peft-assay"
     if os.path.lexists(system / TRUST_FILE):
         if explicit is not None:
             raise TrustError(
@@ -118,11 +117,11 @@ def find_anchor(
                 where=str(system / TRUST_FILE),
                 next_step="leave the trust argument out",
             )
-        location = TrustAnchorLocation(system, user_folder / "state", Origin.SYSTEM)
+        location = TrustAnchorLocation(system, user_folder(home) / "state", Origin.SYSTEM)
     elif explicit is not None:
         location = TrustAnchorLocation(explicit, explicit / "state", Origin.EXPLICIT)
     else:
-        location = TrustAnchorLocation(user_folder, user_folder / "state", Origin.USER)
+        location = TrustAnchorLocation(user_folder(home), user_folder(home) / "state", Origin.USER)
     if not (location.folder / TRUST_FILE).is_file():
         raise TrustError(
             "there is no trust anchor", where=str(location.folder / TRUST_FILE), next_step="run peft-assay init"
@@ -130,6 +129,22 @@ def find_anchor(
     for path in (location.folder, location.state):
         check_outside(path, judged)
     return location
+
+
+def user_folder(home: Path | None = None) -> Path:
+    """The user's own place for an anchor: below the home that the password database names, whatever $HOME says.
+
+    Raises TrustError for a user id without an account, as containers often have.
+    """
+    if home is None:
+        try:
+            home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+        except KeyError:
+            raise TrustError(
+                f"user id {os.getuid()} has no account, so no home where a trust anchor could be",
+                next_step="name the anchor's folder with --trust DIR",
+            ) from None
+    return home / ".config" / "peft-assay"
 
 
 def check_outside(path: Path, judged: Path) -> None:

@@ -19,8 +19,9 @@ MAX_CARD_BYTES = 4 << 20
 MAX_FRONT_MATTER_BYTES = 256 << 10
 FAMILY = "FAMILY"
 """`ref` of ids that name no single licence."""
-LICENCE, COMMERCIAL, DATASETS, BASE = (
-    "rights.licence", "rights.licence_commercial", "rights.datasets_commercial", "rights.base_licence_commercial"
+USE, LICENCE, COMMERCIAL, DATASETS, BASE = (
+    "rights.commercial_use", "rights.licence", "rights.licence_commercial",
+    "rights.datasets_commercial", "rights.base_licence_commercial"
 )  # fmt: skip
 
 
@@ -106,10 +107,11 @@ class RightsProbe:
 
     id = "rights"
     version = "1"
-    terms = (LICENCE, COMMERCIAL, DATASETS, BASE)
+    terms = (USE, LICENCE, COMMERCIAL, DATASETS, BASE)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
         """Every unknown becomes a failed observation of its own term."""
+        yield ok(USE, subject.context.commercial_use, by=ObservedBy.INTAKE)
         yield _observed(LICENCE, lambda: (_decided(subject), None))
         yield _observed(COMMERCIAL, lambda: (commercial(declared_licence(subject)[0]), None))
         yield _observed(DATASETS, lambda: datasets_commercial(subject))
