@@ -67,7 +67,10 @@ def say(what: str) -> None:
 
 def assay(*arguments: str, shown: tuple[str, ...] | None = None) -> int:
     """Runs the real command in a process of its own, and shows it."""
-    print("$ peft-assay " + " ".join(part if "*" in part else shlex.quote(part) for part in shown or arguments), flush=True)
+    print(
+        "$ peft-assay " + " ".join(part if "*" in part else shlex.quote(part) for part in shown or arguments),
+        flush=True,
+    )
     return subprocess.run([sys.executable, "-m", "peft_assay", *arguments], check=False).returncode
 
 

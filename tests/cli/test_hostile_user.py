@@ -213,3 +213,21 @@ def test_a_reader_that_goes_away_is_no_traceback(pristine):
     )
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("spoil", "door", "says"),
+    [
+        (lambda w: w.edit("dtype: float32", "dtype: float31"), 2, "context.engine.dtype"),
+        (lambda w: w.edit("path: ./base", "path: ./gone"), 2, "context.base.path"),
+        (lambda w: w.document.unlink(), 2, "peft-assay.yaml"),
+        (lambda w: (w.trust / "trust.yaml").unlink(), 11, "trust.yaml"),
+        (lambda w: (w.trust / "trust.yaml").chmod(0o666), 11, "written by other users"),
+    ],
+)
+def test_an_error_names_its_place_and_one_next_step(world, spoil, door, says):
+    spoil(world)
+    done = sound(world.run("verify", world.adapter("lora")))
+    assert done.code == door
+    assert says in done.err
+    assert done.err.count("\n  next: ") == 1
