@@ -20,7 +20,7 @@ Sources = Annotated[
     list[str] | None,
     typer.Argument(
         help="Folders or archives (.zip, .tar.*) of adapters, or aliases of peft-assay.yaml. Default: all its aliases.",
-        metavar="[SOURCE...]",
+        metavar="SOURCE",
     ),
 ]
 Context = Annotated[

@@ -14,7 +14,7 @@ from peft_assay.report import sink
 def report(
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(help="Adapters to report on. Default: all judged here.", metavar="[SOURCE...]"),
+        typer.Argument(help="Adapters to report on. Default: all judged here.", metavar="SOURCE"),
     ] = None,
     to: Annotated[Path, typer.Option("--output", "-o", help="File to write.", metavar="FILE")] = Path("report.html"),
     context: Context = None,
