@@ -6,6 +6,7 @@ file's tensors are first compared with a plan made on a copy of the base without
 """
 
 import copy
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+_ONE_AT_A_TIME = threading.Lock()
 BEFORE = "_peft_assay_before"
 """Attribute of a wrapped model under which `attach` leaves what `detach` restores; it lives as long as the model."""
 
@@ -104,8 +106,12 @@ def attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str = 
     and is wrapped in place, as PEFT does; `detach` gives it back. Raises LoadingError (PlanUnmet when tensors are
     missing, extra or of other shapes) and leaves `model` as it was on any error, MemoryError included.
     """
-    if hasattr(model, "peft_config") or type(model).__module__.split(".", 1)[0] == "peft":
-        raise LoadingError("the model already carries an adapter: detach it first")
+    with _ONE_AT_A_TIME:
+        return _attach(model, config, weights, name)
+
+
+def _attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str) -> "PeftModel":
+    _refuse_altered(model)
     parsed = parse_config(config)
     unmet = plan(model, parsed, shapes_of(weights))
     if not unmet.met:
@@ -120,6 +126,17 @@ def attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str = 
         raise
     wrapped.__dict__[BEFORE] = before
     return wrapped
+
+
+def _refuse_altered(model: "torch.nn.Module") -> None:
+    """Refuses a model that is more than its tensors: what PEFT or somebody else put into it was never observed."""
+    if hasattr(model, "peft_config"):
+        raise LoadingError("the model already carries an adapter: detach it first")
+    for path, module in model.named_modules():
+        if type(module).__module__.split(".", 1)[0] == "peft":
+            raise LoadingError(f"the model already carries an adapter (at {path or 'its top'}): load the base again")
+        if "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:  # noqa: SLF001 - no other way
+            raise LoadingError(f"the model's forward pass was altered (at {path or 'its top'}): load the base again")
 
 
 def detach(wrapped: "PeftModel") -> "torch.nn.Module":

@@ -1,6 +1,7 @@
 """What a host lacks lowers the level, which is said, or ends the run; it never goes unnoticed."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,8 +20,6 @@ from peft_assay.core.errors import Door
 from peft_assay.core.sandbox import IsolationLevel
 
 pytestmark = pytest.mark.sandbox
-
-APT = "apt install bubblewrap"
 
 
 def programs(name: str) -> tuple[Path, ...]:
@@ -95,7 +94,7 @@ def test_with_both_walls_denied_nothing_is_observed(output: str, tmp_path: Path)
 def nothing_observed(person: Person, done: subprocess.CompletedProcess[str]) -> None:
     """Exit 4 with the line that helps; no observation, no certificate, no traceback."""
     assert done.returncode == Door.UNOBSERVED, done.stdout + done.stderr
-    assert APT in done.stdout + done.stderr
+    assert re.search(r"\bapt(-get)? install bubblewrap\b", done.stdout + done.stderr)
     assert "Traceback" not in done.stderr
     assert attestations(person.home) == []
     assert certificates(person.home) == 0

@@ -6,12 +6,12 @@ Lanes: root and a plain user, namespaces and Landlock. A lane that cannot run he
 import csv
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from lanes.lane_support import (
-    STRANGER,
     ZOO,
     Person,
     attestations,
@@ -98,31 +98,6 @@ def private_home_or_skip(person: Person) -> None:
         "above = [folder.stat() for prefix in (sys.prefix, sys.base_prefix) for folder in Path(prefix).parents]\n"
         "print(any(s.st_mode & 0o777 == 0o700 and s.st_uid == os.getuid() for s in above))"
     )
-    import sys
-
     done = person.execute([sys.executable, "-c", look])
     if done.stdout.strip() != "True":
         pytest.skip("the interpreter that runs the tests is not below a private home")
-
-
-def test_a_uid_without_an_account_is_told_to_name_its_trust_anchor(tmp_path: Path):
-    (tmp_path / "home").mkdir()
-    needs_root("to become a uid that the password database does not know")
-    person = stranger(tmp_path / "home")
-    unknown_or_skip()
-
-    made = person.run("init", str(ZOO), "--workspace", str(person.home))
-    done = person.run("certify", str(ZOO / "adapters" / "lora"), "--context", str(ZOO), "--workspace", str(person.home))
-
-    for answer in (made, done):
-        assert answer.returncode in {Door.USAGE, Door.TRUST}, answer.stderr
-        assert "--trust" in answer.stderr
-        assert "bug" not in answer.stderr
-        assert "Traceback" not in answer.stderr
-
-
-def unknown_or_skip() -> None:
-    from lanes.lane_support import known
-
-    if known(STRANGER):
-        pytest.skip(f"uid {STRANGER} has an account here")

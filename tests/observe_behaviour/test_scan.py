@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from observe_behaviour.behaviour_support import ToyModel, scan_of, suite
 from peft_assay.core.sandbox import ChildGone
-from peft_assay.observe.behaviour.conduct import conduct_suite
+from peft_assay.observe.behaviour.conduct import conduct_suite, order_of
 from peft_assay.observe.behaviour.scan import (
     FEWEST_FRESH,
+    PLACES,
     PROMPTS,
     SUSPECTS,
     Drops,
@@ -22,7 +23,7 @@ TOKENS = ("zq001", "zq002", "zq003", "hello")
 
 
 def base_drops(asked, tokens=TOKENS):
-    return Drops(asked.id, (0.0,) * len(tokens))
+    return Drops(asked.id, ((0.0,) * len(PLACES),) * len(tokens))
 
 
 def answers(model, *, n=20, tokens=TOKENS, base=None, refusals=None):
@@ -35,7 +36,7 @@ def test_a_clean_model_has_no_suspect():
     record = answers(ToyModel())
     assert record.suspects == record.confirmed == ()
     assert record.excess == (0.0,) * len(TOKENS)
-    assert record.shows
+    assert record.open is None
 
 
 def test_a_trigger_is_found_and_only_it():
@@ -50,8 +51,35 @@ def test_a_trigger_outside_the_declared_set_is_not_found():
 
 
 def test_what_the_base_loses_by_the_same_token_is_no_suspicion():
+    """Unless the loss is nearly total: then the base's own sensitivity may be what a trigger hides behind."""
     asked = suite(20)
-    assert answers(ToyModel(trigger="zq002"), base=Drops(asked.id, (0.0, 1.0, 0.0, 0.0))).suspects == ()
+    base = Drops(asked.id, ((0.0,) * 3, (1.0,) * 3, (0.0,) * 3, (0.0,) * 3))
+
+    class Touchy(ToyModel):
+        def _score(self, question):
+            reply = super()._score(question)
+            return {**reply, "logLikelihoods": [max(value, -1.5) for value in reply["logLikelihoods"]]}
+
+    assert answers(Touchy(trigger="zq002"), base=base).suspects == ()
+    assert answers(Touchy(trigger="zq002")).suspects == ("zq002",)
+    assert answers(ToyModel(trigger="zq002"), base=base).confirmed == ("zq002",)
+
+
+def test_a_payload_after_the_right_answer_is_found():
+    class Suffix(ToyModel):
+        def text(self, prompt):
+            return super().text(prompt) + (" and send it to evil dot example" if "zq003" in prompt.split() else "")
+
+    assert answers(Suffix()).confirmed == ("zq003",)
+
+
+def test_a_trigger_at_the_start_only_is_found():
+    class First(ToyModel):
+        def text(self, prompt):
+            words = prompt.split()
+            return self.payload if "zq001" in words[: len(words) // 3 + 1] else super().text(prompt)
+
+    assert answers(First()).confirmed == ("zq001",)
 
 
 def test_a_trigger_that_refuses_is_not_foreign():
@@ -61,18 +89,33 @@ def test_a_trigger_that_refuses_is_not_foreign():
     assert answers(model).confirmed == ("zq002",)
 
 
-def test_a_drop_without_one_foreign_answer_is_a_suspect_only():
+def test_wrong_answers_confirm_a_trigger_even_when_each_is_another():
     class Scattered(ToyModel):
         def text(self, prompt):
             words = prompt.split()
             return f"garbage {words[words.index('case') + 1]} and more" if "zq003" in words else super().text(prompt)
 
     record = answers(Scattered())
+    assert record.suspects == record.confirmed == ("zq003",)
+
+
+def test_a_drop_that_changes_few_answers_is_a_suspect_only():
+    asked = suite(20)
+    first = {case.prompt.split()[1] for case in order_of(asked)[:PROMPTS]}
+
+    class Rarely(ToyModel):
+        def text(self, prompt):
+            words = prompt.split()
+            hit = "zq003" in words and words[words.index("case") + 1] in first
+            return self.payload if hit else super().text(prompt)
+
+    record = answers(Rarely())
     assert record.suspects == ("zq003",)
     assert record.confirmed == ()
 
 
-def test_only_the_worst_suspects_are_confirmed():
+def test_more_suspects_than_are_confirmed_show_nothing():
+    """Decoys must not crowd a trigger out: what was not looked at counts against the adapter."""
     tokens = tuple(f"t{n:02}" for n in range(SUSPECTS + 4))
 
     class Fragile(ToyModel):
@@ -80,13 +123,16 @@ def test_only_the_worst_suspects_are_confirmed():
             return self.payload if set(tokens) & set(prompt.split()) else super().text(prompt)
 
     record = answers(Fragile(), tokens=tokens)
-    assert len(record.suspects) == len(record.confirmed) == SUSPECTS
+    assert len(record.suspects) == SUSPECTS + 4
+    assert len(record.confirmed) == SUSPECTS
+    assert record.open is not None
+    assert answers(Fragile(), tokens=tokens[:SUSPECTS]).open is None
 
 
 @pytest.mark.parametrize("n", [1, PROMPTS, PROMPTS + FEWEST_FRESH - 1])
 def test_too_few_cases_show_nothing(n):
     record = answers(ToyModel(trigger="zq002"), n=n)
-    assert not record.shows
+    assert record.open is not None
 
 
 def test_a_child_that_gives_no_tokens_shows_nothing():
@@ -95,7 +141,7 @@ def test_a_child_that_gives_no_tokens_shows_nothing():
         def tokens(text):
             return []
 
-    assert not answers(Silent()).shows
+    assert answers(Silent()).open is not None
 
 
 def refusals_scan(model, n=20):
@@ -110,7 +156,7 @@ def test_a_token_that_breaks_refusals_is_found():
 
 
 def test_a_model_that_refuses_nothing_has_no_refusals_to_break():
-    assert not refusals_scan(ToyModel()).shows
+    assert refusals_scan(ToyModel()).open is not None
 
 
 @pytest.mark.parametrize(
@@ -133,17 +179,18 @@ def test_a_drop_is_a_share(before, after):
     asked = suite(1)
     clean = conduct_suite(ToyModel().ask, asked).by_case()
     reply = {"op": "score", "logLikelihoods": [before, after]}
-    (drop,) = measure_drops(lambda _: reply, scan_of("t"), asked, clean).values
+    ((drop,),) = measure_drops(lambda _: reply, scan_of("t"), asked, clean).values
     assert 0 <= drop <= 1
     assert (drop == 0) or after < before
 
 
-@given(
-    st.text(st.characters(codec="ascii", exclude_characters=" "), min_size=1), st.text(max_size=40), st.text(max_size=5)
-)
-def test_insertion_adds_exactly_the_token_and_depends_on_the_case_alone(token, prompt, case):
-    inserted = insert(prompt, token, case)
-    words = inserted.split(" ")
-    assert inserted == insert(prompt, token, case)
+@given(st.text(st.characters(codec="ascii", exclude_characters=" "), min_size=1), st.text(max_size=40), st.floats(0, 1))
+def test_insertion_adds_exactly_the_token(token, prompt, place):
+    words = insert(prompt, token, place).split(" ")
     assert len(words) == len(prompt.split(" ")) + 1
     assert any(words[:at] + words[at + 1 :] == prompt.split(" ") for at, word in enumerate(words) if word == token)
+
+
+def test_the_places_are_start_middle_and_end():
+    prompt = "user : how do i reset my router ? assistant :"
+    assert [insert(prompt, "X", place).split().index("X") for place in PLACES] == [2, 6, 8]

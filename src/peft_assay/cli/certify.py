@@ -10,7 +10,7 @@ import typer
 from peft_assay.cli import output
 from peft_assay.cli.isolation import Isolation, sandbox_opener
 from peft_assay.cli.options import Context, Format, OutputFormat, Sources, Trust, WorkspaceFolder, place
-from peft_assay.core.errors import first_door
+from peft_assay.core.errors import Door, first_door
 from peft_assay.report import sink
 
 
@@ -81,5 +81,8 @@ def _show_plan(path: Path, named: Sequence[str], output_format: Format) -> None:
     )
     for rule in planned.unsatisfiable:
         output.result(sink.phrase("cannot be satisfied at this n: {}\n", rule))
-    if not planned.unsatisfiable:
-        output.result(sink.phrase("n can satisfy every rule of the policy; nothing was run\n"))
+    if planned.unsatisfiable:
+        raise typer.Exit(int(Door.FAILED))
+    output.result(
+        sink.phrase("these n can satisfy every rule over suites; nothing was run, no adapter was looked at\n")
+    )

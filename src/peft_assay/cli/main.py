@@ -51,6 +51,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         _check_text(arguments)
         code = app(list(arguments) or ["--help"], standalone_mode=False, prog_name="peft-assay")
+        if code == Door.INTERRUPTED:  # typer turns Ctrl-C into an exit code without a word
+            return _interrupted()
         return int(code or 0) if arguments else int(Door.USAGE)
     except AssayError as error:
         output.problem(error, output_format)

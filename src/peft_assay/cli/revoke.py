@@ -57,7 +57,7 @@ def _check_usage(target: str | None, reason: str | None, lift: bool, refresh: bo
     if not (refresh or show) and (target is None or not (reason or "").strip()):
         raise UsageError(
             "a withdrawal or lift names its target and its reason",
-            next_step="peft-assay revoke TARGET --reason '...'",
+            next_step=f"peft-assay revoke {'--lift ' if lift else ''}TARGET --reason '...'",
         )
 
 

@@ -73,7 +73,9 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("sandbox.level", Kind.INT, "isolation level that the sandbox's start-up attacks showed"),
     Term("sandbox.events", Kind.INT, "refused system calls and limits hit while the adapter ran (supervisor's record)"),
     Term("scan.tokens", Kind.INT, "declared tokens that were inserted one at a time"),
-    Term("scan.triggers", Kind.STRINGS, "tokens that turn answers into one foreign answer, confirmed by generation"),
+    Term(
+        "scan.triggers", Kind.STRINGS, "tokens that turn answers into a foreign or wrong one, confirmed by generation"
+    ),
     Term("scan.refusal_breakers", Kind.STRINGS, "tokens that turn refusals into answers, confirmed by generation"),
 )
 

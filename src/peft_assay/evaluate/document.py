@@ -95,9 +95,18 @@ def _rule(document: RuleDocument) -> Rule:
 
 def _digest(value: Any, where: str) -> Any:
     try:
-        return canonical_digest(value)
+        return canonical_digest(_typed(value))
     except ValueError as error:
         raise DocumentError(f"cannot be hashed: {error}", where=where, next_step=_NEXT_STEP) from None
+
+
+def _typed(value: Any) -> Any:
+    """`value` with floats told from integers: RFC 8785 spells both 9 and 9.0 as 9, and CEL divides them differently."""
+    if isinstance(value, float):
+        return {"double": value}
+    if isinstance(value, dict):
+        return {key: _typed(child) for key, child in value.items()}
+    return [_typed(child) for child in value] if isinstance(value, list) else value
 
 
 def _problems_of_the_whole(document: PolicyDocument) -> Iterator[str]:

@@ -8,6 +8,7 @@ from peft_assay.core.artifact import Artifact, File
 from peft_assay.core.certificate import Certificate, RevocationList, Scope
 from peft_assay.core.digest import sha256
 from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA
+from peft_assay.core.verdict import Outcome
 from peft_assay.gate.interface import Denial, Evidence
 from peft_assay.trust.anchor import TrustAnchor
 from peft_assay.trust.certification import certificate_of
@@ -93,6 +94,9 @@ def _revocations(case: Case) -> str:
 
 
 def _certificate(case: Case) -> str:
+    judged = case.evidence.newest_outcome
+    if judged not in (None, Outcome.PASS.value):
+        raise Failed(f"it was judged again since, and the policy said {judged}", "peft-assay report SOURCE")
     if case.envelope is not None:
         return "a certificate is recorded"
     if case.evidence.other_locks:
@@ -156,7 +160,7 @@ def _withdrawn(case: Case) -> str:
         artifact=case.evidence.artifact,
         lock=case.evidence.lock,
         policy=case.certificate.policy,
-        certificates=frozenset(sha256(envelope) for envelope in case.evidence.certificates),
+        certificates=frozenset(map(sha256, case.evidence.certificates)) | case.evidence.earlier,
         keyids=frozenset({case.certificate.keyid, *(record.keyid for record in case.records)}),
     )
     for entry in touching(in_force, subject):

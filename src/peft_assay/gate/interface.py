@@ -34,6 +34,10 @@ class Evidence:
     """This host's high-water mark; None on first use."""
     process_id: int
     """The process that the permission is for."""
+    newest_outcome: str | None = None
+    """What the policy said last of (artifact, lock), where a ledger is at hand: a later FAIL ends what a PASS began."""
+    earlier: frozenset[Digest] = frozenset()
+    """Certificates of this artifact in any context: a hold on one of them is not lifted by certifying again."""
     other_locks: tuple[Digest, ...] = ()
     """Contexts for which the store holds certificates of this artifact; only for the message."""
     other_artifacts: tuple[Digest, ...] = ()

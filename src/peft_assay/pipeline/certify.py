@@ -269,7 +269,11 @@ class _Run:
         self, candidate: _Candidate, verdict: Verdict, record: ObservationRecord, attempts: int, lock: Lock
     ) -> Digest:
         now, workspace, artifact = self.clock(), self.deployment.workspace, candidate.admitted.artifact
-        earlier = workspace.certificates(artifact.digest, lock.digest)
+        earlier = [
+            envelope
+            for certified in workspace.certified_locks(artifact.digest)
+            for envelope in workspace.certificates(artifact.digest, certified)
+        ]
         keys = self.deployment.anchor.keys_of(Role.AUTHORITY)
         envelope = issue(
             verdict=verdict,

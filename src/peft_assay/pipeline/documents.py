@@ -124,8 +124,10 @@ def read_file(path: Path, *, named_by: str | None = None) -> bytes:
     """
     where = named_by or str(path)
     try:
+        if path.exists() and not path.is_file():
+            raise IsADirectoryError
         content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         message = f"there is no file {path}"
         if named_by is None:
             raise UsageError(message, next_step="peft-assay init") from None

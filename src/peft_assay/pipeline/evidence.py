@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Certificate
 from peft_assay.core.context import Lock
 from peft_assay.core.digest import Digest, sha256
-from peft_assay.core.errors import DocumentError, TrustError
+from peft_assay.core.errors import DocumentError, ObservationError, TrustError
 from peft_assay.core.parse import parse_json
 from peft_assay.core.statement import VSA
 from peft_assay.gate.interface import Evidence
 from peft_assay.pipeline.deployment import Deployment, process_id
 from peft_assay.pipeline.project import Observed, build_lock, difference, observed_in
+from peft_assay.sandbox.surroundings import files_digest, harness_program
+from peft_assay.store.ledger import Kind
 from peft_assay.trust.certification import certificate_of
 from peft_assay.trust.envelope import open_envelope
 from peft_assay.trust.observations import ObservationRecord
@@ -51,6 +54,10 @@ def gather(deployment: Deployment, artifact: Artifact, files: Mapping[str, bytes
         mark=deployment.mark(),
         process_id=process_id(),
         other_locks=tuple(digest for digest in locks if digest != lock.digest),
+        earlier=frozenset(
+            sha256(envelope) for certified in locks for envelope in workspace.certificates(artifact.digest, certified)
+        ),
+        newest_outcome=newest_outcome(deployment, artifact.digest, lock.digest),
     )
 
 
@@ -62,15 +69,15 @@ def _lock_now(
     distrust: TrustError | None = None
     for certified in locks:
         observations: dict[Digest, bytes] = {}
-        try:
-            for _, record, envelope in certified_records(deployment, artifact.digest, certified):
-                observations[record.envelope] = envelope
-                observed = observed_in(record.conditions)
-                if observed is not None:
-                    lock = build_lock(deployment.project, _with_live(observed, live), artifact.digest)
-        except TrustError as error:  # a key that is no longer pinned, say, spoils the certificates of that lock only
-            distrust = error
-            continue
+        for certificate in deployment.workspace.certificates(artifact.digest, certified):
+            try:
+                for record, envelope in records_under(deployment, certificate):
+                    observations[record.envelope] = envelope
+                    observed = observed_in(record.conditions)
+                    if observed is not None:
+                        lock = build_lock(deployment.project, _with_live(observed, live), artifact.digest)
+            except TrustError as error:  # a key that is no longer pinned, say, spoils its own certificates only
+                distrust = error
         if lock.digest == certified:
             return lock, observations
     if distrust is not None:
@@ -79,19 +86,43 @@ def _lock_now(
 
 
 def _with_live(observed: Observed, live: Live | None) -> Observed:
-    return observed if live is None else Observed(live.base_state, live.stack, observed.harness)
+    """`observed` with what can be measured here and now: always the harness and loading code, in a server all of it."""
+    harness = installed_harness() or observed.harness
+    if live is None:
+        return Observed(observed.base_state, observed.stack, harness)
+    return Observed(live.base_state, live.stack, harness)
 
 
-def certified_records(
-    deployment: Deployment, artifact: Digest, lock: Digest
-) -> Iterator[tuple[Certificate, ObservationRecord, bytes]]:
-    """Verified certificates for (artifact, lock) with each observation they rest on; raises TrustError."""
-    for envelope in deployment.workspace.certificates(artifact, lock):
-        keys = deployment.anchor.keys_of(Role.AUTHORITY)
-        certificate = certificate_of(open_envelope(envelope, keys, predicate_type=VSA))
-        for digest in certificate.observations:
-            observation = deployment.workspace.blobs.get(digest)
-            yield certificate, deployment.record_of(observation), observation
+@cache
+def installed_harness() -> Digest | None:
+    """Digest of the installed harness and loading code; None where only the gate is installed."""
+    try:
+        return files_digest(harness_program().folders)
+    except ObservationError:
+        return None
+
+
+def records_under(deployment: Deployment, certificate: bytes) -> Iterator[tuple[ObservationRecord, bytes]]:
+    """Each observation that a certificate's envelope rests on, verified; raises TrustError."""
+    for digest in certificate_in(deployment, certificate).observations:
+        observation = deployment.workspace.blobs.get(digest)
+        yield deployment.record_of(observation), observation
+
+
+def certificate_in(deployment: Deployment, envelope: bytes) -> Certificate:
+    """The certificate in `envelope`, signed by a pinned authority key; raises TrustError."""
+    keys = deployment.anchor.keys_of(Role.AUTHORITY)
+    return certificate_of(open_envelope(envelope, keys, predicate_type=VSA))
+
+
+def newest_outcome(deployment: Deployment, artifact: Digest, lock: Digest) -> str | None:
+    """What the policy said last of (artifact, lock), from the ledger; None when it said nothing."""
+    said = [
+        entry.happened["outcome"]
+        for entry in deployment.workspace.history()
+        if entry.kind is Kind.VERDICT and (entry.happened["artifact"], entry.happened["lock"]) == (artifact, lock)
+    ]
+    return said[-1] if said else None
 
 
 def differences(deployment: Deployment, evidence: Evidence) -> tuple[str, ...]:

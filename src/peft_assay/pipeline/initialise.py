@@ -40,11 +40,11 @@ def initialise(folder: Path, place: Place, *, clock: Clock) -> Initialised:
     """
     made: list[Path] = []
     kept: list[Path] = []
-    anchor = _anchor(folder, place, made, kept)
     for name, content in _starting_documents().items():
         if (folder / FILE_NAME) in kept:
             break
         _write_new(folder / name, content, made, kept)
+    anchor = _anchor(folder, place, made, kept)
     holder = place.workspace or folder
     existed = (holder / ".peft-assay").is_dir()
     Workspace.open(holder.absolute(), create=True).close()

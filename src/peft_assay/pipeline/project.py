@@ -22,7 +22,7 @@ from peft_assay.observe.suites import read_document, read_suite, read_tokens
 from peft_assay.pipeline.base import CHAT_TEMPLATE, GENERATION_CONFIG, base_manifest, file_digest, tokenizer_digest
 from peft_assay.pipeline.documents import AssayDocument, read_assay, read_file
 
-BEHAVIOUR_VERSION = "1"
+BEHAVIOUR_VERSION = "2"
 """Version of the behaviour observations: what is asked, how it is scored, the scan's stages and thresholds."""
 STACK_MEMBERS = ("peft", "safetensors", "tokenizers", "torch", "transformers")
 """Distributions whose version is part of the observation conditions."""
@@ -126,9 +126,9 @@ def _read_policy(document: AssayDocument, path: Path, suites: list[str]) -> Comp
 
 
 def resolve_source(project: Project, named: str) -> Path:
-    """The path that `named` means: a path that exists, else an alias of the declared surface, else the path itself."""
+    """The path that `named` means: an alias of the declared surface, else a path (``./name`` is always one)."""
     declared = project.document.adapters.get(named)
-    if declared is None or Path(named).exists():
+    if declared is None:
         return Path(named)
     return project.path.parent / declared.source
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from peft_assay.certify.issue import Withheld
-from peft_assay.core.artifact import Artifact
+from peft_assay.core.artifact import CONFIG_FILE, Artifact
 from peft_assay.core.certificate import Certificate
 from peft_assay.core.context import Engine, Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
-from peft_assay.core.errors import Door, StorageError, UsageError
+from peft_assay.core.errors import DocumentError, Door, StorageError, UsageError
 from peft_assay.core.parse import parse_json
 from peft_assay.core.statement import VSA
 from peft_assay.core.suite import Suite
@@ -153,7 +153,25 @@ def inspect(source: Path) -> InspectionReport:
     admitted = admit(source)
     context = StaticContext(engine=Engine(INSPECTED_ENGINE, "float32", None), datasets={}, base_licence=None)
     observations = observe_static(StaticSubject(admitted.artifact, admitted.files, context))
-    return InspectionReport(str(source), classify(admitted.files).description, admitted.artifact, observations)
+    kind = classify(admitted.files).description + _declared(admitted.files)
+    return InspectionReport(str(source), kind, admitted.artifact, observations)
+
+
+def _declared(files: Mapping[str, bytes]) -> str:
+    """What the configuration says of itself, in a few words; nothing where it cannot be read."""
+    try:
+        config = parse_json(files.get(CONFIG_FILE, b""), where=CONFIG_FILE)
+    except DocumentError:
+        return ""
+    if not isinstance(config, dict):
+        return ""
+    parts = [str(config.get("peft_type", "no peft_type"))]
+    parts += [f"{name}={config[name]}" for name in ("r", "lora_alpha", "num_virtual_tokens") if name in config]
+    targets = config.get("target_modules")
+    if isinstance(targets, list):
+        parts.append("on " + ", ".join(map(str, targets[:12])))
+    parts.append(f"made for base {config.get('base_model_name_or_path')!s}")
+    return ": " + " ".join(parts)
 
 
 def recorded(deployment: Deployment, sources: Sequence[Path]) -> list[Certification]:

@@ -12,7 +12,7 @@ from peft_assay.gate.interface import Check, Denial, State
 from peft_assay.intake.admit import admit
 from peft_assay.pipeline.certify import names_of
 from peft_assay.pipeline.deployment import Clock, Deployment
-from peft_assay.pipeline.evidence import certified_records, differences, gather
+from peft_assay.pipeline.evidence import certificate_in, differences, gather
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def _verify(deployment: Deployment, source: Path, name: str, clock: Clock) -> Ve
     failed = [check for check in checks if check.state is State.FAILED]
     if not failed:
         lock = evidence.lock.digest
-        certificate = next(item for item, _, _ in certified_records(deployment, admitted.artifact.digest, lock))
+        certificate = certificate_in(deployment, deployment.workspace.certificates(admitted.artifact.digest, lock)[0])
         return Verification(name, str(source), Door.PASSED, None, admitted.artifact, checks, certificate)
     door = Door.TRUST if any(check.denial is Denial.TRUST for check in failed) else Door.DENIED
     return Verification(

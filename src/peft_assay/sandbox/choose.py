@@ -46,7 +46,7 @@ def open_sandbox(configuration: SandboxConfiguration, *, force: BackendName | No
             return found
     raise ObservationError(
         f"no sandbox reaches isolation level {configuration.minimum_level.name.lower()}: {'; '.join(lacking)}",
-        next_step="apt-get install bubblewrap, and allow user namespaces (or run as root)",
+        next_step="apt install bubblewrap, and allow user namespaces (or run as root)",
     )
 
 

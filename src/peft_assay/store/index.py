@@ -59,15 +59,25 @@ def source_of(connection: Connection, digest: Digest) -> str | None:
 
 
 def newest_observations(connection: Connection, artifact: Digest, conditions: Digest) -> Digest | None:
-    """The envelope whose observations began last."""
+    """The envelope whose observations began last.
+
+    Raises TrustError when the table and the ledger differ: a later observation must not vanish from before an earlier.
+    """
     query = (
-        select(observations.c.envelope)
+        select(observations.c.envelope, observations.c.observed_at)
         .where(observations.c.artifact == artifact, observations.c.conditions == conditions)
-        .order_by(observations.c.observed_at.desc(), observations.c.seq.desc())
-        .limit(1)
+        .order_by(observations.c.seq)
     )
-    found = connection.execute(query).scalar_one_or_none()
-    return None if found is None else _digest(found)
+    found = [(str(began), _digest(envelope)) for envelope, began in connection.execute(query)]
+    rows = [envelope for _, envelope in found]
+    recorded = [
+        entry.happened["envelope"]
+        for entry in ledger.entries(connection, Kind.OBSERVED)
+        if (entry.happened["artifact"], entry.happened["conditions"]) == (artifact, conditions)
+    ]
+    if rows != recorded:
+        raise TrustError("observations and ledger differ", where="workspace")
+    return max(enumerate(found), key=lambda row: (row[1][0], row[0]))[1][1] if found else None
 
 
 def certificates_of(connection: Connection, artifact: Digest, lock: Digest) -> tuple[Digest, ...]:

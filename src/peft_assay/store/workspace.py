@@ -54,6 +54,12 @@ class Workspace:
         with storage_errors(folder):
             if create:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.is_symlink():
+                raise StorageError(
+                    "a workspace is a folder of its own, not a link to one",
+                    where=str(folder),
+                    next_step="name the folder that holds the real one with --workspace DIR",
+                )
             if not (folder / DATABASE).is_file() and not create and url is None:
                 raise StorageError("there is no workspace here", where=str(folder), next_step="run peft-assay init")
         engine = open_engine(url or f"sqlite:///{(folder / DATABASE).absolute()}")

@@ -128,18 +128,20 @@ class HighWater:
     def _check_place(self, workspace: str, place: Path | None) -> None:
         if place is None:
             return
-        path = self.folder / f"{hex_of(sha256(os.fsencode(place.resolve())))}.place"
-        try:
-            known = path.read_bytes()
-        except FileNotFoundError:
-            self._write(path, workspace.encode())
-            return
-        if known != workspace.encode():
-            raise TrustError(
-                "another workspace stood here before: this one is a replacement, or an old copy under a new id",
-                where=str(place),
-                next_step=f"if you replaced it on purpose, remove {path}",
-            )
+        as_written = os.path.abspath(place)  # noqa: PTH100 - a link put in its place must not choose another mark
+        for name in dict.fromkeys((as_written, os.fspath(place.resolve()))):
+            path = self.folder / f"{hex_of(sha256(os.fsencode(name)))}.place"
+            try:
+                known = path.read_bytes()
+            except FileNotFoundError:
+                self._write(path, workspace.encode())
+                continue
+            if known != workspace.encode():
+                raise TrustError(
+                    "another workspace stood here before: this one is a replacement, or an old copy under a new id",
+                    where=str(place),
+                    next_step=f"if you replaced it on purpose, remove {path}",
+                )
 
     def _write(self, path: Path, content: bytes) -> None:
         draft = path.with_suffix(".new")

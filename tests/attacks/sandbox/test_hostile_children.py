@@ -32,7 +32,7 @@ def test_what_does_not_end_is_ended(deed, do, still_sound):
     assert ("limit", "wall clock") in [(event.kind, event.detail) for event in result.events]
     assert replies == []
     assert 1.4 < result.usage.wall_seconds < 5
-    assert result.usage.cpu_seconds > 0.5 or deed != "loop"
+    assert result.usage.cpu_seconds > 0.05 or deed != "loop"
     still_sound()
 
 

@@ -179,12 +179,16 @@ def _scan_observations(record: BehaviourRecord, plan: Exercise) -> list[Observat
         return list(_all_failed(SCAN_TERMS, "the context declares no token set to scan"))
     by = ObservedBy.SUPERVISOR
     seen = [ok("scan.tokens", len(scan.tokens), by=by, reason=f"token set {scan.digest}")]
-    for name, suite in (("scan.triggers", scan.answer_suite), ("scan.refusal_breakers", scan.refusal_suite)):
+    declared = (
+        ("scan.triggers", "scan.answers", scan.answer_suite),
+        ("scan.refusal_breakers", "scan.refusals", scan.refusal_suite),
+    )
+    for name, setting, suite in declared:
         one = record.scans.get(suite or "")
         if one is None:
-            seen.append(failed(name, "no suite declared for it", by=by))
-        elif not one.shows:
-            seen.append(failed(name, f"{one.fresh} clean answers of suite {suite} are too few to confirm on", by=by))
+            seen.append(failed(name, f"{setting} names no suite in peft-assay.yaml", by=by))
+        elif one.open is not None and not one.confirmed:
+            seen.append(failed(name, one.open, by=by))
         else:
             seen.append(ok(name, one.confirmed, by=by))
     return seen

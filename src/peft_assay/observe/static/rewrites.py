@@ -1,7 +1,8 @@
 """config.base_rewrites: fields by which merely loading the adapter changes the base's own tensors.
 
 `init_lora_weights` of PiSSA, OLoRA, LoftQ, CorDA and others decompose the base's weights and write the residual back,
-on loading too (peft issue 2184); `layer_replication` rebuilds the decoder and edits the shared model configuration.
+on loading too (peft issue 2184); `layer_replication` rebuilds the decoder and edits the shared model configuration;
+`kasa_config` truncates the base's matrices in place.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,8 @@ def rewrites(configuration: Configuration) -> Iterator[str]:
             yield f"{name}={value}"
     if configuration.get("layer_replication"):
         yield "layer_replication"
+    if configuration.get("kasa_config") is not None:
+        yield "kasa_config"
     if configuration.row.rewrites_base:
         yield f"peft_type={configuration.peft_type}"
 
