@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from peft_assay.core.certificate import Revocation, Scope
 from peft_assay.core.context import Lock
 from peft_assay.core.digest import sha256
 from peft_assay.core.errors import ActivationDenied, TrustError, UsageError
@@ -80,6 +81,24 @@ def test_a_later_change_of_the_caller_s_files_does_not_reach_the_activation(worl
     activation = authorize(world.evidence(), world.anchor, NOW)
     world.files["adapter_model.safetensors"] = b"swapped afterwards"
     assert activation.files["adapter_model.safetensors"] == b"weights" * 9
+
+
+@pytest.mark.parametrize("outcome", ["FAIL", "INDETERMINATE"])
+def test_a_later_verdict_ends_what_an_earlier_one_began(world: World, outcome: str) -> None:
+    """The certificate is still there and still verifies; judged again, the adapter no longer passes."""
+    authorize(dataclasses.replace(world.evidence(), newest_outcome="PASS"), world.anchor, NOW)
+    denied(
+        world, dataclasses.replace(world.evidence(), newest_outcome=outcome), "certificate", f"policy said {outcome}"
+    )
+
+
+def test_a_hold_on_a_certificate_of_another_context_holds_here_too(world: World) -> None:
+    """Editing a label makes another context, and certifying there must not lift the hold."""
+    elsewhere = sha256(b"envelope of a certificate under another lock")
+    held = world.revocations(Revocation(Scope.CERTIFICATE, elsewhere, "incident", NOW - HOUR))
+    authorize(world.evidence(revocations=held), world.anchor, NOW)
+    evidence = dataclasses.replace(world.evidence(revocations=held), earlier=frozenset({elsewhere}))
+    denied(world, evidence, "withdrawn", "incident")
 
 
 def test_every_reason_is_given_at_once(world: World) -> None:

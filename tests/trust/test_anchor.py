@@ -239,3 +239,12 @@ def test_keys_are_pinned_by_content_once_and_never_empty(tmp_path: Path) -> None
 def test_content_that_is_no_anchor(content: bytes) -> None:
     with pytest.raises(TrustError):
         parse_anchor(content, where="trust.yaml")
+
+
+def test_a_user_id_without_an_account_must_name_its_anchor(tmp_path, monkeypatch) -> None:
+    """As in many containers: there is no home to look in, and $HOME is not believed."""
+    monkeypatch.setattr("os.getuid", lambda: 3_999_999_999)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(TrustError, match="has no account") as error:
+        find_anchor(None, judged=tmp_path, system=tmp_path / "nowhere")
+    assert "--trust" in (error.value.next_step or "")
