@@ -212,3 +212,62 @@ def test_the_environment_chooses_no_trust(certified, base_model, tmp_path, monke
     monkeypatch.setattr("pwd.getpwuid", lambda uid: type("P", (), {"pw_dir": str(tmp_path / "passwd-home")})())
     with pytest.raises(TrustError, match="passwd-home"):
         go(certified, base_model(), ZOO / "adapters/lora", trust=None)
+
+
+def test_an_adapter_hidden_inside_the_model_is_not_let_through(certified, base_model) -> None:
+    """Injected below the top, an uncertified adapter would act beside the certified one. Control: PEFT lets it in."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    model = base_model()
+    inject_adapter_in_model(LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False), model.model)
+    for forget in (False, True):
+        if forget and hasattr(model.model, "peft_config"):
+            del model.model.peft_config
+        with pytest.raises(ActivationDenied, match="already carries an adapter"):
+            go(certified, model, ZOO / "adapters/prompt")
+
+
+def test_a_model_whose_forward_pass_was_altered_is_refused(certified, base_model) -> None:
+    def hooked(model) -> None:
+        model.model.layers[0].register_forward_hook(lambda module, inputs, output: output)
+
+    def patched(model) -> None:
+        model.model.norm.forward = lambda states: states
+
+    for alter in (hooked, patched):
+        model = base_model()
+        alter(model)
+        with pytest.raises(ActivationDenied, match="forward pass was altered"):
+            go(certified, model, ZOO / "adapters/lora")
+
+
+def test_a_workspace_swapped_for_a_link_to_an_old_one_is_not_opened(certified, base_model, tmp_path) -> None:
+    """Write access to the project's folder alone must not bring a revoked adapter back."""
+    from peft_assay.core.errors import StorageError
+
+    source = ZOO / "adapters/lora"
+    shutil.copytree(certified.folder / ".peft-assay", tmp_path / "old")
+    assert certified.run("revoke", str(source), "--reason", "test") == 0
+    shutil.rmtree(certified.folder / ".peft-assay")
+    (certified.folder / ".peft-assay").symlink_to(tmp_path / "old")
+    with pytest.raises(StorageError, match="not a link"):
+        go(certified, base_model(), source)
+
+
+def test_a_later_denial_ends_the_certificate(certified, base_model, tmp_path) -> None:
+    """Judged again under a stricter policy of the same name and back: only the newest verdict for a context counts."""
+    from peft_assay.core.digest import sha256
+    from peft_assay.core.verdict import Outcome, RuleResult, Verdict
+    from peft_assay.pipeline.deployment import Deployment
+    from peft_assay.pipeline.evidence import certificate_in
+    from peft_assay.pipeline.place import Place
+
+    source = ZOO / "adapters/lora"
+    artifact = go(certified, base_model(), source).permission.artifact
+    with Deployment.open(Place(ZOO, certified.folder, certified.trust)) as deployment:
+        (lock,) = deployment.workspace.certified_locks(artifact)
+        (envelope,) = deployment.workspace.certificates(artifact, lock)
+        assert certificate_in(deployment, envelope).artifact == artifact
+        result = RuleResult("task", Outcome.FAIL, "false", "it got worse", {}, "")
+        deployment.workspace.record_verdict(Verdict(artifact, lock, sha256(b"policy"), (result,)), at=utc_now())
+    denied(certified, base_model(), source, "certificate", "judged again since, and the policy said FAIL")
