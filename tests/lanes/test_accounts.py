@@ -11,12 +11,11 @@ from peft_assay.core.errors import Door, TrustError
 from peft_assay.trust.anchor import create_development_anchor, find_anchor
 
 
-def test_it_is_told_to_name_its_trust_anchor(tmp_path: Path):
+def test_it_is_told_to_name_its_trust_anchor(home: Path):
     needs_root("to become a uid without an account")
     if known(STRANGER):
         pytest.skip(f"uid {STRANGER} has an account here")
-    (tmp_path / "home").mkdir()
-    person = stranger(tmp_path / "home")
+    person = stranger(home)
 
     made = person.run("init", str(ZOO), "--workspace", str(person.home))
     done = person.run("certify", str(ZOO / "adapters" / "lora"), "--context", str(ZOO), "--workspace", str(person.home))

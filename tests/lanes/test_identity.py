@@ -1,6 +1,7 @@
 """The sandbox runs the interpreter, standard library and harness that the supervisor runs, or it does not start."""
 
 import os
+import shlex
 import site
 import subprocess
 import sys
@@ -9,18 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from lanes.lane_support import ROOT, Person, attestations, certificates, needs_landlock
+from lanes.lane_support import ROOT, Person, attestations, certificates, landlock_abi
 from peft_assay.core.errors import Door
 
-pytestmark = pytest.mark.sandbox
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    needs_landlock()
-    folder = tmp_path / "home"
-    folder.mkdir()
-    return folder
+pytestmark = [
+    pytest.mark.sandbox,
+    pytest.mark.skipif(not landlock_abi(), reason="this kernel has no Landlock (5.13 or newer, lsm=landlock,...)"),
+]
 
 
 def script(path: Path, *lines: str) -> Path:
@@ -48,7 +44,7 @@ def test_a_foreign_python_first_in_the_path_is_never_run(home: Path, tmp_path: P
 
 def test_an_interpreter_that_starts_another_one_is_refused(home: Path, tmp_path: Path):
     """The supervisor believes that it is `claimed`; what starts inside under that name is something else."""
-    claimed = script(tmp_path / "prefix" / "bin" / "python3", f'exec {sys.executable} "$@"')
+    claimed = script(tmp_path / "prefix" / "bin" / "python3", f'exec {shlex.quote(sys.executable)} "$@"')
     pretend = ("bash", "-c", f'exec -a "{claimed}" "{sys.executable}" "$@"', "bash")
     person = Person(home, environment=library_path())
     person.init()

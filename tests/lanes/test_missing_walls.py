@@ -30,7 +30,6 @@ def programs(name: str) -> tuple[Path, ...]:
 
 def without_bubblewrap(home: Path, *deny: str) -> Person:
     """A person on a host where bubblewrap is not installed."""
-    home.mkdir()
     if shutil.which("bwrap") is None:
         return Person(home, deny=deny)
     needs_root("to hide bubblewrap, which is installed here")
@@ -38,8 +37,8 @@ def without_bubblewrap(home: Path, *deny: str) -> Person:
 
 
 @pytest.mark.model
-def test_without_bubblewrap_landlock_takes_over_and_the_output_names_the_level(tmp_path: Path):
-    person = without_bubblewrap(tmp_path / "home")
+def test_without_bubblewrap_landlock_takes_over_and_the_output_names_the_level(home: Path):
+    person = without_bubblewrap(home)
     needs_landlock()
     person.init()
 
@@ -51,9 +50,8 @@ def test_without_bubblewrap_landlock_takes_over_and_the_output_names_the_level(t
 
 
 @pytest.mark.model
-def test_where_namespaces_are_denied_landlock_takes_over(tmp_path: Path):
-    (tmp_path / "home").mkdir()
-    person = stranger(tmp_path / "home", deny=("namespaces",))
+def test_where_namespaces_are_denied_landlock_takes_over(home: Path):
+    person = stranger(home, deny=("namespaces",))
     needs_landlock()
     person.init()
 
@@ -64,15 +62,14 @@ def test_where_namespaces_are_denied_landlock_takes_over(tmp_path: Path):
     assert walls == {(int(IsolationLevel.PROCESS), "landlock")}
 
 
-def test_namespaces_that_were_asked_for_are_not_replaced(tmp_path: Path):
-    (tmp_path / "home").mkdir()
-    person = Person(tmp_path / "home", deny=("namespaces",))
+def test_namespaces_that_were_asked_for_are_not_replaced(home: Path):
+    person = Person(home, deny=("namespaces",))
     person.init()
     nothing_observed(person, person.certify("lora", options=("--isolation", "namespace")))
 
 
-def test_without_bubblewrap_and_without_landlock_nothing_is_observed(tmp_path: Path):
-    person = without_bubblewrap(tmp_path / "home", "landlock")
+def test_without_bubblewrap_and_without_landlock_nothing_is_observed(home: Path):
+    person = without_bubblewrap(home, "landlock")
     person.init()
     done = person.certify("lora")
     nothing_observed(person, done)
@@ -81,9 +78,8 @@ def test_without_bubblewrap_and_without_landlock_nothing_is_observed(tmp_path: P
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_with_both_walls_denied_nothing_is_observed(output: str, tmp_path: Path):
-    (tmp_path / "home").mkdir()
-    person = Person(tmp_path / "home", deny=("namespaces", "landlock"))
+def test_with_both_walls_denied_nothing_is_observed(output: str, home: Path):
+    person = Person(home, deny=("namespaces", "landlock"))
     person.init()
     done = person.certify("lora", options=("--format", output))
     nothing_observed(person, done)

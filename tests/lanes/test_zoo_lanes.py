@@ -35,7 +35,6 @@ def expected() -> dict[str, tuple[str, str]]:
 
 
 def person_of(lane: str, home: Path) -> Person:
-    home.mkdir()
     if lane == "root":
         needs_root("this is root's lane")
         return Person(home)
@@ -44,8 +43,8 @@ def person_of(lane: str, home: Path) -> Person:
 
 @pytest.mark.parametrize("isolation", LEVELS)
 @pytest.mark.parametrize("lane", ["root", "plain"])
-def test_the_whole_zoo_is_judged_as_its_table_says(lane: str, isolation: str, tmp_path: Path):
-    person = person_of(lane, tmp_path / "home")
+def test_the_whole_zoo_is_judged_as_its_table_says(lane: str, isolation: str, home: Path):
+    person = person_of(lane, home)
     if isolation == "namespace":
         needs_namespaces(person)
     needs_landlock()  # jobs confine themselves with it behind namespaces, too
@@ -75,10 +74,9 @@ def deciding(report: dict[str, object]) -> object:
 
 
 @pytest.mark.parametrize("isolation", LEVELS)
-def test_an_interpreter_in_a_private_home_of_the_plain_user_works(isolation: str, tmp_path: Path):
-    (tmp_path / "home").mkdir()
+def test_an_interpreter_in_a_private_home_of_the_plain_user_works(isolation: str, home: Path):
     needs_root("to make the folders that hold the interpreter a private home (mode 0700) of a plain user")
-    person = stranger(tmp_path / "home", interpreter_home="own")
+    person = stranger(home, interpreter_home="own")
     if isolation == "namespace":
         needs_namespaces(person)
     needs_landlock()
