@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from peft_assay.core.artifact import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, Artifact, File
+from peft_assay.core.content import content_of
 from peft_assay.core.context import Engine
 from peft_assay.core.digest import sha256
 from peft_assay.core.observation import Observation
 from peft_assay.observe.catalogue import observe_static
 from peft_assay.observe.interface import StaticContext, StaticSubject
 from peft_assay.observe.static.tables import peft_table
+from peft_assay.observe.static.weights import sighting_of
 
 MODULE = "base_model.model.model.layers.0.self_attn.q_proj"
 CARD = "---\nlicense: apache-2.0\ndatasets:\n- zoo/dialogues\n---\n\n# An adapter\n"
@@ -73,7 +75,9 @@ def subject(
     }
     ordered = {path: contents[path] for path in sorted(contents) if path not in without}
     manifest = tuple(File(path, len(content), sha256(content)) for path, content in ordered.items())
-    return StaticSubject(Artifact(manifest), ordered, context)
+    contents_kept = {path: content_of(content) for path, content in ordered.items()}
+    seen = {path: sighting_of(content) for path, content in ordered.items() if path == WEIGHTS_FILE}
+    return StaticSubject(Artifact(manifest), contents_kept, context, seen)
 
 
 def observed(term: str, **arguments: Any) -> Observation:

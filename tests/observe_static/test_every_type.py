@@ -13,6 +13,7 @@ from peft_assay.intake.admit import admit
 from peft_assay.observe.catalogue import observe_static
 from peft_assay.observe.interface import StaticSubject
 from peft_assay.observe.static.tables import peft_table
+from peft_assay.observe.static.weights import watch_weights
 
 pytestmark = pytest.mark.model
 TOOL = Path(__file__).parents[2] / "tools" / "generate_peft_table.py"
@@ -45,8 +46,11 @@ def test_what_peft_saves_is_unobjectionable(kind, tmp_path, monkeypatch):
             except ImportError as absent:
                 pytest.skip(str(absent))
             model.save_pretrained(folder, save_embedding_layers=False)
-        admitted = admit(folder)
-        found = {o.name: o for o in observe_static(StaticSubject(admitted.artifact, admitted.files, CONTEXT))}
+        admitted = admit(folder, watch=watch_weights)
+        found = {
+            o.name: o
+            for o in observe_static(StaticSubject(admitted.artifact, admitted.contents, CONTEXT, admitted.sightings))
+        }
         assert found["weights.canonical"].reason is None
         assert found["weights.undeclared"].value == ()
         assert found["config.strict"].reason is None

@@ -11,11 +11,19 @@ from hypothesis import strategies as st
 from observe_static.static_support import f32, lora_tensors, observed, raw, safetensors
 from peft_assay.observe.interface import Unreadable
 from peft_assay.observe.static import header
-from peft_assay.observe.static.header import read_header
+from peft_assay.observe.static.header import Tensor
+from peft_assay.observe.static.weights import sighting_of
 
 GOOD = safetensors(lora_tensors(), {"format": "pt"})
 ONE = '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
 EIGHT = '{"dtype":"F32","shape":[2],"data_offsets":[0,8]}'
+
+
+def read_header(content: bytes) -> tuple[Tensor, ...]:
+    seen = sighting_of(content)
+    if seen.problem is not None:
+        raise Unreadable(seen.problem)
+    return seen.tensors
 
 
 def test_reads_names_dtypes_shapes_and_places():
@@ -28,7 +36,8 @@ def test_reads_names_dtypes_shapes_and_places():
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "shorter"),
+        (b"", "0 bytes"),
+        (b"1234567", "ends after 7 bytes"),
         (struct.pack("<Q", 1 << 40), "over the limit"),
         (struct.pack("<Q", 100) + b"{}", "longer than the file"),
         (raw("[]", b""), "begin with"),
@@ -53,7 +62,7 @@ def test_reads_names_dtypes_shapes_and_places():
         (raw(ONE + ',"__metadata__":{"a":1}}', f32(1)), "texts"),
         (raw(ONE + ',"__metadata__":{"a":"\\ud800"}}', f32(1)), "surrogate"),
         (raw(ONE + ',"__metadata__":{"a":"' + "x" * 70_000 + '"}}', f32(1)), "larger"),
-        (header.LFS_POINTER + b"\noid sha256:00\n", "limit"),
+        (header.LFS_POINTER + b"\noid sha256:00\n", "LFS pointer"),
     ],
 )
 def test_refuses_every_second_reading(content, why):

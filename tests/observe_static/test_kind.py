@@ -5,6 +5,7 @@ import json
 import pytest
 
 from observe_static.static_support import config, subject
+from peft_assay.core.content import content_of as _content
 from peft_assay.observe.static.header import LFS_POINTER
 from peft_assay.observe.static.kind import Kind, classify
 
@@ -14,7 +15,7 @@ PEFT = json.dumps(config()).encode()
 @pytest.mark.parametrize(
     ("files", "kind"),
     [
-        (dict(subject().files), Kind.PEFT_ADAPTER),
+        ({path: kept.body for path, kept in subject().files.items()}, Kind.PEFT_ADAPTER),
         ({"adapter_config.json": PEFT, "adapter_model.bin": b"x"}, Kind.PEFT_ADAPTER),
         ({"adapter_config.json": PEFT}, Kind.PEFT_CONFIG_ONLY),
         ({"adapter_config.json": PEFT, "adapter_model.safetensors": LFS_POINTER}, Kind.PEFT_UNFETCHED),
@@ -29,6 +30,6 @@ PEFT = json.dumps(config()).encode()
     ],
 )
 def test_kinds(files, kind):
-    found = classify(files)
+    found = classify({path: _content(body) for path, body in files.items()})
     assert found.kind is kind
     assert found.description

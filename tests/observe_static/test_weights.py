@@ -1,16 +1,20 @@
 """Pickles, values that are not finite, names that nothing declares."""
 
 import io
+import itertools
 import struct
 import zipfile
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from observe_static.static_support import CONTEXT, MODULE, config, f32, lora_tensors, observed, safetensors
 from peft_assay.core.context import Engine
 from peft_assay.core.observation import Status
 from peft_assay.observe.interface import StaticContext
 from peft_assay.observe.static.nonfinite import FIRST_INFINITE
+from peft_assay.observe.static.weights import WeightsWatcher, sighting_of
 
 
 def _zip_with(name: str) -> bytes:
@@ -81,10 +85,35 @@ def test_not_finite_as_stored_or_as_cast(dtype, content, serving, count):
     assert _with(dtype, content, serving).value == count
 
 
-def test_the_last_value_of_a_tensor_of_several_chunks_counts(monkeypatch):
-    monkeypatch.setattr("peft_assay.observe.static.nonfinite.CHUNK_BYTES", 64)
-    assert _with("F32", f32(*[0.0] * 100, float("nan"))).value == 1
-    assert _with("F32", f32(*[0.0] * 101)).value == 0
+@settings(max_examples=200)
+@given(
+    sizes=st.lists(st.integers(1, 200), min_size=1, max_size=40),
+    values=st.lists(st.floats(width=32), min_size=3, max_size=99),
+)
+def test_in_whatever_pieces_a_file_comes_the_same_is_seen(sizes, values):
+    body = f32(*values)
+
+    def name(n):
+        return f"{MODULE}.lora_{n}.weight"
+
+    odd = safetensors(
+        {
+            name("A"): ("F32", [1, len(values)], body),
+            "x": ("U8", [3], b"abc"),
+            name("B"): ("F32", [len(values), 1], body),
+        }
+    )
+    watcher, at = WeightsWatcher(len(odd)), 0
+    for size in itertools.cycle(sizes):
+        watcher.feed(memoryview(odd)[at : at + size])
+        at += size
+        if at >= len(odd):
+            break
+    seen, whole = watcher.finish(), sighting_of(odd)
+    assert (seen.tensors, seen.magnitudes, seen.problem) == (whole.tensors, whole.magnitudes, None)
+    assert [str(f) for f in seen.factors.values()] == [str(f) for f in whole.factors.values()]
+    expected = max(int.from_bytes(f32(v), "little") & 0x7FFFFFFF for v in values)
+    assert seen.magnitudes[name("A")] == seen.magnitudes[name("B")] == expected
 
 
 def test_an_unknown_serving_dtype_or_absent_weights_fail():

@@ -13,6 +13,7 @@ from peft_assay.intake.admit import admit
 from peft_assay.observe.catalogue import PROBES, observe_static
 from peft_assay.observe.interface import StaticSubject
 from peft_assay.observe.static.kind import Kind, classify
+from peft_assay.observe.static.weights import watch_weights
 
 WILD = Path(os.environ.get("PEFT_ASSAY_WILD") or Path(__file__).parents[3] / "shared" / "wild")
 NAMES = sorted(path.name for path in WILD.iterdir() if path.is_dir()) if WILD.is_dir() else []
@@ -26,9 +27,9 @@ def _index() -> dict[str, dict[str, str]]:
 
 
 def _observe(name: str):
-    admitted = admit(WILD / name)
-    observations = observe_static(StaticSubject(admitted.artifact, admitted.files, CONTEXT))
-    return classify(admitted.files).kind, {o.name: o for o in observations}
+    admitted = admit(WILD / name, watch=watch_weights)
+    observations = observe_static(StaticSubject(admitted.artifact, admitted.contents, CONTEXT, admitted.sightings))
+    return classify(admitted.contents).kind, {o.name: o for o in observations}
 
 
 @needs_wild

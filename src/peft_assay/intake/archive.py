@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from peft_assay.intake.directory import over
-from peft_assay.intake.interface import EXPANSION_FLOOR, Limits, refuse
-from peft_assay.intake.paths import check_path, is_ignored
+from peft_assay.intake.interface import EXPANSION_FLOOR, Limits, Receive, over, refuse
+from peft_assay.intake.paths import check_path
 
 CHUNK = 1 << 20
 _TAR_END = bytes(1024)
@@ -29,18 +28,13 @@ _BROKEN = (
     RuntimeError, ValueError,
 )  # fmt: skip
 
-_Reader = Callable[[IO[bytes], Limits, int], dict[str, bytes]]
 
-
-def read_archive(source: Path, limits: Limits) -> dict[str, bytes]:
-    """Content of every member of the .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz `source`; raises IntakeError.
-
-    A single top folder that all members share is taken off their paths.
-    """
+def read_archive(source: Path, limits: Limits, receive: Receive) -> None:
+    """Hands on every file of the .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz `source`; raises IntakeError."""
     try:
         with source.open("rb") as opened:
             before = os.fstat(opened.fileno())
-            files = _read(opened, limits, before.st_size, str(source))
+            _read(opened, limits, receive, str(source))
             after = os.fstat(opened.fileno())
     except OSError as error:
         raise refuse(
@@ -50,16 +44,17 @@ def read_archive(source: Path, limits: Limits) -> dict[str, bytes]:
         raise refuse(f"not a sound archive: {error}", where=str(source), next_step=_REPACK) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise refuse("changed while it was read", where=str(source), next_step="wait for its writer, then try again")
-    return {path: content for path, content in _without_top(files).items() if not is_ignored(path)}
 
 
-def _read(opened: IO[bytes], limits: Limits, size: int, where: str) -> dict[str, bytes]:
+def _read(opened: IO[bytes], limits: Limits, receive: Receive, where: str) -> None:
+    size = os.fstat(opened.fileno()).st_size
     if size > limits.total_bytes:
         raise over(where, f"{size} bytes, more than {limits.total_bytes}")
     head = opened.read(512)
     opened.seek(0)
     if head.startswith(b"PK"):
-        return _read_zip(opened, limits, size)
+        _read_zip(opened, limits, size, receive)
+        return
     decompress: Callable[[IO[bytes]], IO[bytes]] | None = None
     if head.startswith(b"\x1f\x8b"):
         decompress = _gunzip
@@ -72,7 +67,7 @@ def _read(opened: IO[bytes], limits: Limits, size: int, where: str) -> dict[str,
             "neither a folder nor a .zip or .tar archive", where=where, next_step="name the adapter's folder or archive"
         )
     stream = decompress(opened) if decompress else opened
-    return _read_tar(_Metered(stream, limits, size), limits)
+    _read_tar(_Metered(stream, limits, size), limits, receive)
 
 
 def _gunzip(opened: IO[bytes]) -> IO[bytes]:
@@ -119,9 +114,9 @@ def check_expansion(unpacked: int, packed: int, limits: Limits) -> None:
         raise over("archive", f"expands to more than {limits.expansion} times its size")
 
 
-def _read_zip(opened: IO[bytes], limits: Limits, size: int) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
-    total = 0
+def _read_zip(opened: IO[bytes], limits: Limits, size: int, receive: Receive) -> None:
+    seen: set[str] = set()
+    unpacked = 0
     with zipfile.ZipFile(opened) as archive:
         members = archive.infolist()
         if len(members) > 2 * limits.files:
@@ -130,14 +125,11 @@ def _read_zip(opened: IO[bytes], limits: Limits, size: int) -> dict[str, bytes]:
             _check_zip_member(member, limits)
             if member.is_dir():
                 continue
-            content = bytearray()
+            _check_new(seen, member.filename)
+            unpacked += member.file_size
+            check_expansion(unpacked, size, limits)
             with archive.open(member) as stream:
-                for chunk in _chunks(stream, member.filename, limits):
-                    content += chunk
-                    check_expansion(total + len(content), size, limits)
-            total += len(content)
-            _add(files, member.filename, bytes(content), limits)
-    return files
+                receive(member.filename, member.file_size, _chunks(stream))
 
 
 def _check_zip_member(member: zipfile.ZipInfo, limits: Limits) -> None:
@@ -150,8 +142,8 @@ def _check_zip_member(member: zipfile.ZipInfo, limits: Limits) -> None:
         raise refuse("is a link or a special file inside an archive", where=name, next_step=_REPACK)
 
 
-def _read_tar(stream: _Metered, limits: Limits) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
+def _read_tar(stream: _Metered, limits: Limits, receive: Receive) -> None:
+    seen: set[str] = set()
     with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|", errorlevel=2) as archive:
         for count, member in enumerate(archive):
             if count >= 2 * limits.files:
@@ -167,31 +159,18 @@ def _read_tar(stream: _Metered, limits: Limits) -> dict[str, bytes]:
             body = archive.extractfile(member)
             if body is None:
                 raise refuse("has no content", where=name, next_step=_REPACK)
-            _add(files, name, b"".join(_chunks(body, name, limits)), limits)
+            _check_new(seen, name)
+            receive(name, member.size, _chunks(body))
     if not stream.ends_like_a_tar():
         raise refuse("the archive is cut off", where="archive", next_step="fetch or pack it again")
-    return files
 
 
-def _chunks(stream: IO[bytes], name: str, limits: Limits) -> Iterator[bytes]:
-    count = 0
+def _chunks(stream: IO[bytes]) -> Iterator[memoryview]:
     while chunk := stream.read(CHUNK):
-        count += len(chunk)
-        if count > limits.file_bytes:
-            raise over(name, f"more than {limits.file_bytes} bytes")
-        yield chunk
+        yield memoryview(chunk)
 
 
-def _add(files: dict[str, bytes], name: str, content: bytes, limits: Limits) -> None:
-    if name in files:
+def _check_new(seen: set[str], name: str) -> None:
+    if name in seen:
         raise refuse("ambiguous: the archive has two members of this name", where=name, next_step=_REPACK)
-    if len(files) >= limits.files:
-        raise over(name, f"more than {limits.files} files")
-    files[name] = content
-
-
-def _without_top(files: dict[str, bytes]) -> dict[str, bytes]:
-    tops = {path.split("/", 1)[0] for path in files}
-    if len(tops) != 1 or any("/" not in path for path in files):
-        return files
-    return {path.split("/", 1)[1]: content for path, content in files.items()}
+    seen.add(name)

@@ -53,6 +53,15 @@ def _problem(path: str, limits: Limits) -> str | None:
     return None
 
 
+def without_top(paths: Iterable[str]) -> dict[str, str]:
+    """Each path by itself, or without the one top folder that all of them share."""
+    known = list(paths)
+    tops = {path.split("/", 1)[0] for path in known}
+    if len(tops) != 1 or any("/" not in path for path in known):
+        return {path: path for path in known}
+    return {path: path.split("/", 1)[1] for path in known}
+
+
 def folded(path: str) -> str:
     """What a file system that folds case and composition takes `path` for."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())

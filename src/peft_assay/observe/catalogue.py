@@ -6,10 +6,11 @@ A probe that raises fails its own terms, never the run.
 from peft_assay.core.observation import Observation, ObservedBy, failed, sort_observations
 from peft_assay.observe.interface import Probe, StaticSubject, Unreadable
 from peft_assay.observe.static.bounds import BoundsProbe
+from peft_assay.observe.static.canonical import CanonicalProbe
 from peft_assay.observe.static.conditional import ConditionalProbe
 from peft_assay.observe.static.config import ConfigProbe
+from peft_assay.observe.static.delta import DeltaProbe
 from peft_assay.observe.static.files import FilesProbe
-from peft_assay.observe.static.header import HeaderProbe
 from peft_assay.observe.static.nonfinite import NonfiniteProbe
 from peft_assay.observe.static.pickle import PickleProbe
 from peft_assay.observe.static.reach import ReachProbe
@@ -22,8 +23,9 @@ from peft_assay.observe.static.undeclared import UndeclaredProbe
 PROBES: tuple[Probe, ...] = (
     FilesProbe(),
     PickleProbe(),
-    HeaderProbe(),
+    CanonicalProbe(),
     NonfiniteProbe(),
+    DeltaProbe(),
     UndeclaredProbe(),
     ConfigProbe(),
     RedirectsProbe(),

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from peft_assay.core.artifact import Artifact
+from peft_assay.core.content import Content
 from peft_assay.core.context import Engine
 from peft_assay.core.digest import Digest
 from peft_assay.core.observation import Observation
@@ -21,6 +22,8 @@ class StaticContext:
     """The base's licence id, as the context declares it."""
     licence_overrides: Mapping[Digest, str] = field(default_factory=dict)
     """Artifact digest to licence id: a legal decision that replaces what the card says (or does not)."""
+    base_norms: Mapping[str, float] = field(default_factory=dict)
+    """Frobenius norm of the base's tensors by their original name; empty where no base is at hand."""
     commercial_use: bool = True
     """Whether the purpose is commercial. Facts about licences are observed either way; the policy judges."""
 
@@ -30,9 +33,11 @@ class StaticSubject:
     """One artifact before anything of it was instantiated."""
 
     artifact: Artifact
-    files: Mapping[str, bytes]
-    """Content by path: the bytes that the artifact's digests are over."""
+    files: Mapping[str, Content]
+    """What was kept of each file, by path: of the bytes that the artifact's digests are over."""
     context: StaticContext
+    sightings: Mapping[str, Any] = field(default_factory=dict)
+    """What was seen of files while they were read (`observe.static.weights.watch_weights`), by path."""
 
 
 class Probe(Protocol):

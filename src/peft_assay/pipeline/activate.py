@@ -11,7 +11,7 @@ from peft_assay.core.digest import Digest
 from peft_assay.core.errors import ActivationDenied, IntakeError
 from peft_assay.gate.authorize import authorize
 from peft_assay.intake.admit import admit
-from peft_assay.intake.interface import Admitted
+from peft_assay.intake.interface import WHOLE, Admitted
 from peft_assay.pipeline.deployment import Clock, Deployment, utc_now
 from peft_assay.pipeline.evidence import Live, differences, gather
 from peft_assay.pipeline.place import Place
@@ -92,7 +92,7 @@ def live_stack() -> dict[str, str]:
 
 def _admit(deployment: Deployment, adapter: str | PathLike[str]) -> Admitted:
     try:
-        return admit(resolve_source(deployment.project, str(adapter)))
+        return admit(resolve_source(deployment.project, str(adapter)), hold=WHOLE)
     except IntakeError as refusal:
         raise ActivationDenied(
             f"intake refuses it: {refusal.message}", check="bytes", where=refusal.where, next_step=refusal.next_step

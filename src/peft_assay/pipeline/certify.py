@@ -26,6 +26,7 @@ from peft_assay.observe.behaviour.observe import Exercise, evidence_of, exercise
 from peft_assay.observe.behaviour.reference import BaseReference, observe_base
 from peft_assay.observe.catalogue import observe_static
 from peft_assay.observe.interface import StaticContext, StaticSubject
+from peft_assay.observe.static.weights import watch_weights
 from peft_assay.observe.unsafe import why_unsafe
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.project import Observed, Project, build_lock
@@ -115,11 +116,11 @@ def names_of(sources: Sequence[Path]) -> list[str]:
 
 def _take_in(deployment: Deployment, source: Path, name: str, clock: Clock) -> "_Candidate | Certification":
     try:
-        admitted = admit(source)
+        admitted = admit(source, watch=watch_weights, quarantine=deployment.workspace.blobs.draft)
     except IntakeError as refusal:
         deployment.workspace.refuse(source=str(source), code="intake", at=clock())
         return Certification(name, str(source), Outcome.REFUSED, Door.REFUSED, refusal=refusal)
-    deployment.workspace.admit(admitted.artifact, admitted.files, source=str(source), at=clock())
+    deployment.workspace.admit(admitted.artifact, source=str(source), at=clock())
     static = observe_static(static_subject(deployment.project, admitted))
     return _Candidate(name, str(source), admitted, static, why_unsafe(static))
 
@@ -129,7 +130,8 @@ def static_subject(project: Project, admitted: Admitted) -> StaticSubject:
     rights = project.document.rights
     return StaticSubject(
         artifact=admitted.artifact,
-        files=admitted.files,
+        files=admitted.contents,
+        sightings=admitted.sightings,
         context=StaticContext(
             engine=project.context.engine,
             datasets=rights.datasets,
@@ -249,7 +251,8 @@ class _Run:
         return Exercise(project.suites, project.scan, reference, self.limits)
 
     def _exercise(self, candidate: _Candidate, plan: Exercise) -> tuple[tuple[Observation, ...], Mapping[str, Any]]:
-        record = exercise(self.sandbox, candidate.admitted.files, plan)
+        files = self.deployment.workspace.files(candidate.admitted.artifact)
+        record = exercise(self.sandbox, files, plan)
         engine = self.deployment.project.context.engine
         as_served = None
         if engine.name != OBSERVED_ENGINE:

@@ -10,6 +10,7 @@ from typing import Any
 from peft_assay.certify.issue import Withheld
 from peft_assay.core.artifact import CONFIG_FILE, Artifact
 from peft_assay.core.certificate import Certificate
+from peft_assay.core.content import Content
 from peft_assay.core.context import Engine, Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, Door, StorageError, UsageError
@@ -24,6 +25,7 @@ from peft_assay.intake.admit import admit
 from peft_assay.observe.catalogue import observe_static
 from peft_assay.observe.interface import StaticContext, StaticSubject
 from peft_assay.observe.static.kind import classify
+from peft_assay.observe.static.weights import watch_weights
 from peft_assay.pipeline.certify import Certification, names_of
 from peft_assay.pipeline.deployment import Deployment, utc_now
 from peft_assay.pipeline.evidence import gather
@@ -150,17 +152,18 @@ def inspect(source: Path) -> InspectionReport:
 
     Raises IntakeError.
     """
-    admitted = admit(source)
+    admitted = admit(source, watch=watch_weights)
     context = StaticContext(engine=Engine(INSPECTED_ENGINE, "float32", None), datasets={}, base_licence=None)
-    observations = observe_static(StaticSubject(admitted.artifact, admitted.files, context))
-    kind = classify(admitted.files).description + _declared(admitted.files)
+    observations = observe_static(StaticSubject(admitted.artifact, admitted.contents, context, admitted.sightings))
+    kind = classify(admitted.contents).description + _declared(admitted.contents)
     return InspectionReport(str(source), kind, admitted.artifact, observations)
 
 
-def _declared(files: Mapping[str, bytes]) -> str:
+def _declared(files: Mapping[str, Content]) -> str:
     """What the configuration says of itself, in a few words; nothing where it cannot be read."""
     try:
-        config = parse_json(files.get(CONFIG_FILE, b""), where=CONFIG_FILE)
+        content = files.get(CONFIG_FILE)
+        config = parse_json((content and content.body) or b"", where=CONFIG_FILE)
     except DocumentError:
         return ""
     if not isinstance(config, dict):

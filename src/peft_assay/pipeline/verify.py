@@ -10,6 +10,7 @@ from peft_assay.core.errors import Door, IntakeError
 from peft_assay.gate.authorize import explain
 from peft_assay.gate.interface import Check, Denial, State
 from peft_assay.intake.admit import admit
+from peft_assay.intake.interface import WHOLE
 from peft_assay.pipeline.certify import names_of
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.evidence import certificate_in, differences, gather
@@ -40,7 +41,7 @@ def verify(deployment: Deployment, sources: Sequence[Path], *, clock: Clock) -> 
 
 def _verify(deployment: Deployment, source: Path, name: str, clock: Clock) -> Verification:
     try:
-        admitted = admit(source)
+        admitted = admit(source, hold=WHOLE)
     except IntakeError as refusal:
         return Verification(name, str(source), Door.REFUSED, refusal=refusal)
     evidence = gather(deployment, admitted.artifact, admitted.files, None)

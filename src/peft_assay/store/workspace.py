@@ -84,16 +84,15 @@ class Workspace:
     ) -> None:
         self.close()
 
-    def admit(self, artifact: Artifact, files: Mapping[str, bytes], *, source: str, at: datetime) -> None:
-        """Keeps an admitted artifact: all its files and its manifest as blobs, then the rows.
+    def admit(self, artifact: Artifact, *, source: str, at: datetime) -> None:
+        """Keeps an admitted artifact whose files are in the quarantine already: its manifest, then the rows.
 
-        Raises UsageError when `files` are not exactly the manifest's.
+        Raises UsageError when a file is not there.
         """
-        at_hand = {path: (len(content), sha256(content)) for path, content in files.items()}
-        if at_hand != {file.path: (file.size, file.sha256) for file in artifact.files}:
-            raise UsageError("the files are not the ones that the manifest lists")
-        for content in (*files.values(), artifact.manifest_bytes()):
-            self.blobs.put(content)
+        for file in artifact.files:
+            if not self.blobs.has(file.sha256):
+                raise UsageError("a file that the manifest lists is not in quarantine", where=file.path)
+        self.blobs.put(artifact.manifest_bytes())
         name = _storable(source)
         what = {"artifact": artifact.digest, "source": sha256(name.encode())}
         with self._writing() as connection:

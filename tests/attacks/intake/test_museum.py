@@ -57,8 +57,7 @@ def test_a_link_out_of_the_folder(tmp_path):
     (folder / "adapter_model.safetensors").symlink_to("../secret")
     assert (folder / "adapter_model.safetensors").read_bytes() == b"key"  # a plain reader follows
     refusal = _refused(folder, "symbolic link")
-    assert refusal.where == "adapter_model.safetensors"
-    assert "cp -rL" in str(refusal.next_step)
+    assert refusal.where == f"{folder}: adapter_model.safetensors"
 
 
 def test_a_link_to_a_folder_and_one_that_points_nowhere(tmp_path):
@@ -109,15 +108,15 @@ def test_a_name_swapped_for_a_link_between_look_and_open(tmp_path, monkeypatch):
 
 def test_a_file_that_grows_while_it_is_read(tmp_path, monkeypatch):
     folder = _folder(tmp_path)
-    real = os.read
+    real = os.readv
 
-    def growing(descriptor, size):
-        content = real(descriptor, size)
+    def growing(descriptor, buffers):
+        content = real(descriptor, buffers)
         with (folder / "adapter_config.json").open("ab") as other:
             other.write(b" ")
         return content
 
-    monkeypatch.setattr(directory.os, "read", growing)
+    monkeypatch.setattr(directory.os, "readv", growing)
     _refused(folder, "changed while it was read")
 
 

@@ -10,6 +10,7 @@ from peft_assay.core.context import Engine
 from peft_assay.intake.admit import admit
 from peft_assay.observe.catalogue import observe_static
 from peft_assay.observe.interface import StaticContext, StaticSubject
+from peft_assay.observe.static.weights import watch_weights
 
 pytestmark = pytest.mark.model
 LM_HEAD = "base_model.model.lm_head.weight"
@@ -49,8 +50,10 @@ def _load(folder: Path, base=None):
 
 
 def _found(folder: Path, term: str):
-    admitted = admit(folder)
-    subject = StaticSubject(admitted.artifact, admitted.files, StaticContext(Engine("peft", "float32", 32)))
+    admitted = admit(folder, watch=watch_weights)
+    subject = StaticSubject(
+        admitted.artifact, admitted.contents, StaticContext(Engine("peft", "float32", 32)), admitted.sightings
+    )
     return next(o for o in observe_static(subject) if o.name == term).value
 
 

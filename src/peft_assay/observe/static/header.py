@@ -1,4 +1,4 @@
-r"""A strict safetensors reader: weights.canonical, and the header that other probes look at.
+r"""A strict reader of safetensors headers.
 
 The format's own reader (safetensors 0.8) accepts files with more than one reading: a tensor name twice at one offset
 (the last shape wins, also when spelled with a \u escape), metadata of any size, names with newlines. Here a file has
@@ -7,16 +7,15 @@ Format: https://huggingface.co/docs/safetensors (8 bytes little-endian header si
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from peft_assay.core.artifact import WEIGHTS_FILE
 from peft_assay.core.errors import DocumentError
-from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.parse import parse_json
-from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.interface import Unreadable
 
+LENGTH_BYTES = 8
+"""Of the number at the beginning of a safetensors file: the size of its header."""
 MAX_HEADER_BYTES = 16 << 20
 MAX_METADATA_CHARACTERS = 64 << 10
 MAX_TENSORS = 200_000
@@ -44,21 +43,19 @@ class Tensor:
     end: int
 
 
-def read_header(content: bytes) -> tuple[Tensor, ...]:
-    """Tensors in file order; raises Unreadable, saying how, when the file is not canonical."""
-    if len(content) < 8:
-        raise Unreadable("shorter than the 8 bytes of a header size")
-    size = int.from_bytes(content[:8], "little")
-    if size > MAX_HEADER_BYTES or 8 + size > len(content):
-        raise Unreadable(f"a header of {size} bytes is over the limit or longer than the file")
-    document = _document(content[8 : 8 + size])
+def read_header(start: bytes, size: int) -> tuple[Tensor, ...]:
+    """Tensors in file order of a file of `size` bytes that begins with `start`, header size and header exactly.
+
+    Raises Unreadable, saying how, when the file is not canonical.
+    """
+    document = _document(start[LENGTH_BYTES:])
     metadata = document.pop("__metadata__", None)
     if metadata is not None:
         _check_metadata(metadata)
     if not document or len(document) > MAX_TENSORS:
         raise Unreadable(f"{len(document)} tensors: none, or more than {MAX_TENSORS}")
-    tensors = sorted((_tensor(name, entry, 8 + size) for name, entry in document.items()), key=lambda t: t.begin)
-    _check_cover(tensors, 8 + size, len(content))
+    tensors = sorted((_tensor(name, entry, len(start)) for name, entry in document.items()), key=lambda t: t.begin)
+    _check_cover(tensors, len(start), size)
     return tuple(tensors)
 
 
@@ -123,30 +120,3 @@ def _check_cover(tensors: list[Tensor], start: int, end: int) -> None:
         at = tensor.end
     if at != end:
         raise Unreadable(f"the tensors end {end - at} bytes before the file does")
-
-
-def read_weights(subject: StaticSubject) -> tuple[Tensor, ...]:
-    """Tensors of adapter_model.safetensors; raises Unreadable when it is absent or not canonical."""
-    content = subject.files.get(WEIGHTS_FILE)
-    if content is None:
-        raise Unreadable(f"there is no {WEIGHTS_FILE}")
-    if content.startswith(LFS_POINTER):
-        raise Unreadable(f"{WEIGHTS_FILE} is a Git LFS pointer: the weights were not fetched (git lfs pull)")
-    return read_header(content)
-
-
-class HeaderProbe:
-    """weights.canonical: false with a reason when the file is absent or has not exactly one reading."""
-
-    id = "header"
-    version = "1"
-    terms = ("weights.canonical",)
-
-    def observe(self, subject: StaticSubject) -> Iterable[Observation]:
-        """Gives false rather than failing: that the file is not canonical was seen."""
-        try:
-            read_weights(subject)
-        except Unreadable as problem:
-            yield ok(self.terms[0], value=False, by=ObservedBy.INTAKE, reason=str(problem))
-        else:
-            yield ok(self.terms[0], value=True, by=ObservedBy.INTAKE)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from peft_assay.core.artifact import CONFIG_FILE, WEIGHTS_FILE
+from peft_assay.core.content import Content
 from peft_assay.observe.interface import Unreadable
 from peft_assay.observe.static.header import LFS_POINTER
 from peft_assay.observe.static.reading import read_document
@@ -50,13 +51,13 @@ class SourceKind:
     description: str
 
 
-def classify(files: Mapping[str, bytes]) -> SourceKind:
-    """What `files` (content by path) make up; never raises, nothing is executed."""
+def classify(files: Mapping[str, Content]) -> SourceKind:
+    """What `files` make up; never raises, nothing is executed."""
     kind = _kind(files)
     return SourceKind(kind, _DESCRIPTIONS[kind])
 
 
-def _kind(files: Mapping[str, bytes]) -> Kind:
+def _kind(files: Mapping[str, Content]) -> Kind:
     try:
         document = read_document(files)
     except Unreadable:
@@ -66,10 +67,10 @@ def _kind(files: Mapping[str, bytes]) -> Kind:
     weights = files.get(WEIGHTS_FILE, files.get("adapter_model.bin"))
     if weights is None:
         return Kind.PEFT_CONFIG_ONLY
-    return Kind.PEFT_UNFETCHED if weights.startswith(LFS_POINTER) else Kind.PEFT_ADAPTER
+    return Kind.PEFT_UNFETCHED if weights.head.startswith(LFS_POINTER) else Kind.PEFT_ADAPTER
 
 
-def _without_config(files: Mapping[str, bytes]) -> Kind:
+def _without_config(files: Mapping[str, Content]) -> Kind:
     if any(path.endswith("/" + CONFIG_FILE) for path in files):
         return Kind.TRAINER_FOLDER
     if "adapters.safetensors" in files:

@@ -7,14 +7,11 @@ float64 is cast as torch does it, by way of float32.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
-from peft_assay.core.artifact import WEIGHTS_FILE
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject, Unreadable
-from peft_assay.observe.static.header import ITEM_BYTES, Tensor, read_weights
+from peft_assay.observe.static.reading import read_weights
 
-CHUNK_BYTES = 8 << 20
 FIRST_INFINITE = {
     "F8_E4M3": {"float32": 0x7F, "float16": 0x7F, "bfloat16": 0x7F, "float64": 0x7F},
     "F8_E5M2": {"float32": 0x7C, "float16": 0x7C, "bfloat16": 0x7C, "float64": 0x7C},
@@ -30,6 +27,9 @@ FIRST_INFINITE = {
 }
 """Per stored dtype and serving dtype: smallest bits without sign that are not finite once cast."""
 
+FIRST_INFINITE_WHOLE = 65520
+"""Smallest whole number that float16 rounds to infinity."""
+
 _ALIASES = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp64": "float64"}
 
 
@@ -41,37 +41,30 @@ def serving_dtype(name: str) -> str:
     return known
 
 
-def is_nonfinite(tensor: Tensor, content: bytes, dtype: str) -> bool:
-    """Whether `tensor` holds a value that is not finite once cast to `dtype`; integers never do."""
-    thresholds = FIRST_INFINITE.get(tensor.dtype)
-    if thresholds is None:
-        return False
-    import numpy as np  # starting without numpy keeps every other command fast
+def is_nonfinite(dtype: str, magnitude: int, serving: str) -> bool:
+    """Whether a tensor of `dtype` whose largest magnitude (bits without sign) this is has a value that is not finite.
 
-    item = ITEM_BYTES[tensor.dtype]
-    unsigned: Any = np.dtype(f"<u{item}")
-    mask = unsigned.type((1 << (8 * item - 1)) - 1)
-    threshold = unsigned.type(thresholds[dtype])
-    for begin in range(tensor.begin, tensor.end, CHUNK_BYTES):
-        count = (min(begin + CHUNK_BYTES, tensor.end) - begin) // item
-        bits = np.frombuffer(content, dtype=unsigned, count=count, offset=begin)
-        if bool(((bits & mask) >= threshold).any()):
-            return True
-    return False
+    Once cast to `serving`, that is; of integers only float16 makes infinities.
+    """
+    thresholds = FIRST_INFINITE.get(dtype)
+    if thresholds is None:
+        return serving == "float16" and magnitude >= FIRST_INFINITE_WHOLE
+    return magnitude >= thresholds[serving]
 
 
 class NonfiniteProbe:
     """weights.nonfinite: how many tensors; the reason names the first few."""
 
     id = "nonfinite"
-    version = "1"
+    version = "2"
     terms = ("weights.nonfinite",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
         """Raises Unreadable when there are no canonical weights to look at, or the serving dtype is unknown."""
         dtype = serving_dtype(subject.context.engine.dtype)
-        tensors = read_weights(subject)
-        content = subject.files[WEIGHTS_FILE]
-        found = [tensor.name for tensor in tensors if is_nonfinite(tensor, content, dtype)]
+        seen = read_weights(subject)
+        found = [
+            tensor.name for tensor in seen.tensors if is_nonfinite(tensor.dtype, seen.magnitudes[tensor.name], dtype)
+        ]
         reason = f"as {dtype}: " + ", ".join(found[:5]) if found else None
         yield ok(self.terms[0], len(found), by=ObservedBy.INTAKE, reason=reason)

@@ -7,21 +7,21 @@ Nothing here opens a pickle: names and first bytes decide.
 import re
 from collections.abc import Iterable
 
+from peft_assay.core.content import Content
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject
 
 _SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill", ".npy", ".npz")
 _PROTOCOL = re.compile(rb"\x80[\x02-\x05]")
 _LEGACY_TEXT = re.compile(rb"(?s)(\(dp?\d|\(lp?\d|c[\w.]+\n\w+\n)")
-_HEAD_BYTES = 4096
 
 
-def is_pickle(path: str, content: bytes) -> bool:
+def is_pickle(path: str, content: Content) -> bool:
     """Whether `path` is named like a pickle or begins like one (protocol 2 to 5, text protocol, torch's zip)."""
-    head = content[:_HEAD_BYTES]
+    head = content.head
     if path.lower().endswith(_SUFFIXES) or _PROTOCOL.match(head) or _LEGACY_TEXT.match(head):
         return True
-    return head.startswith(b"PK\x03\x04") and (b"data.pkl" in head or b"data.pkl" in content[-65_557:])
+    return head.startswith(b"PK\x03\x04") and (b"data.pkl" in head or b"data.pkl" in content.tail)
 
 
 class PickleProbe:

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from peft_assay.core.artifact import CONFIG_FILE
+from peft_assay.core.artifact import CONFIG_FILE, WEIGHTS_FILE
+from peft_assay.core.content import Content
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.parse import parse_json
 from peft_assay.observe.interface import StaticSubject, Unreadable
 from peft_assay.observe.static.tables import TypeRow, peft_table
+from peft_assay.observe.static.weights import Sighting
 
 MAX_CONFIG_BYTES = 1 << 20
 
@@ -49,13 +51,15 @@ class Configuration:
         raise Unreadable(f"{name} is not an object")
 
 
-def read_document(files: Mapping[str, bytes]) -> dict[str, Any]:
+def read_document(files: Mapping[str, Content]) -> dict[str, Any]:
     """adapter_config.json as strict JSON; raises Unreadable when it is absent, ambiguous or not an object."""
     content = files.get(CONFIG_FILE)
     if content is None:
         raise Unreadable(f"there is no {CONFIG_FILE}")
+    if content.body is None:
+        raise Unreadable(f"{CONFIG_FILE} has {content.size} bytes, too many for a configuration")
     try:
-        document = parse_json(content, where=CONFIG_FILE, max_bytes=MAX_CONFIG_BYTES)
+        document = parse_json(content.body, where=CONFIG_FILE, max_bytes=MAX_CONFIG_BYTES)
     except DocumentError as error:
         raise Unreadable(str(error)) from None
     if not isinstance(document, dict):
@@ -83,3 +87,15 @@ def is_number(value: Any) -> bool:
 def is_whole(value: Any) -> bool:
     """A JSON number without fraction part."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def read_weights(subject: StaticSubject) -> Sighting:
+    """What was seen of adapter_model.safetensors; raises Unreadable when it is absent or has not one reading."""
+    if WEIGHTS_FILE not in subject.files:
+        raise Unreadable(f"there is no {WEIGHTS_FILE}")
+    seen = subject.sightings.get(WEIGHTS_FILE)
+    if not isinstance(seen, Sighting):
+        raise Unreadable(f"{WEIGHTS_FILE} was not looked at while it was read")
+    if seen.problem is not None:
+        raise Unreadable(f"{WEIGHTS_FILE}: {seen.problem}")
+    return seen

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from peft_assay.core.artifact import CARD_FILE
+from peft_assay.core.content import Content
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.core.parse import parse_yaml
@@ -25,14 +26,14 @@ USE, LICENCE, COMMERCIAL, DATASETS, BASE = (
 )  # fmt: skip
 
 
-def front_matter(files: Mapping[str, bytes]) -> dict[str, Any]:
+def front_matter(files: Mapping[str, Content]) -> dict[str, Any]:
     """Metadata of the model card (YAML between two lines of ``---``); raises Unreadable when there is none."""
     content = files.get(CARD_FILE)
     if content is None:
         raise Unreadable(f"there is no model card ({CARD_FILE})")
-    if len(content) > MAX_CARD_BYTES:
+    if content.body is None or content.size > MAX_CARD_BYTES:
         raise Unreadable(f"the model card has more than {MAX_CARD_BYTES} bytes")
-    lines = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").split(b"\n")
+    lines = content.body.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").split(b"\n")
     if lines[0].rstrip() != b"---":
         raise Unreadable("the model card has no metadata (it does not begin with ---)")
     end = next((at for at, line in enumerate(lines[1:], 1) if line.rstrip() == b"---"), None)

@@ -10,10 +10,11 @@ file by itself (`save_embedding_layers`) are base tensors like any other: not de
 import re
 from collections.abc import Callable, Iterable
 
+import re2
+
 from peft_assay.core.observation import Observation, ObservedBy, ok
-from peft_assay.observe.interface import StaticSubject
-from peft_assay.observe.static.header import read_weights
-from peft_assay.observe.static.reading import Configuration, read_configuration
+from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static.reading import Configuration, read_configuration, read_weights
 
 _PREFIX = "base_model.model."
 _MODULE = r"(?:[A-Za-z0-9_\-]+\.)*?[A-Za-z0-9_\-]+"
@@ -30,7 +31,7 @@ def declared_by(configuration: Configuration) -> Judge:
     """A function that says whether a tensor name is accounted for by `configuration`."""
     patterns = [re.compile(pattern) for pattern in _patterns(configuration)]
     targets = _literal_targets(configuration)
-    saved = configuration.names("modules_to_save")
+    saved = _saved(configuration.names("modules_to_save"))
     bias = configuration.get("bias") not in (None, "none")
     token_rows = bool(configuration.get("trainable_token_indices"))
     nested = bool(configuration.get("target_parameters"))
@@ -45,10 +46,10 @@ def declared_by(configuration: Configuration) -> Judge:
         if match is not None:
             return _is_module(match["module"], targets, nested=nested)
         if token_rows and local.endswith("." + _TOKEN_ROWS):
-            return _is_module(local.removesuffix("." + _TOKEN_ROWS), None, nested=False)
+            return _is_module(local.removesuffix("." + _TOKEN_ROWS), _anywhere, nested=False)
         if bias and local.endswith(".bias"):
-            return _is_module(local.removesuffix(".bias").removesuffix(".base_layer"), None, nested=False)
-        return _is_saved(local, saved)
+            return _is_module(local.removesuffix(".bias").removesuffix(".base_layer"), _anywhere, nested=False)
+        return saved(local)
 
     return judge
 
@@ -76,48 +77,68 @@ def _expression(name: str) -> str:
     return re.escape(name).replace(r"\#", r"\d{1,6}").replace(r"\*", r"[A-Za-z0-9_.\-]+")
 
 
-def _literal_targets(configuration: Configuration) -> tuple[str, ...] | None:
-    """Declared module names; None where they are a regular expression, a shorthand or PEFT's own default."""
+def _literal_targets(configuration: Configuration) -> Judge:
+    """Whether a path ends in a declared module name; any does where the names are an expression or PEFT's default."""
     value = configuration.get("target_modules")
     if not isinstance(value, list) or not value:
-        return None
-    return configuration.names("target_modules")
+        return _anywhere
+    return _search(rf"(?:^|\.)(?:{_any_of(configuration.names('target_modules'))})$")
 
 
-def _is_module(module: str, targets: tuple[str, ...] | None, *, nested: bool) -> bool:
+def _anywhere(path: str) -> bool:
+    return bool(path)
+
+
+def _nowhere(path: str) -> bool:
+    return not path
+
+
+def _is_module(module: str, targeted: Judge, *, nested: bool) -> bool:
     """Whether `module` is a path to a targeted module and not around it; `target_parameters` nest wrappers."""
     components = module.split(".")
     while nested and components and components[-1] == "base_layer":
         components.pop()
     if not components or _NEVER_IN_MODULE.intersection(components):
         return False
-    path = ".".join(components)
-    return nested or targets is None or any(path == target or path.endswith("." + target) for target in targets)
+    return nested or targeted(".".join(components))
 
 
-def _is_saved(local: str, saved: tuple[str, ...]) -> bool:
-    """Whether `local` lies under a module of modules_to_save.
+def _saved(names: tuple[str, ...]) -> Judge:
+    """Whether a tensor lies under a module of modules_to_save.
 
     PEFT matches by the end of the path as plain text (`classifier` also takes `pre_classifier`); reach.full_weights
     shows what was declared.
     """
-    components = local.split(".")
-    if _NEVER_IN_MODULE.intersection(components):
-        return False
-    prefixes = (".".join(components[:end]) for end in range(1, len(components)))
-    return any(name and prefix.endswith(name) for prefix in prefixes for name in saved)
+    named = [name for name in names if name]
+    if not named:
+        return _nowhere
+    inside = _search(rf"(?:{_any_of(named)})\.")
+    return lambda local: not _NEVER_IN_MODULE.intersection(local.split(".")) and inside(local)
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return "|".join(sorted({re2.escape(name) for name in names}))
+
+
+def _search(pattern: str) -> Judge:
+    """A search in time linear in the text: a hostile file may bring both names and declarations by the hundred kB."""
+    try:
+        compiled = re2.compile(pattern)
+    except re2.error:
+        raise Unreadable("the declared module names are too many or too long") from None
+    return lambda text: compiled.search(text) is not None
 
 
 class UndeclaredProbe:
     """weights.undeclared, in file order."""
 
     id = "undeclared"
-    version = "1"
+    version = "2"
     terms = ("weights.undeclared",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
         """Raises Unreadable when header or configuration have not one reading."""
-        tensors = read_weights(subject)
+        tensors = read_weights(subject).tensors
         judge = declared_by(read_configuration(subject))
         found = tuple(tensor.name for tensor in tensors if not judge(tensor.name))
         yield ok(self.terms[0], found, by=ObservedBy.INTAKE)

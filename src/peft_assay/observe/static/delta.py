@@ -1,0 +1,134 @@
+"""delta.*: what a low-rank adapter adds to the base's weights, per module s * B * A, from its own numbers alone.
+
+A published adapter has updates of modest norm spread over several directions. One whose whole norm lies in a single
+direction, that is far larger than the weights it is added to, that is exactly zero, or that changes when it is cast, is
+worth a look; none of this says by itself that it is bad (see docs/probes/delta.md).
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import re2
+
+from peft_assay.core.observation import Observation, ObservedBy, Status, ok
+from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static.nonfinite import serving_dtype
+from peft_assay.observe.static.reading import Configuration, is_number, read_configuration, read_weights
+from peft_assay.observe.static.spectrum import CASTS, Update, module_of, update_of
+from peft_assay.observe.static.weights import Sighting
+
+FAMILY = frozenset({"LORA"})
+"""Types whose update is s * B * A with the names that PEFT's LoRA has."""
+_PREFIX = "base_model.model."
+
+
+def updates(configuration: Configuration, seen: Sighting) -> dict[str, Update]:
+    """The update of every module that has both factors; raises Unreadable when one of them was not multiplied."""
+    pairs: dict[str, list[str | None]] = {}
+    for name in seen.factors:
+        found = module_of(name)
+        if found is not None:
+            pairs.setdefault(found[0], [None, None])[0 if found[1] else 1] = name
+    scale = scaling(configuration)
+    found_updates = {}
+    for module, (down, up) in pairs.items():
+        if down is None or up is None:
+            raise Unreadable(f"{module}: one of its two factors is missing")
+        one, other = seen.factors[down], seen.factors[up]
+        problem = one.problem or other.problem
+        if problem or one.rank != other.rank:
+            raise Unreadable(f"{module}: {problem or 'its factors have different ranks'}")
+        found_updates[module] = update_of(one, other, scale(module.removeprefix(_PREFIX), one.rank))
+    if not found_updates:
+        raise Unreadable("there are no pairs of floating-point factors")
+    return found_updates
+
+
+def scaling(configuration: Configuration) -> Callable[[str, int], float]:
+    """The factor s of a module (by its path in the base) and its rank: alpha / r, or alpha / sqrt(r) with rsLoRA.
+
+    Keys of alpha_pattern are expressions that must match the end of the path, as PEFT reads them; the first wins.
+    """
+    default = _alpha("lora_alpha", configuration.get("lora_alpha"))
+    patterns = [
+        (_expression(key), _alpha(f"alpha_pattern.{key}", value))
+        for key, value in configuration.mapping("alpha_pattern").items()
+    ]
+    root = bool(configuration.get("use_rslora"))
+
+    def scale(module: str, rank: int) -> float:
+        alpha = next((value for pattern, value in patterns if pattern.fullmatch(module)), default)
+        return alpha / (math.sqrt(rank) if root else rank)
+
+    return scale
+
+
+def _expression(key: str) -> Any:
+    try:
+        return re2.compile(rf"(.*\.)?({key})")
+    except re2.error:
+        raise Unreadable(f"alpha_pattern: {key[:80]!r} is not an expression that takes linear time") from None
+
+
+def _alpha(name: str, value: Any) -> float:
+    if not is_number(value) or not math.isfinite(value):
+        raise Unreadable(f"{name} is not a number")
+    return float(value)
+
+
+class DeltaProbe:
+    """delta.*, over all modules; reasons name the first few that the value is about."""
+
+    id = "delta"
+    version = "1"
+    terms = (
+        "delta.cast_change",
+        "delta.effective_rank",
+        "delta.largest_norm",
+        "delta.relative_norm",
+        "delta.spectral_share",
+        "delta.zero_modules",
+    )
+
+    def observe(self, subject: StaticSubject) -> Iterable[Observation]:
+        """Not applicable to other types; raises Unreadable when the update cannot be computed."""
+        configuration = read_configuration(subject)
+        if configuration.peft_type not in FAMILY:
+            for term in self.terms:
+                reason = f"the update of {configuration.peft_type} is not s * B * A"
+                yield Observation(term, Status.NOT_APPLICABLE, None, ObservedBy.INTAKE, reason)
+            return
+        found = updates(configuration, read_weights(subject))
+        served = serving_dtype(subject.context.engine.dtype)
+        norms = {module: update.norm for module, update in found.items()}
+        shares = {module: update.spectral_share for module, update in found.items()}
+        changes = {m: update.cast_change[served] if served in CASTS else 0.0 for m, update in found.items()}
+        yield _largest("delta.cast_change", changes)
+        ranks = [update.effective_rank for update in found.values()]
+        yield ok("delta.effective_rank", sum(ranks) / len(ranks), by=ObservedBy.INTAKE)
+        yield _largest("delta.largest_norm", norms)
+        yield _relative(norms, subject.context.base_norms)
+        yield _largest("delta.spectral_share", shares)
+        zero = tuple(module for module, norm in norms.items() if norm == 0)
+        yield ok("delta.zero_modules", zero, by=ObservedBy.INTAKE)
+
+
+def _largest(term: str, values: Mapping[str, float]) -> Observation:
+    module = max(values, key=lambda name: values[name])
+    if not math.isfinite(values[module]):
+        raise Unreadable(f"{module}: {term} is not finite")
+    return ok(term, values[module], by=ObservedBy.INTAKE, reason=module)
+
+
+def _relative(norms: Mapping[str, float], base_norms: Mapping[str, float]) -> Observation:
+    if not base_norms:
+        reason = "no base to compare with"
+        return Observation("delta.relative_norm", Status.NOT_APPLICABLE, None, ObservedBy.INTAKE, reason)
+    relative: dict[str, float] = {}
+    for module, norm in norms.items():
+        base = base_norms.get(module.removeprefix(_PREFIX) + ".weight")
+        if base is None:
+            raise Unreadable(f"{module}: the base has no tensor of this module")
+        relative[module] = norm / base if base > 0 else math.inf if norm else 0.0
+    return _largest("delta.relative_norm", relative)

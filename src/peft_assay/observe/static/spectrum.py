@@ -1,0 +1,165 @@
+r"""The effective update of a low-rank adapter, :math:`\Delta W = s B A`, without ever forming it.
+
+With the Gram matrices :math:`G_A = A A^T` and :math:`G_B = B^T B` (both r x r), the singular values of :math:`B A` are
+the square roots of the eigenvalues of :math:`G_A^{1/2} G_B G_A^{1/2}`: two small matrices per module say norm,
+spectral share and effective rank of an update of any size. Effective rank is the exponential of the entropy of the
+normalised squared singular values (Roy and Vetterli 2007, of their squares).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from peft_assay.observe.static.header import ITEM_BYTES, Tensor
+
+MAX_FACTOR_BYTES = 64 << 20
+"""Stored bytes; a larger factor is not multiplied."""
+MAX_RANK = 512
+_DOWN = (".lora_A.weight", ".lora_embedding_A")
+_UP = (".lora_B.weight", ".lora_embedding_B")
+CASTS = ("float16", "bfloat16")
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """One factor of an update: A, of shape (r, inputs), or B, of shape (outputs, r)."""
+
+    rank: int
+    gram: Any
+    """float64 array (r, r): A A^T or B^T B; None with `problem`."""
+    cast_errors: Mapping[str, float]
+    """Per dtype: Frobenius norm of what casting takes away or adds."""
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """The update of one module."""
+
+    norm: float
+    """Frobenius norm."""
+    spectral_share: float
+    """Share of the squared norm in the first singular direction; 0 for an update that is zero."""
+    effective_rank: float
+    """Between 1 and the rank; 0 for an update that is zero."""
+    cast_change: Mapping[str, float]
+    """Per dtype: at most this part of the norm changes when both factors are cast."""
+
+
+def module_of(name: str) -> tuple[str, bool] | None:
+    """The module that a factor's tensor belongs to, and whether it is A; None for other tensors."""
+    for suffixes, down in ((_DOWN, True), (_UP, False)):
+        for suffix in suffixes:
+            if name.endswith(suffix):
+                return name.removesuffix(suffix), down
+    return None
+
+
+def is_factor(tensor: Tensor) -> bool:
+    """Whether `tensor` is a factor in a floating-point dtype that numpy can multiply."""
+    return (
+        tensor.dtype in {"F16", "BF16", "F32", "F64"} and len(tensor.shape) == 2 and module_of(tensor.name) is not None
+    )
+
+
+class FactorPass:
+    """Collects one factor as it passes (at most `MAX_FACTOR_BYTES`), then reduces it to its Gram matrix."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+        found = module_of(tensor.name)
+        self._down = found is not None and found[1]
+        self._rank = tensor.shape[0] if self._down else tensor.shape[1]
+        size = tensor.end - tensor.begin
+        self._problem = None
+        if size > MAX_FACTOR_BYTES:
+            self._problem = f"{size} bytes, more than the {MAX_FACTOR_BYTES} that are multiplied"
+        elif self._rank > MAX_RANK:
+            self._problem = f"rank {self._rank}, more than the {MAX_RANK} that are multiplied"
+        self._stored = bytearray()
+
+    def feed(self, part: memoryview) -> None:
+        """The next bytes of the tensor."""
+        if self._problem is None:
+            self._stored += part
+
+    def finish(self) -> Factor:
+        """The factor, once its last byte has passed."""
+        if self._problem is not None:
+            return Factor(self._rank, None, MappingProxyType({}), self._problem)
+        import numpy as np
+
+        # A hostile file may hold anything: what overflows becomes infinite here, and is told as such.
+        with np.errstate(all="ignore"):
+            values = _values(self._tensor, self._stored)
+            wide = values.astype(np.float64) if self._tensor.dtype == "F64" else values
+            gram = np.asarray(wide @ wide.T if self._down else wide.T @ wide, dtype=np.float64)
+            errors = {dtype: _cast_error(values, self._tensor.dtype, dtype) for dtype in CASTS}
+        if not np.isfinite(gram).all():
+            return Factor(self._rank, None, MappingProxyType({}), "its products are not finite")
+        return Factor(self._rank, gram, MappingProxyType(errors))
+
+
+def _values(tensor: Tensor, stored: bytearray) -> Any:
+    import numpy as np
+
+    if tensor.dtype == "BF16":
+        wide = np.frombuffer(stored, dtype="<u2").astype("<u4") << np.uint32(16)
+        return wide.view("<f4").reshape(tensor.shape)
+    values = np.frombuffer(stored, dtype=f"<f{ITEM_BYTES[tensor.dtype]}")
+    return (values.astype("<f4") if tensor.dtype == "F16" else values).reshape(tensor.shape)
+
+
+def _cast_error(values: Any, stored: str, dtype: str) -> float:
+    import numpy as np
+
+    if (stored, dtype) in {("F16", "float16"), ("BF16", "bfloat16")}:
+        return 0.0
+    single = values.astype(np.float32)
+    cast = single.astype(np.float16).astype(np.float32) if dtype == "float16" else to_bfloat16(single)
+    difference = (single - cast).ravel()
+    return math.sqrt(float(difference @ difference)) if np.isfinite(difference).all() else math.inf
+
+
+def to_bfloat16(single: Any) -> Any:
+    """float32 values rounded to bfloat16 (half to even), as float32; NaN stays NaN, overflow becomes infinite."""
+    import numpy as np
+
+    bits = single.view(np.uint32)
+    rounded = (bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))) & np.uint32(0xFFFF0000)
+    return np.where(np.isnan(single), single, rounded.view(np.float32))
+
+
+def update_of(down: Factor, up: Factor, scale: float) -> Update:
+    """The update ``scale * B A``; both factors without a problem and of one rank, else ValueError."""
+    import numpy as np
+
+    if down.gram is None or up.gram is None or down.rank != up.rank:
+        raise ValueError("two factors of one rank are needed")
+    squares = _squared_singular_values(down.gram, up.gram)
+    total = float(squares.sum())
+    norm = math.sqrt(total)
+    if total == 0:
+        return Update(0.0, 0.0, 0.0, MappingProxyType(dict.fromkeys(CASTS, 0.0)))
+    shares = squares[squares > 0] / total
+    spectral_down, spectral_up = (math.sqrt(max(float(np.linalg.eigvalsh(g)[-1]), 0.0)) for g in (down.gram, up.gram))
+    change = {
+        dtype: (up.cast_errors[dtype] * (spectral_down + down.cast_errors[dtype])
+                + spectral_up * down.cast_errors[dtype]) / norm
+        for dtype in CASTS
+    }  # fmt: skip
+    entropy = -float((shares * np.log(shares)).sum())
+    return Update(abs(scale) * norm, float(shares.max()), math.exp(entropy), MappingProxyType(change))
+
+
+def _squared_singular_values(gram_down: Any, gram_up: Any) -> Any:
+    import numpy as np
+
+    values, vectors = np.linalg.eigh(gram_down)
+    root = vectors * np.sqrt(np.clip(values, 0.0, None))
+    squares = np.linalg.eigvalsh(root.T @ gram_up @ root)
+    squares = np.clip(squares, 0.0, None)
+    # Rounding leaves a positive dust where the true value is zero.
+    return np.where(squares > squares.max(initial=0.0) * 1e-12, squares, 0.0)
