@@ -8,7 +8,7 @@ PARALLEL ?= 2
 # Deciding who may run, whom to trust and what lets an adapter in: every line and every branch is tested.
 COVERED := src/peft_assay/evaluate/*,src/peft_assay/trust/*,src/peft_assay/gate/*
 
-.PHONY: help demo test lint setup zoo zoo-check clean isolation-note
+.PHONY: help demo test lint setup zoo zoo-check clean isolation-note bench-intake fuzz
 .NOTPARALLEL:
 
 help:
@@ -17,6 +17,8 @@ help:
 	@echo "make lint       lint, types and import contracts alone"
 	@echo "make zoo        rebuild the zoo's base and adapters (about 5 CPU-minutes)"
 	@echo "make zoo-check  assert the zoo's properties on the shipped files"
+	@echo "make bench-intake  cost of examining a 1 GB adapter against sha256 of the same bytes"
+	@echo "make fuzz       coverage-guided fuzzing of the readers, FUZZ_SECONDS in all (default: 1800)"
 	@echo "make clean      remove what demo and tests wrote (.venv stays)"
 	@echo
 	@echo "PYTHON=python3.12     interpreter to set up with (3.11 or newer; default: python3)"
@@ -51,6 +53,9 @@ zoo: .venv/installed
 
 zoo-check: .venv/installed
 	$(VENV)/python examples/zoo/build --check
+
+bench-intake: .venv/installed
+	$(VENV)/python benchmarks/intake.py
 
 clean:
 	rm -rf .demo .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,34 +15,29 @@ from peft_assay.core.observation import Observation, ObservedBy, Status, ok
 from peft_assay.observe.interface import StaticSubject, Unreadable
 from peft_assay.observe.static.nonfinite import serving_dtype
 from peft_assay.observe.static.reading import Configuration, is_number, read_configuration, read_weights
-from peft_assay.observe.static.spectrum import CASTS, Update, module_of, update_of
+from peft_assay.observe.static.spectrum import CASTS
 from peft_assay.observe.static.weights import Sighting
 
 FAMILY = frozenset({"LORA"})
 """Types whose update is s * B * A with the names that PEFT's LoRA has."""
+MAX_MATCHES = 2_000_000
+"""Expressions of alpha_pattern times modules."""
 _PREFIX = "base_model.model."
 
 
-def updates(configuration: Configuration, seen: Sighting) -> dict[str, Update]:
-    """The update of every module that has both factors; raises Unreadable when one of them was not multiplied."""
-    pairs: dict[str, list[str | None]] = {}
-    for name in seen.factors:
-        found = module_of(name)
-        if found is not None:
-            pairs.setdefault(found[0], [None, None])[0 if found[1] else 1] = name
-    scale = scaling(configuration)
-    found_updates = {}
-    for module, (down, up) in pairs.items():
-        if down is None or up is None:
-            raise Unreadable(f"{module}: one of its two factors is missing")
-        one, other = seen.factors[down], seen.factors[up]
-        problem = one.problem or other.problem
-        if problem or one.rank != other.rank:
-            raise Unreadable(f"{module}: {problem or 'its factors have different ranks'}")
-        found_updates[module] = update_of(one, other, scale(module.removeprefix(_PREFIX), one.rank))
-    if not found_updates:
+def norms(configuration: Configuration, seen: Sighting) -> dict[str, float]:
+    """Norm of every module's scaled update; raises Unreadable when one was not computed."""
+    if seen.updates_problem is not None:
+        raise Unreadable(seen.updates_problem)
+    if not seen.updates:
         raise Unreadable("there are no pairs of floating-point factors")
-    return found_updates
+    if len(seen.updates) * len(configuration.mapping("alpha_pattern")) > MAX_MATCHES:
+        raise Unreadable("alpha_pattern has too many expressions for this many modules")
+    scale = scaling(configuration)
+    return {
+        module: abs(scale(module.removeprefix(_PREFIX), update.rank)) * update.norm
+        for module, update in seen.updates.items()
+    }
 
 
 def scaling(configuration: Configuration) -> Callable[[str, int], float]:
@@ -99,18 +94,18 @@ class DeltaProbe:
                 reason = f"the update of {configuration.peft_type} is not s * B * A"
                 yield Observation(term, Status.NOT_APPLICABLE, None, ObservedBy.INTAKE, reason)
             return
-        found = updates(configuration, read_weights(subject))
+        seen = read_weights(subject)
+        by_module = norms(configuration, seen)
         served = serving_dtype(subject.context.engine.dtype)
-        norms = {module: update.norm for module, update in found.items()}
-        shares = {module: update.spectral_share for module, update in found.items()}
+        found = seen.updates
         changes = {m: update.cast_change[served] if served in CASTS else 0.0 for m, update in found.items()}
         yield _largest("delta.cast_change", changes)
         ranks = [update.effective_rank for update in found.values()]
         yield ok("delta.effective_rank", sum(ranks) / len(ranks), by=ObservedBy.INTAKE)
-        yield _largest("delta.largest_norm", norms)
-        yield _relative(norms, subject.context.base_norms)
-        yield _largest("delta.spectral_share", shares)
-        zero = tuple(module for module, norm in norms.items() if norm == 0)
+        yield _largest("delta.largest_norm", by_module)
+        yield _relative(by_module, subject.context.base_norms)
+        yield _largest("delta.spectral_share", {module: update.spectral_share for module, update in found.items()})
+        zero = tuple(module for module, norm in by_module.items() if norm == 0)
         yield ok("delta.zero_modules", zero, by=ObservedBy.INTAKE)
 
 
@@ -121,12 +116,12 @@ def _largest(term: str, values: Mapping[str, float]) -> Observation:
     return ok(term, values[module], by=ObservedBy.INTAKE, reason=module)
 
 
-def _relative(norms: Mapping[str, float], base_norms: Mapping[str, float]) -> Observation:
+def _relative(by_module: Mapping[str, float], base_norms: Mapping[str, float]) -> Observation:
     if not base_norms:
         reason = "no base to compare with"
         return Observation("delta.relative_norm", Status.NOT_APPLICABLE, None, ObservedBy.INTAKE, reason)
     relative: dict[str, float] = {}
-    for module, norm in norms.items():
+    for module, norm in by_module.items():
         base = base_norms.get(module.removeprefix(_PREFIX) + ".weight")
         if base is None:
             raise Unreadable(f"{module}: the base has no tensor of this module")

@@ -17,6 +17,11 @@ from peft_assay.observe.static.header import ITEM_BYTES, Tensor
 MAX_FACTOR_BYTES = 64 << 20
 """Stored bytes; a larger factor is not multiplied."""
 MAX_RANK = 512
+MAX_WAITING_BYTES = 64 << 20
+"""Of factors whose partner has not come yet; PEFT writes the two next to each other."""
+MAX_MULTIPLICATIONS = 20_000_000_000
+"""Sum over modules of rank cubed: some ten CPU-seconds of eigenvalues. Small files could ask for hours."""
+MAX_MODULES = 20_000
 _DOWN = (".lora_A.weight", ".lora_embedding_A")
 _UP = (".lora_B.weight", ".lora_embedding_B")
 CASTS = ("float16", "bfloat16")
@@ -38,8 +43,10 @@ class Factor:
 class Update:
     """The update of one module."""
 
+    rank: int
+    """Of the factors; alpha is divided by it."""
     norm: float
-    """Frobenius norm."""
+    """Frobenius norm, before the module's scale."""
     spectral_share: float
     """Share of the squared norm in the first singular direction; 0 for an update that is zero."""
     effective_rank: float
@@ -132,17 +139,66 @@ def to_bfloat16(single: Any) -> Any:
     return np.where(np.isnan(single), single, rounded.view(np.float32))
 
 
-def update_of(down: Factor, up: Factor, scale: float) -> Update:
-    """The update ``scale * B A``; both factors without a problem and of one rank, else ValueError."""
+class Updates:
+    """Pairs factors as they come and reduces each pair to its `Update`, so that no matrix is kept for long."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Update] = {}
+        """By module, for a scale of 1."""
+        self.problem: str | None = None
+        """Why the first module that has no update has none."""
+        self._waiting: dict[str, tuple[bool, Factor]] = {}
+        self._bytes = 0
+        self._multiplications = 0
+
+    def wants(self, tensor: Tensor) -> bool:
+        """Whether `tensor` is a factor that is still worth multiplying."""
+        return self.problem is None and is_factor(tensor)
+
+    def add(self, name: str, factor: Factor) -> None:
+        """Takes the factor that the tensor `name` is."""
+        found = module_of(name)
+        if found is None or self.problem is not None:
+            return
+        module, down = found
+        if factor.problem is not None or factor.rank > MAX_RANK:
+            self._give_up(f"{module}: {factor.problem}")
+            return
+        partner = self._waiting.pop(module, None)
+        if partner is None:
+            self._bytes += factor.gram.nbytes
+            self._waiting[module] = (down, factor)
+            if self._bytes > MAX_WAITING_BYTES:
+                self._give_up(f"{module}: too many factors lie far from their partners")
+            return
+        self._bytes -= partner[1].gram.nbytes
+        self._multiplications += factor.rank**3
+        if self._multiplications > MAX_MULTIPLICATIONS or len(self.found) >= MAX_MODULES:
+            self._give_up(f"{module}: with it there is too much to multiply")
+        elif partner[0] is down or partner[1].rank != factor.rank:
+            self._give_up(f"{module}: its factors have different ranks or are the same one twice")
+        else:
+            self.found[module] = update_of(factor, partner[1]) if down else update_of(partner[1], factor)
+
+    def finish(self) -> None:
+        """No more factors will come."""
+        if self._waiting and self.problem is None:
+            self._give_up(f"{next(iter(self._waiting))}: one of its two factors is missing")
+
+    def _give_up(self, problem: str) -> None:
+        self.problem = problem
+        self._waiting.clear()
+
+
+def update_of(down: Factor, up: Factor) -> Update:
+    """The update ``B A``; both factors have a gram matrix and the same rank."""
     import numpy as np
 
-    if down.gram is None or up.gram is None or down.rank != up.rank:
-        raise ValueError("two factors of one rank are needed")
     squares = _squared_singular_values(down.gram, up.gram)
     total = float(squares.sum())
     norm = math.sqrt(total)
     if total == 0:
-        return Update(0.0, 0.0, 0.0, MappingProxyType(dict.fromkeys(CASTS, 0.0)))
+        return Update(down.rank, 0.0, 0.0, 0.0, MappingProxyType(dict.fromkeys(CASTS, 0.0)))
     shares = squares[squares > 0] / total
     spectral_down, spectral_up = (math.sqrt(max(float(np.linalg.eigvalsh(g)[-1]), 0.0)) for g in (down.gram, up.gram))
     change = {
@@ -151,7 +207,7 @@ def update_of(down: Factor, up: Factor, scale: float) -> Update:
         for dtype in CASTS
     }  # fmt: skip
     entropy = -float((shares * np.log(shares)).sum())
-    return Update(abs(scale) * norm, float(shares.max()), math.exp(entropy), MappingProxyType(change))
+    return Update(down.rank, norm, float(shares.max()), math.exp(entropy), MappingProxyType(change))
 
 
 def _squared_singular_values(gram_down: Any, gram_up: Any) -> Any:

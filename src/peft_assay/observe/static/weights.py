@@ -20,7 +20,7 @@ from peft_assay.observe.static.header import (
     Tensor,
     read_header,
 )
-from peft_assay.observe.static.spectrum import Factor, FactorPass, is_factor
+from peft_assay.observe.static.spectrum import FactorPass, Update, Updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,10 @@ class Sighting:
     problem: str | None = None
     magnitudes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Tensor name to largest magnitude, as bits without sign; floating-point and integer dtypes, BOOL has none."""
-    factors: Mapping[str, Factor] = field(default_factory=lambda: MappingProxyType({}))
-    """Tensor name to Gram matrices, of the tensors that are factors of a low-rank update."""
+    updates: Mapping[str, Update] = field(default_factory=lambda: MappingProxyType({}))
+    """Module to its low-rank update, of the modules that have both factors."""
+    updates_problem: str | None = None
+    """Why some modules' updates were not computed."""
 
 
 class WeightsWatcher:
@@ -112,8 +114,7 @@ class _Scan:
         self._rest = b""
         """Bytes of an item that a chunk cut in two."""
         self._magnitudes: dict[str, int] = {}
-        self._factors: dict[str, Factor] = {}
-        self._wants_factors = factors
+        self._updates = Updates() if factors else None
         self._pass = self._factor_pass()
 
     def feed(self, chunk: memoryview) -> None:
@@ -127,8 +128,12 @@ class _Scan:
                 self._next(tensor)
 
     def finish(self) -> Sighting:
-        magnitudes, factors = MappingProxyType(self._magnitudes), MappingProxyType(self._factors)
-        return Sighting(self._tensors, None, magnitudes, factors)
+        magnitudes = MappingProxyType(self._magnitudes)
+        if self._updates is None:
+            return Sighting(self._tensors, None, magnitudes, updates_problem="updates were not looked at")
+        self._updates.finish()
+        updates = MappingProxyType(self._updates.found)
+        return Sighting(self._tensors, None, magnitudes, updates, self._updates.problem)
 
     def _scan(self, tensor: Tensor, part: memoryview) -> None:
         if self._pass is not None:
@@ -144,16 +149,16 @@ class _Scan:
             self._magnitudes[tensor.name] = max(largest, self._magnitudes.get(tensor.name, 0))
 
     def _next(self, tensor: Tensor) -> None:
-        if self._pass is not None:
-            self._factors[tensor.name] = self._pass.finish()
+        if self._pass is not None and self._updates is not None:
+            self._updates.add(tensor.name, self._pass.finish())
         self._index += 1
         self._pass = self._factor_pass()
 
     def _factor_pass(self) -> FactorPass | None:
-        if not self._wants_factors or self._index >= len(self._tensors):
+        if self._updates is None or self._index >= len(self._tensors):
             return None
         tensor = self._tensors[self._index]
-        return FactorPass(tensor) if is_factor(tensor) else None
+        return FactorPass(tensor) if self._updates.wants(tensor) else None
 
 
 def largest_magnitude(dtype: str, piece: memoryview | bytes) -> int:
