@@ -8,7 +8,7 @@ PARALLEL ?= 2
 # Deciding who may run, whom to trust and what lets an adapter in: every line and every branch is tested.
 COVERED := src/peft_assay/evaluate/*,src/peft_assay/trust/*,src/peft_assay/gate/*
 
-.PHONY: help demo test lint setup zoo zoo-check clean isolation-note bench-intake fuzz
+.PHONY: fuzz help demo test lint setup zoo zoo-check clean isolation-note bench-intake
 .NOTPARALLEL:
 
 help:
@@ -54,8 +54,13 @@ zoo: .venv/installed
 zoo-check: .venv/installed
 	$(VENV)/python examples/zoo/build --check
 
+FUZZ_SECONDS ?= 1800
+fuzz: .venv/installed
+	@$(VENV)/python -c 'import atheris' 2>/dev/null || $(VENV)/python -m pip install -q -c constraints.txt atheris
+	$(VENV)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
+
 bench-intake: .venv/installed
 	$(VENV)/python benchmarks/intake.py
 
 clean:
-	rm -rf .demo .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .demo .fuzz .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,6 +8,7 @@ Ends with one line per bound: name, value, bound, holds or falls short; exits 0 
 import argparse
 import json
 import os
+import platform
 import statistics
 import struct
 import subprocess
@@ -36,7 +37,7 @@ assert found["weights.canonical"].value is True and found["weights.nonfinite"].v
 assert (found["delta.largest_norm"].value is not None) == factors, found["delta.largest_norm"]
 assert "torch" not in sys.modules
 """
-IMPORTS = EXAMINE.split("factors, source")[0]
+IMPORTS = EXAMINE.split("factors, source", maxsplit=1)[0]
 INSPECT = ["-m", "peft_assay", "inspect", "--format", "json"]
 RANK, WIDTH = 64, 4096
 

@@ -30,7 +30,7 @@ def check_path(path: str, limits: Limits) -> str:
     """`path` unchanged; raises IntakeError unless it is a plain relative POSIX path within the limits."""
     problem = _problem(path, limits)
     if problem is not None:
-        raise refuse(f"the path is not safe: {problem}", where=path, next_step=_RENAME)
+        raise refuse(f"the path is not safe: {problem}", where=path or "(a member without a name)", next_step=_RENAME)
     return path
 
 
