@@ -88,7 +88,11 @@ def adapter(content: bytes) -> None:
     from peft_assay.observe.static.weights import sighting_of
 
     parts = dict(
-        zip(("README.md", "adapter_config.json", "adapter_model.safetensors"), content.split(b"\xff\xfe\xfd", 2))
+        zip(
+            ("README.md", "adapter_config.json", "adapter_model.safetensors"),
+            content.split(b"\xff\xfe\xfd", 2),
+            strict=False,
+        )
     )
     contents = {path: content_of(body) for path, body in sorted(parts.items())}
     artifact = Artifact(tuple(File(path, kept.size, kept.sha256) for path, kept in contents.items()))

@@ -38,7 +38,7 @@ def certify(
         with output.Steps() as steps:
             done = run(
                 deployment,
-                declared_sources(deployment.project, sources or []),
+                declared_sources(deployment.project, sources or [], output.note),
                 open_sandbox=sandbox_opener(isolation),
                 clock=utc_now,
                 progress=steps,

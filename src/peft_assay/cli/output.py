@@ -51,6 +51,11 @@ def problem(error: AssayError, output: Format) -> None:
         sink.write(sink.error(error), sys.stderr)
 
 
+def note(line: str) -> None:
+    """One line beside the result, on stderr."""
+    sink.write(sink.phrase("{}\n", line), sys.stderr)
+
+
 class Steps:
     """Progress of a run over several adapters: a bar with the time left on a terminal, plain lines elsewhere."""
 

@@ -22,7 +22,7 @@ def verify(
     from peft_assay.report import jsonout, terminal
 
     with Deployment.open(place(context, workspace, trust)) as deployment:
-        done = check(deployment, declared_sources(deployment.project, sources or []), clock=utc_now)
+        done = check(deployment, declared_sources(deployment.project, sources or [], output.note), clock=utc_now)
     reports = [verification_report(item) for item in done]
     if output_format is Format.JSON:
         output.result(jsonout.verification(reports))

@@ -17,10 +17,12 @@ from peft_assay.core.vocabulary import vocabulary
 from peft_assay.evaluate.builtin import builtin_policy
 from peft_assay.evaluate.document import load_policy
 from peft_assay.evaluate.interface import CompiledPolicy
+from peft_assay.intake.fetching import Tell
 from peft_assay.observe.catalogue import PROBES
 from peft_assay.observe.suites import read_document, read_suite, read_tokens
 from peft_assay.pipeline.base import CHAT_TEMPLATE, GENERATION_CONFIG, base_manifest, file_digest, tokenizer_digest
 from peft_assay.pipeline.documents import AssayDocument, read_assay, read_file
+from peft_assay.pipeline.sources import locate
 
 BEHAVIOUR_VERSION = "2"
 """Version of the behaviour observations: what is asked, how it is scored, the scan's stages and thresholds."""
@@ -125,22 +127,29 @@ def _read_policy(document: AssayDocument, path: Path, suites: list[str]) -> Comp
     return load_policy(content, where=str(file), vocabulary=vocabulary(suites))
 
 
-def resolve_source(project: Project, named: str) -> Path:
-    """The path that `named` means: an alias of the declared surface, else a path (``./name`` is always one)."""
+def quiet(line: str) -> None:
+    """Says nothing of a fetch."""
+
+
+def resolve_source(project: Project, named: str, tell: Tell = quiet) -> Path:
+    """Where `named` lies: an alias of the declared surface, else a path (``./name`` is always one) or a remote name.
+
+    What is remote is fetched first. Raises UsageError, IntakeError, StorageError as `locate` does.
+    """
     declared = project.document.adapters.get(named)
     if declared is None:
-        return Path(named)
-    return project.path.parent / declared.source
+        return locate(named, tell=tell)
+    return locate(declared.source, within=project.path.parent, tell=tell)
 
 
-def declared_sources(project: Project, named: Sequence[str]) -> list[Path]:
+def declared_sources(project: Project, named: Sequence[str], tell: Tell = quiet) -> list[Path]:
     """`named` as paths; with none named, the whole declared surface. Raises UsageError when that is empty too."""
     chosen = named or sorted(project.document.adapters)
     if not chosen:
         raise UsageError(
             "names no adapter", where=str(project.path), next_step="name a SOURCE, or declare it under adapters"
         )
-    return [resolve_source(project, name) for name in chosen]
+    return [resolve_source(project, name, tell) for name in chosen]
 
 
 def build_lock(project: Project, observed: Observed, artifact: Digest) -> Lock:
