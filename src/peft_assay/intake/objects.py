@@ -106,6 +106,8 @@ class _Objects:
 
     def _explained(self, error: Exception, what: str) -> IntakeError:
         kind = type(error).__name__
+        if "AccessDenied" in str(error) or " 403 " in str(error):  # of a listing obstore only says GenericError
+            kind = "PermissionDeniedError"
         match kind:
             case "NotFoundError":
                 return self._refused(f"{what}: there is no such bucket or object", "check bucket and prefix")
