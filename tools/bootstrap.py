@@ -42,7 +42,7 @@ def main() -> int:
         make_environment()
         install_torch()
         say("installing peft-assay and its pinned dependencies")
-        pip("install", "-c", str(CONSTRAINTS), "-e", f"{ROOT}[sandbox,runtime,dev]")
+        pip("install", "-c", str(CONSTRAINTS), "-e", f"{ROOT}[sandbox,runtime,hub,objects,dev]")
     except Hindered as hindered:
         return stop(*hindered.args)
     except KeyboardInterrupt:

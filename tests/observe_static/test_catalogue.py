@@ -15,7 +15,18 @@ from peft_assay.observe.interface import StaticSubject
 from peft_assay.observe.static.tables import NAMES, table_digests
 
 TERMS = {term.name: term for term in STATIC_TERMS}
-ROOMS = ("artifact.", "weights.", "config.", "delta.", "bounds.", "reach.", "rights.", "stack.unsupported")
+ROOMS = (
+    "artifact.",
+    "weights.",
+    "base.",
+    "card.",
+    "config.",
+    "delta.",
+    "bounds.",
+    "reach.",
+    "rights.",
+    "stack.unsupported",
+)
 PYTHON = {Kind.BOOL: bool, Kind.INT: int, Kind.DOUBLE: float, Kind.STRING: str, Kind.STRINGS: tuple}
 
 
@@ -40,7 +51,11 @@ def test_an_ordinary_adapter_gives_no_probe_cause_for_complaint():
         "artifact.unexpected_files": (),
         "bounds.exceeded": (),
         "bounds.max_rank": 8,
+        "artifact.companions": (),
+        "base.claims": ("no-revision: any version of the base may be meant",),
+        "card.gaps": ("no-licence-file: there is no LICENSE beside the weights",),
         "config.base_rewrites": (),
+        "config.unusual": (),
         "config.conditional": (),
         "config.redirects": (),
         "config.strict": True,

@@ -56,7 +56,7 @@ def test_verification() -> None:
 
 
 def test_inspection() -> None:
-    document = json.loads(jsonout.inspection(inspected()))
+    document = json.loads(jsonout.inspection([inspected()], listed=False))
     assert document["kind"] == "PEFT adapter (LORA)"
     assert [(o["name"], o["status"]) for o in document["observations"]] == [
         ("weights.pickle_files", "ok"),
@@ -70,7 +70,7 @@ def test_hostile_text_arrives_whole_and_shows_nothing(text: str) -> None:
     encodable = text.encode("utf-8", "replace").decode()
     for rendered in (
         jsonout.certification([hostile_report(encodable), refused(text, text)]),
-        jsonout.inspection(inspected(encodable)),
+        jsonout.inspection([inspected(encodable)], listed=True),
         jsonout.verification([verified(valid=False, text=text)]),
     ):
         assert not [c for c in rendered if c != "\n" and not " " <= c <= "~"]

@@ -9,7 +9,8 @@ import pytest
 from peft_assay.core.errors import DocumentError, Door
 from peft_assay.core.observation import ObservedBy, failed, ok
 from peft_assay.report import sink, terminal
-from peft_assay.report.interface import InspectionReport, VerificationReport
+from peft_assay.report.inspection import inspection
+from peft_assay.report.interface import InspectionReport, Refusal, Refused, VerificationReport
 from report.report_support import NOW, certificate, every_outcome, refused, report
 from report.test_html import HOSTILE, hostile_report
 
@@ -40,7 +41,8 @@ def everything(text: str, *, tty: bool) -> str:
             terminal.certification([made, refused(text, text)], tty=tty),
             terminal.rules(made, tty=tty),
             terminal.verification(verified(valid=False, text=text), tty=tty),
-            terminal.inspection(inspected(text), tty=tty),
+            inspection([inspected(text), Refused(text, Refusal(text, text, text))], tty=tty),
+            inspection([inspected(text)], tty=tty, flat=True),
             sink.error(DocumentError(text, where=text, next_step=text)),
             sink.phrase("certified {} in {}", text, text),
         ]
@@ -96,8 +98,8 @@ def test_verification_names_the_certificate_or_the_check(tty: bool) -> None:
 
 
 @pytest.mark.parametrize("tty", [True, False])
-def test_inspection_gives_values_and_reasons(tty: bool) -> None:
-    text = STYLE.sub("", terminal.inspection(inspected(), tty=tty, width=160))
+def test_inspection_gives_every_value_and_reason_on_request(tty: bool) -> None:
+    text = STYLE.sub("", inspection([inspected()], tty=tty, width=160, flat=True))
     assert "PEFT adapter (LORA); 2 files" in text
     assert "[adapter_model.bin]" in text
     assert re.search(r"weights\.canonical:?\s+failed", text)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-VERSION = "1"
+VERSION = "2"
 
 
 class Kind(StrEnum):
@@ -32,6 +32,10 @@ class Term:
 
 STATIC_TERMS: tuple[Term, ...] = (
     Term("artifact.unexpected_files", Kind.STRINGS, "files that are neither weights, configuration, card nor licence"),
+    Term("artifact.companions", Kind.STRINGS, "files beside the adapter that say or do something, and what they are"),
+    Term("base.claims", Kind.STRINGS, "what is odd about the base that the adapter says it was made for"),
+    Term("card.gaps", Kind.STRINGS, "what the model card leaves open: licence, datasets, unfilled rows"),
+    Term("config.unusual", Kind.STRINGS, "settings that are valid and that a reader would want to be told of"),
     Term("weights.pickle_files", Kind.STRINGS, "files that would have to be unpickled to be read"),
     Term(
         "weights.canonical",

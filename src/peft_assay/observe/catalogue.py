@@ -5,8 +5,11 @@ A probe that raises fails its own terms, never the run.
 
 from peft_assay.core.observation import Observation, ObservedBy, failed, sort_observations
 from peft_assay.observe.interface import Probe, StaticSubject, Unreadable
+from peft_assay.observe.static.base_claim import BaseClaimProbe
 from peft_assay.observe.static.bounds import BoundsProbe
 from peft_assay.observe.static.canonical import CanonicalProbe
+from peft_assay.observe.static.card import CardProbe
+from peft_assay.observe.static.companions import CompanionsProbe
 from peft_assay.observe.static.conditional import ConditionalProbe
 from peft_assay.observe.static.config import ConfigProbe
 from peft_assay.observe.static.delta import DeltaProbe
@@ -19,6 +22,7 @@ from peft_assay.observe.static.rewrites import RewritesProbe
 from peft_assay.observe.static.rights import RightsProbe
 from peft_assay.observe.static.stack import StackProbe
 from peft_assay.observe.static.undeclared import UndeclaredProbe
+from peft_assay.observe.static.unusual import UnusualProbe
 
 PROBES: tuple[Probe, ...] = (
     FilesProbe(),
@@ -35,6 +39,10 @@ PROBES: tuple[Probe, ...] = (
     ReachProbe(),
     StackProbe(),
     RightsProbe(),
+    BaseClaimProbe(),
+    CardProbe(),
+    CompanionsProbe(),
+    UnusualProbe(),
 )
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from peft_assay.certify.issue import Withheld
-from peft_assay.core.artifact import CONFIG_FILE, Artifact
+from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Certificate
-from peft_assay.core.content import Content
-from peft_assay.core.context import Engine, Lock
+from peft_assay.core.context import Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
-from peft_assay.core.errors import DocumentError, Door, StorageError, UsageError
+from peft_assay.core.errors import Door, StorageError, UsageError
 from peft_assay.core.parse import parse_json
 from peft_assay.core.statement import VSA
 from peft_assay.core.suite import Suite
@@ -22,17 +21,12 @@ from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.gate.authorize import explain
 from peft_assay.gate.interface import State
 from peft_assay.intake.admit import admit
-from peft_assay.observe.catalogue import observe_static
-from peft_assay.observe.interface import StaticContext, StaticSubject
-from peft_assay.observe.static.kind import classify
-from peft_assay.observe.static.weights import watch_weights
 from peft_assay.pipeline.certify import Certification, names_of
 from peft_assay.pipeline.deployment import Deployment, utc_now
 from peft_assay.pipeline.evidence import gather
 from peft_assay.pipeline.verify import Verification
 from peft_assay.report.interface import (
     CertificationReport,
-    InspectionReport,
     Reason,
     Refusal,
     Sample,
@@ -45,7 +39,6 @@ from peft_assay.trust.roles import Role
 
 MAX_SAMPLES = 12
 """Samples a report shows for each suite."""
-INSPECTED_ENGINE = "peft"
 
 
 def certification_report(deployment: Deployment, done: Certification, at: datetime) -> CertificationReport:
@@ -145,36 +138,6 @@ def verification_report(done: Verification) -> VerificationReport:
 def _for_source(next_step: str | None, source: str) -> str:
     """The gate's next step with the adapter it was asked about in the place that the gate leaves open."""
     return re.sub(r"\b(SOURCE|TARGET)\b", lambda _: shlex.quote(source), next_step or "")
-
-
-def inspect(source: Path) -> InspectionReport:
-    """What `source` is, what it would change, what is missing; needs no workspace, keys, base or torch.
-
-    Raises IntakeError.
-    """
-    admitted = admit(source, watch=watch_weights)
-    context = StaticContext(engine=Engine(INSPECTED_ENGINE, "float32", None), datasets={}, base_licence=None)
-    observations = observe_static(StaticSubject(admitted.artifact, admitted.contents, context, admitted.sightings))
-    kind = classify(admitted.contents).description + _declared(admitted.contents)
-    return InspectionReport(str(source), kind, admitted.artifact, observations)
-
-
-def _declared(files: Mapping[str, Content]) -> str:
-    """What the configuration says of itself, in a few words; nothing where it cannot be read."""
-    try:
-        content = files.get(CONFIG_FILE)
-        config = parse_json((content and content.body) or b"", where=CONFIG_FILE)
-    except DocumentError:
-        return ""
-    if not isinstance(config, dict):
-        return ""
-    parts = [str(config.get("peft_type", "no peft_type"))]
-    parts += [f"{name}={config[name]}" for name in ("r", "lora_alpha", "num_virtual_tokens") if name in config]
-    targets = config.get("target_modules")
-    if isinstance(targets, list):
-        parts.append("on " + ", ".join(map(str, targets[:12])))
-    parts.append(f"made for base {config.get('base_model_name_or_path')!s}")
-    return ": " + " ".join(parts)
 
 
 def recorded(deployment: Deployment, sources: Sequence[Path]) -> list[Certification]:

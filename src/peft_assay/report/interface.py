@@ -2,8 +2,9 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from peft_assay.core.artifact import Artifact
@@ -143,15 +144,126 @@ class VerificationReport:
     """Every check that failed or could not be made, the first included; empty when all hold."""
 
 
+class Severity(StrEnum):
+    """How much a finding weighs before anybody wrote a policy."""
+
+    BLOCK = "block"
+    """The default policy refuses an adapter of which this is true."""
+    LOOK = "look"
+    """May be right; somebody should know before it is used."""
+    UNSTATED = "unstated"
+    """Nobody said, or it could not be measured: nothing is known, for or against."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a finding is: a file of the adapter, and what in it (a field, a tensor, a module)."""
+
+    file: str
+    """Empty where no file is to blame."""
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to know about an adapter, with its place and the next step."""
+
+    rule: str
+    """A name of the vocabulary, or ``source.kind``."""
+    severity: Severity
+    message: str
+    """Our sentence, then what was seen (hostile)."""
+    spots: tuple[Spot, ...]
+    """Most telling first; empty where the finding is about what is not there."""
+    next_step: str
+    implied: tuple[str, ...] = ()
+    """Names of the vocabulary that are not so, or were not measured, for the same reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What an adapter says of itself, as it says it (hostile); None or empty where it says nothing."""
+
+    peft_type: str | None = None
+    base: str | None = None
+    numbers: tuple[tuple[str, str], ...] = ()
+    """Sizes in the configuration's own words: ``("r", "8")``."""
+    targets: tuple[str, ...] = ()
+    tensors: int | None = None
+    """In the weights; None where they were not read."""
+    parameters: int | None = None
+    licence: str | None = None
+    datasets: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class InspectionReport:
     """What can be read of a source without loading anything."""
 
     source: str
     kind: str
-    """What it is, in a few words: ``PEFT adapter (LORA)``, ``full model``, ..."""
+    """What it is, in a few words: ``a PEFT adapter``, ``a full model, not an adapter``, ..."""
     artifact: Artifact
     observations: tuple[Observation, ...]
+    declared: Declared = Declared()
+    obstacle: str = ""
+    """Why PEFT cannot read it as it is; empty for an adapter."""
+    remedy: str = ""
+    """What to do about the obstacle."""
+    pages: Mapping[str, str] = field(default_factory=dict)
+    """Name of the vocabulary to the id of the probe that observes it: its page in docs/probes."""
+    archive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A source that intake refused, among others or where the format has a place for it."""
+
+    source: str
+    refusal: Refusal
+
+
+Inspected = InspectionReport | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """One adapter, or what looks like one, where somebody keeps it: only beginnings of its files were read."""
+
+    path: str
+    """As a next command can name it."""
+    kind: str
+    """In a few words, as `InspectionReport.kind`; for an archive that it was not opened."""
+    usable: bool
+    """Whether it is an adapter that PEFT reads, as far as can be seen at a glance."""
+    peft_type: str | None
+    base: str | None
+    size: int
+    """Bytes."""
+    files: int
+    remarks: tuple[str, ...]
+    """What is wrong at a glance, worst first."""
+    repository: str | None = None
+    """In a Hugging Face cache: ``org/name`` of the Hub."""
+    commit: str | None = None
+    references: tuple[str, ...] = ()
+    """Branches that point at the commit, in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What was found below some places, and how far the walk came."""
+
+    places: tuple[str, ...]
+    found: tuple[Discovered, ...]
+    folders: int
+    """Folders that were looked into."""
+    unread: tuple[str, ...]
+    """Folders that could not be opened."""
+    stopped: str | None
+    """The limit at which the walk ended; None when it came to its end."""
+    shallow: int
+    """Folders too deep to be looked into."""
 
 
 def next_step(result: RuleResult, report: CertificationReport) -> str:

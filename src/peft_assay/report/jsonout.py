@@ -6,10 +6,23 @@ from typing import Any
 
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Certificate
+from peft_assay.core.errors import Door
 from peft_assay.core.observation import Value
 from peft_assay.core.verdict import RuleResult
 from peft_assay.report import sink
-from peft_assay.report.interface import CertificationReport, InspectionReport, VerificationReport, next_step
+from peft_assay.report.inspection_findings import examine
+from peft_assay.report.interface import (
+    CertificationReport,
+    Declared,
+    Discovered,
+    Finding,
+    Inspected,
+    InspectionReport,
+    Inventory,
+    Refused,
+    VerificationReport,
+    next_step,
+)
 
 FORMAT = "peft-assay/report/v1"
 """Fields may be added within a version; what a field means never changes within one."""
@@ -101,17 +114,87 @@ def _verification(report: VerificationReport) -> dict[str, Any]:
     }
 
 
-def inspection(report: InspectionReport) -> sink.Rendered:
-    """What can be read of a source without loading anything."""
+def inspection(reports: Sequence[Inspected], *, listed: bool) -> sink.Rendered:
+    """What can be read of sources without loading anything: the one document, or with `listed` a list of them."""
+    documents = [_refused(report) if isinstance(report, Refused) else _inspected(report) for report in reports]
+    return sink.json_text(documents if listed else documents[0])
+
+
+def _refused(report: Refused) -> dict[str, Any]:
+    refusal = report.refusal
+    error = {"message": refusal.message, "where": refusal.where, "nextStep": refusal.next_step}
+    return {"format": FORMAT, "source": report.source, "door": int(Door.REFUSED), "error": error}
+
+
+def _inspected(report: InspectionReport) -> dict[str, Any]:
+    found = examine(report)
+    return {
+        "format": FORMAT,
+        "source": report.source,
+        "door": int(Door.PASSED),
+        "kind": report.kind,
+        "declared": _declared(report.declared),
+        "findings": [_finding(finding) for finding in found.findings],
+        "clean": list(found.clean),
+        "notAsked": list(found.left_out),
+        "artifact": _artifact(report.artifact),
+        "observations": [observation.document() for observation in report.observations],
+    }
+
+
+def _declared(declared: Declared) -> dict[str, Any]:
+    return {
+        "peftType": declared.peft_type,
+        "base": declared.base,
+        "numbers": dict(declared.numbers),
+        "targetModules": list(declared.targets),
+        "tensors": declared.tensors,
+        "parameters": declared.parameters,
+        "licence": declared.licence,
+        "datasets": list(declared.datasets),
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity.value,
+        "message": finding.message,
+        "places": [{"file": spot.file or None, "field": spot.field or None} for spot in finding.spots],
+        "implied": list(finding.implied),
+        "nextStep": finding.next_step,
+    }
+
+
+def inventory(found: Inventory) -> sink.Rendered:
+    """What `discover` found, and how far the walk came."""
     return sink.json_text(
         {
             "format": FORMAT,
-            "source": report.source,
-            "kind": report.kind,
-            "artifact": _artifact(report.artifact),
-            "observations": [observation.document() for observation in report.observations],
+            "places": list(found.places),
+            "found": [_discovered(entry) for entry in found.found],
+            "folders": found.folders,
+            "unread": list(found.unread),
+            "stopped": found.stopped,
+            "tooDeep": found.shallow,
         }
     )
+
+
+def _discovered(entry: Discovered) -> dict[str, Any]:
+    return {
+        "path": entry.path,
+        "kind": entry.kind,
+        "usable": entry.usable,
+        "peftType": entry.peft_type,
+        "base": entry.base,
+        "size": entry.size,
+        "files": entry.files,
+        "remarks": list(entry.remarks),
+        "repository": entry.repository,
+        "commit": entry.commit,
+        "references": list(entry.references),
+    }
 
 
 def _time(moment: datetime) -> str:

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from peft_assay.core.observation import Observation
 from peft_assay.core.verdict import Outcome
 from peft_assay.report import sink
-from peft_assay.report.interface import CertificationReport, InspectionReport, VerificationReport
+from peft_assay.report.interface import CertificationReport, VerificationReport
 
 STYLES: Mapping[Outcome, str] = {
     Outcome.PASS: "bold green",
@@ -117,31 +116,6 @@ def verification(report: VerificationReport, *, tty: bool, width: int = 100) -> 
         ):
             lines.append(sink.cell(f"  {name}: {sink.plain(value)}"))
     return sink.drawn(Group(*lines), width=width if tty else _PLAIN_WIDTH, colour=tty)
-
-
-def inspection(report: InspectionReport, *, tty: bool, width: int = 100) -> sink.Rendered:
-    """What can be read without loading anything: files and static observations. No verdict."""
-    size = sum(file.size for file in report.artifact.files)
-    head = [
-        sink.cell(report.source, "bold"),
-        sink.cell(f"  {report.kind}; {len(report.artifact.files)} files, {size:,} bytes"),
-        sink.cell(f"  artifact {report.artifact.digest}"),
-    ]
-    if not tty:
-        body = [sink.cell(f"  {o.name}: {_value(o)}") for o in report.observations]
-        return sink.drawn(Group(*head, *body), width=_PLAIN_WIDTH, colour=False)
-    table = _table("observation", "value", "remark")
-    for observation in report.observations:
-        style = "yellow" if observation.value is None else ""
-        remark = observation.reason or ""
-        value = observation.status.value if observation.value is None else sink.plain(observation.value)
-        table.add_row(sink.cell(observation.name), sink.cell(value, style), sink.cell(remark, "dim"))
-    return sink.drawn(Group(*head, table), width=width, colour=True)
-
-
-def _value(observation: Observation) -> str:
-    remark = f" ({observation.reason})" if observation.reason else ""
-    return f"{observation.status.value if observation.value is None else sink.plain(observation.value)}{remark}"
 
 
 def _table(*headings: str) -> Table:

@@ -15,9 +15,14 @@ _EXPECTED = {CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, "adapter_model.bin", ".gitatt
 _LICENCE = re.compile(r"(?i)(licen[cs]e|notice|copying)([._-][a-z0-9._-]{1,40})?")
 
 
+def is_licence(path: str) -> bool:
+    """Whether `path` is a licence or notice beside the weights."""
+    return _LICENCE.fullmatch(path) is not None
+
+
 def is_expected(path: str) -> bool:
     """Whether `path` is weights, configuration, card, licence, or the Hub's own .gitattributes."""
-    return path in _EXPECTED or _LICENCE.fullmatch(path) is not None
+    return path in _EXPECTED or is_licence(path)
 
 
 class FilesProbe:

@@ -1,0 +1,68 @@
+"""card.gaps: what the model card leaves open that a consumer has to know.
+
+PEFT writes a card whose rows say "[More Information Needed]"; most published adapters leave them, or have no card.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from peft_assay.core.artifact import CARD_FILE
+from peft_assay.core.observation import Observation, ObservedBy, ok
+from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static.files import is_licence
+from peft_assay.observe.static.rights import front_matter, known_licence
+
+UNFILLED = b"More Information Needed"
+"""Of PEFT's template in square brackets, of a Trainer's card as "More information needed"."""
+_FAMILIES = {"other", "unknown", "license", "licence", "cc"}
+
+
+def gaps(subject: StaticSubject) -> Iterator[str]:
+    """Codes, each with what it is about."""
+    content = subject.files.get(CARD_FILE)
+    if not any(is_licence(path) for path in subject.files):
+        yield "no-licence-file: there is no LICENSE beside the weights"
+    if content is None:
+        yield f"no-card: there is no {CARD_FILE}"
+        return
+    if content.body is not None and UNFILLED.lower() in content.body.lower():
+        yield "unfilled: rows of the card's template still say that more information is needed"
+    try:
+        metadata = front_matter(subject.files)
+    except Unreadable as problem:
+        yield f"no-metadata: {problem}"
+        return
+    yield from _about(metadata)
+
+
+def _about(metadata: dict[str, Any]) -> Iterator[str]:
+    licence = metadata.get("license")
+    misspelt = sorted(key for key in metadata if key.lower() in {"licence", "licenses", "lisence"})
+    yield from (f"licence-misspelt: the key is {key!r}, nobody reads it" for key in misspelt)
+    if licence is None or licence == "":
+        yield "no-licence: license is not declared"
+    elif not isinstance(licence, str):
+        yield "licence-not-one: license is not one identifier"
+    elif licence.strip().lower() in _FAMILIES:
+        yield f"licence-placeholder: {licence[:80]}"
+    else:
+        try:
+            known_licence(licence)
+        except Unreadable as problem:
+            yield f"licence-unknown: {problem}"
+    if not metadata.get("datasets"):
+        yield "no-datasets: what it was trained on is not declared"
+    if metadata.get("model-index") or metadata.get("model_index"):
+        yield "claims-results: model-index says how it performs; nobody has checked it"
+
+
+class CardProbe:
+    """card.gaps."""
+
+    id = "card"
+    version = "1"
+    terms = ("card.gaps",)
+
+    def observe(self, subject: StaticSubject) -> Iterable[Observation]:
+        """Always observed: a card that is absent or cannot be read is a gap."""
+        yield ok(self.terms[0], tuple(gaps(subject)), by=ObservedBy.INTAKE)

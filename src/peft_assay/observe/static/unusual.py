@@ -1,0 +1,77 @@
+"""config.unusual: settings that are valid, and that a reader of the configuration would want to be told of.
+
+None of them is wrong by itself. Thresholds are what the published adapters that were looked at do not reach: alpha over
+rank is between 1/2 and 4, exclusive, for most.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from peft_assay.core.artifact import CONFIG_FILE
+from peft_assay.core.observation import Observation, ObservedBy, ok
+from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static.bounds import max_rank
+from peft_assay.observe.static.reading import Configuration, is_number, read_configuration, read_weights
+
+LARGE_RANK = 256
+_EMBEDDINGS = re.compile(
+    r"(?i)(.*\.)?(lm_head|embed_tokens|embeddings?|wte|word_embeddings|output_layer|score|classifier)"
+)
+_FLAGS = ("use_rslora", "fan_in_fan_out", "use_dora", "lora_bias", "auto_mapping", "use_qalora", "megatron_config")
+_PATHS = re.compile(r"(?i)(/(home|users|root|mnt|content|kaggle|workspace|data)/|[a-z]:\\users\\)[^\"]*")
+
+
+def unusual(configuration: Configuration, subject: StaticSubject) -> Iterator[str]:
+    """Codes, each with what it is about."""
+    yield from _strength(configuration)
+    yield from (f"{name} is set" for name in _FLAGS if configuration.get(name))
+    targets = configuration.get("target_modules")
+    if isinstance(targets, str):
+        yield f"target-expression: {targets[:120]}"
+    for name in configuration.names("target_modules"):
+        if _EMBEDDINGS.fullmatch(name):
+            yield f"targets-embeddings-or-head: {name}"
+    yield from (f"saves-in-full: {name}" for name in configuration.names("modules_to_save"))
+    if configuration.peft_type == "LORA" and "rank_pattern" not in configuration.values:
+        yield "old-configuration: written by PEFT 0.5 or older"
+    content = subject.files[CONFIG_FILE].body or b""
+    if b"\r\n" in content:
+        yield "crlf: written or edited on another system"
+    found = _PATHS.search(content.decode("utf-8", "replace"))
+    if found:
+        yield f"private-path: {found[0][:120]}"
+    yield from _dtypes(subject)
+
+
+def _strength(configuration: Configuration) -> Iterator[str]:
+    rank, alpha = configuration.get("r"), configuration.get("lora_alpha")
+    if is_number(rank) and is_number(alpha) and rank > 0:
+        ratio: Any = alpha / rank
+        if not 0.5 < ratio < 4:
+            yield f"scaling: alpha / r is {ratio:g}"
+    if max_rank(configuration) >= LARGE_RANK:
+        yield f"large-rank: {max_rank(configuration)}"
+    if "alpha" in configuration.values and "alpha" not in configuration.row.fields:
+        yield "alpha: PEFT does not read this name; lora_alpha is meant"
+
+
+def _dtypes(subject: StaticSubject) -> Iterator[str]:
+    try:
+        found = sorted({tensor.dtype for tensor in read_weights(subject).tensors} - {"F32"})
+    except Unreadable:
+        return
+    if found:
+        yield f"stored-as: {', '.join(found)}"
+
+
+class UnusualProbe:
+    """config.unusual."""
+
+    id = "unusual"
+    version = "1"
+    terms = ("config.unusual",)
+
+    def observe(self, subject: StaticSubject) -> Iterable[Observation]:
+        """Raises Unreadable when the configuration has not one reading."""
+        yield ok(self.terms[0], tuple(unusual(read_configuration(subject), subject)), by=ObservedBy.INTAKE)

@@ -1,0 +1,174 @@
+"""`discover`: an inventory of the adapters one already has. It blocks nothing, and reads beginnings of files only."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from peft_assay.core.artifact import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from peft_assay.core.content import Content
+from peft_assay.core.errors import StorageError, UsageError
+from peft_assay.intake.survey import Sighted, SurveyLimits, Tally, survey
+from peft_assay.observe.interface import Unreadable
+from peft_assay.observe.static.base_claim import claims
+from peft_assay.observe.static.kind import Kind, classify
+from peft_assay.observe.static.pickle import is_pickle
+from peft_assay.observe.static.reading import Configuration, read_document
+from peft_assay.observe.static.rights import front_matter
+from peft_assay.observe.static.tables import peft_table
+from peft_assay.pipeline.inspection import kind_words
+from peft_assay.report.interface import Discovered, Inventory
+
+PICKLED_WEIGHTS = "adapter_model.bin"
+Progress = Callable[[int, int], None]
+"""Told with the folders looked into and the adapters found so far."""
+
+
+def discover(places: Sequence[str], limits: SurveyLimits, progress: Progress) -> Inventory:
+    """What lies at or below `places`. Raises UsageError when one does not exist, or nothing is found in any."""
+    folders = [_place(named) for named in places]
+    tally = Tally()
+    found: list[Discovered] = []
+    for folder in folders:
+        try:
+            for sighted in survey(folder, limits, tally, lambda: progress(tally.folders, len(found))):
+                found.append(_discovered(sighted))  # noqa: PERF401 - progress counts them as they come
+        except OSError as error:
+            raise StorageError(f"cannot be read: {error.strerror}", where=str(folder)) from None
+    if not found:
+        raise UsageError(
+            f"no adapter was found in {tally.folders} folders", where=", ".join(places),
+            next_step="name the folders in which adapters are kept, such as a Hugging Face cache",
+        )  # fmt: skip
+    return Inventory(
+        tuple(places), tuple(_with_nested(found)), tally.folders, tuple(tally.unread), tally.stopped, tally.shallow
+    )
+
+
+def _place(named: str) -> Path:
+    if "://" in named:
+        raise UsageError(
+            "object stores and the Hub are not searched yet", where=named,
+            next_step="fetch it into a folder and name that; a single adapter is inspected by its remote name "
+            "(with the extra: pip install 'peft-assay[objects]')",
+        )  # fmt: skip
+    path = Path(named).expanduser()
+    try:
+        exists = path.exists()
+    except (OSError, ValueError):
+        exists = False
+    if not exists:
+        raise UsageError("there is no such place", where=named, next_step="name a folder that exists")
+    return path
+
+
+def _discovered(sighted: Sighted) -> Discovered:
+    if sighted.archive:
+        return Discovered(
+            str(sighted.path), "an archive, not opened", usable=False, peft_type=None, base=None, size=sighted.size,
+            files=1, remarks=("look into it with: peft-assay inspect",),
+        )  # fmt: skip
+    document = _read(read_document, sighted.contents)
+    found = classify(sighted.contents)
+    peft_type = document.get("peft_type")
+    cached = sighted.cached
+    return Discovered(
+        path=str(sighted.path),
+        kind=kind_words(found.description)[0],
+        usable=found.kind is Kind.PEFT_ADAPTER,
+        peft_type=peft_type if isinstance(peft_type, str) else None,
+        base=_base(document),
+        size=sighted.size,
+        files=len(sighted.contents),
+        remarks=tuple(_remarks(sighted, found.kind, document)),
+        repository=None if cached is None else cached.repository,
+        commit=None if cached is None else cached.commit,
+        references=() if cached is None else cached.references,
+    )
+
+
+def _read(read: Any, files: Mapping[str, Content]) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = read(files)
+    except Unreadable:
+        return {}
+    return found
+
+
+_OBSTACLES = {
+    Kind.PEFT_CONFIG_ONLY: "no weights",
+    Kind.PEFT_UNFETCHED: "weights not fetched (Git LFS pointer)",
+    Kind.MLX_ADAPTER: "MLX: PEFT does not read it",
+    Kind.DIFFUSERS_LORA: "diffusers' own format: PEFT does not read it",
+}
+
+
+def _remarks(sighted: Sighted, kind: Kind, document: Mapping[str, Any]) -> Iterator[str]:
+    files = sighted.contents
+    if kind in _OBSTACLES:
+        yield _OBSTACLES[kind]
+    yield from _about_weights(files)
+    if CONFIG_FILE in sighted.links or WEIGHTS_FILE in sighted.links:
+        yield "holds links, which intake refuses"
+    if sighted.unread:
+        yield f"cannot be read: {', '.join(sighted.unread[:3])}"
+    if CONFIG_FILE in files and not document:
+        yield "adapter_config.json cannot be read"
+    if document:
+        card = _read(front_matter, files)
+        yield from _about_base(document, card)
+        if CARD_FILE not in files:
+            yield "no model card"
+        elif not card.get("license"):
+            yield "no licence in the card"
+
+
+_CLAIMS = {
+    "unnamed": "names no base",
+    "local-path": "its base is a path on the publisher's machine",
+    "quantised-or-reuploaded": "its base is a quantised or re-uploaded copy",
+    "card-differs": "the card names another base",
+}
+
+
+def _about_base(document: Mapping[str, Any], card: Mapping[str, Any]) -> Iterator[str]:
+    kind = document.get("peft_type")
+    row = peft_table().types.get(kind) if isinstance(kind, str) else None
+    if isinstance(kind, str) and row is not None:
+        codes = {claim.partition(":")[0] for claim in claims(Configuration(kind, row, document), card)}
+        yield from (words for code, words in _CLAIMS.items() if code in codes)
+
+
+def _base(document: Mapping[str, Any]) -> str | None:
+    """The base that it names: PEFT's field, or MLX's."""
+    names = (document.get("base_model_name_or_path"), document.get("model"))
+    return next((name for name in names if isinstance(name, str) and name.strip()), None)
+
+
+def _about_weights(files: Mapping[str, Content]) -> Iterator[str]:
+    if PICKLED_WEIGHTS in files:
+        both = WEIGHTS_FILE in files
+        yield f"pickle weights{' beside the safetensors' if both else ''} ({PICKLED_WEIGHTS})"
+    weights = files.get(WEIGHTS_FILE)
+    if weights is not None and weights.size == 0:
+        yield "the weights file is empty"
+    pickles = [name for name, content in files.items() if name != PICKLED_WEIGHTS and is_pickle(name, content)]
+    if pickles:
+        more = f" and {len(pickles) - 1} more" if len(pickles) > 1 else ""
+        yield f"pickle: {pickles[0]}{more}"
+
+
+def _with_nested(found: Sequence[Discovered]) -> Iterator[Discovered]:
+    """Each with a remark where others lie below it: intake takes a folder as a whole."""
+    below: dict[str, int] = {}
+    folders = {entry.path for entry in found}
+    for entry in found:
+        for parent in Path(entry.path).parents:
+            if str(parent) in folders:
+                below[str(parent)] = below.get(str(parent), 0) + 1
+    for entry in found:
+        count = below.get(entry.path)
+        if count is None:
+            yield entry
+        else:
+            yield replace(entry, remarks=(*entry.remarks, f"{count} more in folders below it, taken as part of it"))
