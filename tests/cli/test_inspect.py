@@ -1,11 +1,16 @@
 """`inspect` on real adapters: what is told, in every format, and the exit codes."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from cli.command_line import ZOO, say
+
+WILD = Path(os.environ.get("PEFT_ASSAY_WILD") or Path(__file__).parents[3] / "shared" / "wild")
+PUBLISHED = sorted(path for path in WILD.iterdir() if path.is_dir()) if WILD.is_dir() else []
 
 GOOD = ("dora", "ia3", "lora", "prefix", "prompt", "ptuning", "rslora")
 BLOCKED = {
@@ -135,3 +140,27 @@ def test_hostile_text_is_visible_in_every_format(tmp_path):
         said = say("inspect", "--format", output, tmp_path / "x")
         assert said.code == 0
         assert not [c for c in said.out if c != "\n" and not c.isprintable()]
+
+
+@pytest.mark.skipif(not PUBLISHED, reason="the wild set of published adapters is absent (PEFT_ASSAY_WILD)")
+@pytest.mark.parametrize("output", ["text", "json", "sarif"])
+def test_adapters_as_people_publish_them_are_told_without_a_crash(output):
+    said = say("inspect", "--format", output, *PUBLISHED)
+    assert said.code == 0, said.err
+    assert not [c for c in said.out if c != "\n" and not c.isprintable()]
+    assert "the probe broke" not in said.out
+    for path in PUBLISHED:
+        assert path.name in said.out
+
+
+@pytest.mark.skipif(not PUBLISHED, reason="the wild set of published adapters is absent (PEFT_ASSAY_WILD)")
+def test_a_published_configuration_without_weights_says_that_first():
+    entries = say("inspect", "--format", "json", *PUBLISHED).document
+    without = [entry for entry in entries if entry["kind"] != "a PEFT adapter"]
+    assert len(without) > len(entries) / 2
+    for entry in without:
+        first, *rest = entry["findings"]
+        assert (first["rule"], first["severity"]) == ("source.kind", "block")
+        assert first["nextStep"]
+        assert "weights.canonical" in first["implied"] or entry["kind"] == "not a PEFT adapter"
+        assert "weights.canonical" not in [finding["rule"] for finding in rest]

@@ -197,8 +197,8 @@ def test_names_that_are_no_text_are_walked(tmp_path: Path) -> None:
 def test_descriptors_are_closed_when_nobody_reads_on(tmp_path: Path) -> None:
     for at in range(5):
         adapter(tmp_path / f"{at}" / "x")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     walk = survey(tmp_path, SurveyLimits(), Tally(), lambda: None)
     next(walk)
     walk.close()  # type: ignore[attr-defined]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

@@ -117,6 +117,7 @@ def test_files_are_named_by_uri_and_have_their_digest() -> None:
         ("/srv/a b", "file:///srv/a%20b/adapter_config.json"),
         ("c:/a", "c%3A/a/adapter_config.json"),
         ("../x", "../x/adapter_config.json"),
+        ("hf://org/name@v1:a b", "hf://org/name@v1:a%20b/adapter_config.json"),
     ],
 )
 def test_where_a_source_lies_is_a_uri_reference(source: str, uri: str) -> None:

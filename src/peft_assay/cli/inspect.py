@@ -1,8 +1,8 @@
 """`peft-assay inspect`: what is this adapter, what would it change, what is missing?"""
 
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +10,7 @@ import typer
 from peft_assay import __version__
 from peft_assay.cli import output
 from peft_assay.core.errors import Door, first_door
+from peft_assay.report import sink
 
 if TYPE_CHECKING:
     from peft_assay.report.interface import Inspected
@@ -33,7 +34,11 @@ class FailOn(StrEnum):
 
 def inspect(
     sources: Annotated[
-        list[Path], typer.Argument(help="Folders or archives (.zip, .tar.*) of adapters.", metavar="SOURCE")
+        list[str],
+        typer.Argument(
+            help="Adapters: folders, archives (.zip, .tar.*), hf://org/name@revision, or s3:// gs:// az:// prefixes.",
+            metavar="SOURCE",
+        ),
     ],
     flat: Annotated[bool, typer.Option("--all", help="List every observation instead of findings.")] = False,
     fail_on: Annotated[
@@ -50,9 +55,18 @@ def inspect(
 
     listed = len(sources) > 1
     # One source that is refused is an error like any other; a SARIF log has a place for it, as a list has.
-    reports = inspect_all(sources) if listed or output_format is InspectFormat.SARIF else [look(sources[0])]
+    reports = (
+        inspect_all(sources, tell=_tell)
+        if listed or output_format is InspectFormat.SARIF
+        else [look(sources[0], tell=_tell)]
+    )
     _show(reports, output_format, listed=listed, flat=flat)
     raise typer.Exit(int(first_door(_door(report, fail_on) for report in reports)))
+
+
+def _tell(line: str) -> None:
+    """What a fetch says of itself, to standard error."""
+    sink.write(sink.phrase("{}\n", line), sys.stderr)
 
 
 def _show(reports: "Sequence[Inspected]", output_format: InspectFormat, *, listed: bool, flat: bool) -> None:

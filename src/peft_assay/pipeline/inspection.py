@@ -5,7 +5,6 @@ It needs no workspace, keys, base or torch, and nothing of the source is execute
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from peft_assay.core.artifact import WEIGHTS_FILE
@@ -14,12 +13,14 @@ from peft_assay.core.context import Engine
 from peft_assay.core.errors import IntakeError
 from peft_assay.core.observation import Observation
 from peft_assay.intake.admit import admit
+from peft_assay.intake.fetching import Tell
 from peft_assay.observe.catalogue import PROBES, observe_static
 from peft_assay.observe.interface import StaticContext, StaticSubject, Unreadable
 from peft_assay.observe.static.kind import Kind, classify
 from peft_assay.observe.static.reading import is_number, read_document
 from peft_assay.observe.static.rights import front_matter
 from peft_assay.observe.static.weights import Sighting, watch_weights
+from peft_assay.pipeline.sources import locate
 from peft_assay.report.interface import Declared, Inspected, InspectionReport, Refusal, Refused
 
 ENGINE = Engine("peft", "float32", None)
@@ -29,8 +30,12 @@ MAX_NAMES = 200
 _NUMBERS = ("r", "lora_alpha", "num_virtual_tokens", "block_size", "oft_block_size")
 
 
-def inspect(source: Path) -> InspectionReport:
-    """What can be said of `source`. Raises IntakeError when it cannot become an artifact."""
+def inspect(named: str, *, tell: Tell) -> InspectionReport:
+    """What can be said of the source that `named` means, fetched first where it is remote.
+
+    Raises IntakeError when it cannot become an artifact, UsageError when it names nothing.
+    """
+    source = locate(named, tell=tell)
     admitted = admit(source, watch=watch_weights)
     context = StaticContext(engine=ENGINE, datasets={}, base_licence=None)
     observations = observe_static(StaticSubject(admitted.artifact, admitted.contents, context, admitted.sightings))
@@ -38,7 +43,7 @@ def inspect(source: Path) -> InspectionReport:
     kind, why, remedy = kind_words(found.description)
     is_adapter = found.kind is Kind.PEFT_ADAPTER
     return InspectionReport(
-        source=str(source),
+        source=named,
         kind=kind,
         artifact=admitted.artifact,
         observations=observations,
@@ -50,16 +55,16 @@ def inspect(source: Path) -> InspectionReport:
     )
 
 
-def inspect_all(sources: Sequence[Path]) -> list[Inspected]:
-    """Each of `sources` in turn; one that intake refuses is told and stops nothing."""
-    return [_inspect_or_refuse(source) for source in sources]
+def inspect_all(names: Sequence[str], *, tell: Tell) -> list[Inspected]:
+    """Each of `names` in turn; one that intake refuses is told and stops nothing."""
+    return [_inspect_or_refuse(named, tell) for named in names]
 
 
-def _inspect_or_refuse(source: Path) -> Inspected:
+def _inspect_or_refuse(named: str, tell: Tell) -> Inspected:
     try:
-        return inspect(source)
+        return inspect(named, tell=tell)
     except IntakeError as error:
-        return Refused(str(source), Refusal(error.message, error.where, error.next_step or ""))
+        return Refused(named, Refusal(error.message, error.where, error.next_step or ""))
 
 
 def kind_words(description: str) -> tuple[str, str, str]:

@@ -152,7 +152,9 @@ def _text(text: str) -> str:
 
 
 def _uri(source: str, path: str) -> str:
-    """`path` in `source` as a URI reference: relative as the user named it, or a file: URI."""
+    """`path` in `source` as a URI reference: relative as the user named it, a file: URI, or the remote's own."""
+    if "://" in source:
+        return quote(f"{source.rstrip('/')}/{path}".rstrip("/"), safe=":/@", errors="surrogateescape")
     whole = PurePath(source, path).as_posix()
     encoded = quote(whole, safe="/", errors="surrogateescape")
     return f"file://{encoded}" if whole.startswith("/") else encoded

@@ -1,0 +1,53 @@
+"""A name of the Hub works wherever a path does, and its refusal is told like any other."""
+
+import json
+
+import pytest
+
+pytest.importorskip("huggingface_hub", reason="needs huggingface_hub (extra hub)")
+
+from intake.remote.hub_server import Hub, Repository
+from peft_assay.cli.main import run
+from peft_assay.core.errors import Door
+
+COMMIT = "a" * 40
+FILES = {
+    "adapter_config.json": b'{"peft_type": "LORA", "base_model_name_or_path": "org/base", "target_modules": ["q_proj"]}',
+    "README.md": b"---\nlicense: mit\n---\n",
+}
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    made = Hub({"org/name": Repository({"main": COMMIT}, {COMMIT: dict(FILES)})})
+    server = made.serve()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    yield made
+    server.shutdown()
+    server.server_close()
+
+
+def test_inspect_fetches_pins_and_tells(hub, capsys):
+    assert run(["inspect", "hf://org/name", "--format", "json"]) == Door.PASSED
+    told = capsys.readouterr()
+    assert json.loads(told.out)
+    assert f"hf://org/name@{COMMIT}" in told.err
+    hub.repositories["org/name"].gated = True
+    assert run(["inspect", f"org/name@{COMMIT}", "--format", "json"]) == Door.PASSED, "it is here already"
+
+
+def test_a_gated_one_is_a_refusal(hub, capsys):
+    hub.repositories["org/name"].gated = True
+    assert run(["inspect", "org/name@main"]) == Door.REFUSED
+    told = capsys.readouterr().err
+    assert "gated" in told
+    assert "accept the terms" in told
+
+
+def test_malformed_names_are_usage_errors(capsys):
+    assert run(["inspect", "hf://nonsense"]) == Door.USAGE
+    assert "hf://org/name@revision" in capsys.readouterr().err
