@@ -30,6 +30,7 @@ CONTEXT = {
     "rights.declared": "artifact digest: the licence you established for exactly these bytes, which replaces the card's",
     "rights.declared.<key>.licence": "licence id",
     "rights.declared.<key>.reason": "how you know: a letter, a contract, an archive number",
+    "publishers": "Name to file (PEM, relative to this one) of the public key by which a publisher is known; see the publisher probe.",
     "adapters": "the declared surface, alias by alias: what `certify` and `verify` without a SOURCE are about",
     "adapters.<key>.source": "folder or archive of the adapter",
 }

@@ -1,7 +1,9 @@
 """`discover`: an inventory that blocks nothing, and a proposed project that the project reader takes."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +118,16 @@ def test_bad_adapters_block_nothing_and_nothing_found_is_not_success(tmp_path):
     said = say("discover", "s3://bucket/prefix")
     assert said.code == 2
     assert "next: " in said.err
+
+
+def test_adapters_as_people_publish_them_are_all_found():
+    wild = Path(os.environ.get("PEFT_ASSAY_WILD") or Path(__file__).parents[3] / "shared" / "wild")
+    if not wild.is_dir():
+        pytest.skip("the wild set of published adapters is absent (PEFT_ASSAY_WILD)")
+    entries = found(wild)
+    assert len(entries) == len([path for path in wild.iterdir() if path.is_dir()])
+    assert all(entry["remarks"] for entry in entries.values())
+    assert say("discover", wild, "--propose", "-").code == 0
 
 
 def test_depth_is_bounded_and_told(tmp_path):

@@ -79,6 +79,18 @@ def test_links_are_told_and_never_followed(tmp_path: Path) -> None:
     assert "linked.bin" not in found[0].contents
 
 
+def test_no_folder_is_told_twice(tmp_path: Path) -> None:
+    adapter(tmp_path / "a" / "x")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    tally = Tally()
+    found = [
+        sighted.path
+        for place in (tmp_path / "a", tmp_path, tmp_path / "link", tmp_path / "a")
+        for sighted in survey(place, SurveyLimits(), tally, lambda: None)
+    ]
+    assert found == [tmp_path / "a" / "x"]
+
+
 def test_a_place_that_is_itself_a_link_was_named_and_is_taken(tmp_path: Path) -> None:
     adapter(tmp_path / "real" / "x")
     (tmp_path / "link").symlink_to(tmp_path / "real")

@@ -23,6 +23,7 @@ ROOMS = (
     "config.",
     "delta.",
     "bounds.",
+    "publisher.",
     "reach.",
     "rights.",
     "stack.unsupported",
@@ -37,7 +38,10 @@ def test_each_static_term_has_exactly_one_probe():
 
 def test_an_ordinary_adapter_is_observed_in_full_and_in_the_vocabulary_s_types():
     observations = observe_static(subject())
-    assert {o.name for o in observations if o.status is not Status.OK} == {"delta.relative_norm"}  # no base at hand
+    assert {o.name for o in observations if o.status is not Status.OK} == {
+        "delta.relative_norm",
+        "publisher.identity",
+    }  # no base at hand
     assert {o.observed_by for o in observations} == {ObservedBy.INTAKE}
     for observation in observations:
         if observation.status is not Status.OK:
@@ -65,6 +69,8 @@ def test_an_ordinary_adapter_gives_no_probe_cause_for_complaint():
         "delta.relative_norm": None,
         "delta.spectral_share": pytest.approx(1.0),
         "delta.zero_modules": (),
+        "publisher.identity": None,
+        "publisher.signature": "none",
         "reach.full_weights": (),
         "rights.base_licence_commercial": True,
         "rights.datasets_commercial": True,

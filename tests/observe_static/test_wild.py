@@ -68,7 +68,7 @@ def test_no_licence_in_most_cards_is_seen_as_unknown_and_never_as_permission():
 
 
 GOLDEN = Path(__file__).with_name("wild_golden.json")
-FIGURES = ("bounds.max_rank", "delta.", "rights.commercial_use", "rights.base_licence_commercial")
+FIGURES = ("publisher.", "bounds.max_rank", "delta.", "rights.commercial_use", "rights.base_licence_commercial")
 """What is not an oddity: figures, and what the test's own context says."""
 
 

@@ -46,7 +46,7 @@ def _complaints(name: str) -> dict[str, object]:
     observations = tuple(
         o
         for o in observations
-        if not o.name.startswith(("delta.", "base.", "card.", "config.unusual", "artifact.companions"))
+        if not o.name.startswith(("delta.", "base.", "publisher.", "card.", "config.unusual", "artifact.companions"))
     )  # figures: tests of their own
     neutral = {"bounds.max_rank", "rights.licence"}
     return {

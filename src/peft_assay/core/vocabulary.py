@@ -64,6 +64,8 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term(
         "stack.unsupported", Kind.STRINGS, "what the declared engine cannot serve: rank over its limit, type, feature"
     ),
+    Term("publisher.identity", Kind.STRING, "who signed exactly these files, by the name the context gives the key"),
+    Term("publisher.signature", Kind.STRING, "none, valid, unknown-key, not-verified or invalid"),
     Term("stack.observed_as_served", Kind.BOOL, "the engine and dtype observed are the ones the context declares"),
     Term("rights.commercial_use", Kind.BOOL, "the context declares commercial use (rights.commercialUse)"),
     Term("rights.licence", Kind.STRING, "the adapter's licence as an identifier of the licence table"),

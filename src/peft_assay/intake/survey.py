@@ -82,6 +82,8 @@ class Tally:
     """Folders that could not be opened, with the reason."""
     stopped: str | None = None
     """The limit at which the walk ended, where one did."""
+    seen: set[tuple[int, int]] = field(default_factory=set)
+    """Device and inode of every folder looked into: none is told twice, however it is reached."""
     shallow: int = 0
     """Folders below the depth limit, not looked into."""
 
@@ -132,8 +134,10 @@ class _Walk:
 
     def folder(self, folder: int, path: Path, depth: int, cache: _Cache | None) -> Iterator[Sighted]:
         """What `folder` is, then what lies below it."""
-        if not self._may_go_on():
+        state = os.fstat(folder)
+        if not self._may_go_on() or (state.st_dev, state.st_ino) in self.tally.seen:
             return
+        self.tally.seen.add((state.st_dev, state.st_ino))
         self.tally.folders += 1
         self.step()
         if cache is None and _REPOSITORY.fullmatch(path.name) and _stat(folder, "snapshots") is not None:

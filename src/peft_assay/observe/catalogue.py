@@ -16,6 +16,7 @@ from peft_assay.observe.static.delta import DeltaProbe
 from peft_assay.observe.static.files import FilesProbe
 from peft_assay.observe.static.nonfinite import NonfiniteProbe
 from peft_assay.observe.static.pickle import PickleProbe
+from peft_assay.observe.static.publisher import PublisherProbe
 from peft_assay.observe.static.reach import ReachProbe
 from peft_assay.observe.static.redirects import RedirectsProbe
 from peft_assay.observe.static.rewrites import RewritesProbe
@@ -43,6 +44,7 @@ PROBES: tuple[Probe, ...] = (
     CardProbe(),
     CompanionsProbe(),
     UnusualProbe(),
+    PublisherProbe(),
 )
 
 

@@ -9,6 +9,7 @@ from peft_assay.core.content import Content
 from peft_assay.core.context import Engine
 from peft_assay.core.digest import Digest
 from peft_assay.core.observation import Observation
+from peft_assay.core.publisher import PublisherKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class StaticContext:
     """The base's licence id, as the context declares it."""
     licence_overrides: Mapping[Digest, str] = field(default_factory=dict)
     """Artifact digest to licence id: a legal decision that replaces what the card says (or does not)."""
+    publishers: PublisherKeys = field(default_factory=PublisherKeys)
+    """Keys by which publishers are known."""
     base_norms: Mapping[str, float] = field(default_factory=dict)
     """Frobenius norm of the base's tensors by their original name; empty where no base is at hand."""
     commercial_use: bool = True

@@ -138,6 +138,7 @@ def static_subject(project: Project, admitted: Admitted) -> StaticSubject:
             base_licence=project.document.context.base.licence,
             licence_overrides={parse_digest(key): value.licence for key, value in rights.declared.items()},
             commercial_use=rights.commercialUse,
+            publishers=project.publishers,
         ),
     )
 

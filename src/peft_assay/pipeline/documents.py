@@ -109,6 +109,8 @@ class AssayDocument(_Closed):
     suites: list[str] = Field(min_length=1, max_length=1000)
     scan: ScanSection | None = None
     rights: RightsSection = RightsSection()
+    publishers: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], str] = {}
+    """Name to file of the public key (PEM) by which a publisher is known."""
     adapters: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], AdapterSection] = {}
 
 

@@ -11,6 +11,7 @@ from peft_assay.core.artifact import Artifact
 from peft_assay.core.context import LOCK_VERSION, DeploymentContext, Engine, Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, UsageError
+from peft_assay.core.publisher import PublisherKeys
 from peft_assay.core.suite import Scan, ScorerKind, Suite
 from peft_assay.core.vocabulary import VERSION as VOCABULARY_VERSION
 from peft_assay.core.vocabulary import vocabulary
@@ -23,6 +24,7 @@ from peft_assay.observe.suites import read_document, read_suite, read_tokens
 from peft_assay.pipeline.base import CHAT_TEMPLATE, GENERATION_CONFIG, base_manifest, file_digest, tokenizer_digest
 from peft_assay.pipeline.documents import AssayDocument, read_assay, read_file
 from peft_assay.pipeline.sources import locate
+from peft_assay.trust.publisher import fingerprint
 
 BEHAVIOUR_VERSION = "2"
 """Version of the behaviour observations: what is asked, how it is scored, the scan's stages and thresholds."""
@@ -43,6 +45,7 @@ class Project:
     """Sorted by id."""
     scan: Scan | None
     policy: CompiledPolicy
+    publishers: PublisherKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,17 @@ def load_project(path: Path) -> Project:
         suites=suites,
         scan=_read_scan(document, path, {suite.id: suite for suite in suites}),
         policy=_read_policy(document, path, names),
+        publishers=_read_publishers(document, path),
     )
+
+
+def _read_publishers(document: AssayDocument, path: Path) -> PublisherKeys:
+    keys = {}
+    for name, file in document.publishers.items():
+        where = f"{path}: publishers.{name}"
+        keys[name] = read_file(path.parent / file, named_by=where)
+        fingerprint(keys[name], where=where)
+    return PublisherKeys(keys)
 
 
 def _context(document: AssayDocument) -> DeploymentContext:
@@ -176,6 +189,10 @@ def build_lock(project: Project, observed: Observed, artifact: Digest) -> Lock:
                 "commercialUse": section.rights.commercialUse,
                 "datasets": dict(section.rights.datasets),
                 "declaredLicence": None if declared is None else declared.licence,
+            },
+            "publishers": {
+                name: fingerprint(pem, where=f"{project.path}: publishers.{name}")
+                for name, pem in sorted(project.publishers.pem.items())
             },
             "tables": dict(table_digests()),
         }
