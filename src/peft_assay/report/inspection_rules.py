@@ -135,6 +135,13 @@ CHECKS: Mapping[str, Check] = {
         Suspect.FILLED, _LOOK, "modules whose update is exactly zero: they serve the base",
         "ask the publisher whether they were trained; an adapter that is all zero was not", WEIGHTS_FILE,
     ),
+    "publisher.identity": Check(
+        Suspect.NEVER, _UNSTATED, "", "ask the publisher to sign it, or declare the key under publishers in peft-assay.yaml",
+        "model.sig", _UNSTATED, "nobody whom you know has signed it",
+    ),
+    "publisher.signature": Check(
+        Suspect.NEVER, _UNSTATED, "", "", "model.sig", _UNSTATED, "whether it is signed",
+    ),
     "rights.licence": Check(
         Suspect.NEVER, _UNSTATED, "", _LICENCE, CARD_FILE, _UNSTATED, "no licence that can be identified",
     ),
