@@ -53,6 +53,8 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("config.strict", Kind.BOOL, "adapter_config.json is strict JSON, known fields only, right types"),
     Term("config.redirects", Kind.STRINGS, "fields that make a loader fetch, import or open something else"),
     Term("config.base_rewrites", Kind.STRINGS, "fields by which merely loading changes the base's own tensors"),
+    Term("config.unsafe_patterns", Kind.STRINGS, "expressions that can hold whoever matches them against module names"),
+    Term("secrets.found", Kind.STRINGS, "credentials of recognisable form in files, by file and kind"),
     Term("config.conditional", Kind.STRINGS, "fields that make behaviour depend on tokens or routing"),
     Term("bounds.exceeded", Kind.STRINGS, "sizes over the limits: rank, patterns, alpha, virtual tokens"),
     Term("bounds.max_rank", Kind.INT, "largest effective rank of any module"),

@@ -15,12 +15,14 @@ from peft_assay.observe.static.config import ConfigProbe
 from peft_assay.observe.static.delta import DeltaProbe
 from peft_assay.observe.static.files import FilesProbe
 from peft_assay.observe.static.nonfinite import NonfiniteProbe
+from peft_assay.observe.static.patterns import PatternsProbe
 from peft_assay.observe.static.pickle import PickleProbe
 from peft_assay.observe.static.publisher import PublisherProbe
 from peft_assay.observe.static.reach import ReachProbe
 from peft_assay.observe.static.redirects import RedirectsProbe
 from peft_assay.observe.static.rewrites import RewritesProbe
 from peft_assay.observe.static.rights import RightsProbe
+from peft_assay.observe.static.secrets import SecretsProbe
 from peft_assay.observe.static.stack import StackProbe
 from peft_assay.observe.static.undeclared import UndeclaredProbe
 from peft_assay.observe.static.unusual import UnusualProbe
@@ -45,6 +47,8 @@ PROBES: tuple[Probe, ...] = (
     CompanionsProbe(),
     UnusualProbe(),
     PublisherProbe(),
+    PatternsProbe(),
+    SecretsProbe(),
 )
 
 

@@ -136,7 +136,8 @@ CHECKS: Mapping[str, Check] = {
         "ask the publisher whether they were trained; an adapter that is all zero was not", WEIGHTS_FILE,
     ),
     "publisher.identity": Check(
-        Suspect.NEVER, _UNSTATED, "", "ask the publisher to sign it, or declare the key under publishers in peft-assay.yaml",
+        Suspect.NEVER, _UNSTATED, "",
+        "ask the publisher to sign it, or declare the key under publishers in peft-assay.yaml",
         "model.sig", _UNSTATED, "nobody whom you know has signed it",
     ),
     "publisher.signature": Check(

@@ -9,10 +9,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import re2
-
 from peft_assay.core.observation import Observation, ObservedBy, Status, ok
 from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static import linear
 from peft_assay.observe.static.nonfinite import serving_dtype
 from peft_assay.observe.static.reading import Configuration, is_number, read_configuration, read_weights
 from peft_assay.observe.static.spectrum import CASTS
@@ -61,8 +60,8 @@ def scaling(configuration: Configuration) -> Callable[[str, int], float]:
 
 def _expression(key: str) -> Any:
     try:
-        return re2.compile(rf"(.*\.)?({key})")
-    except re2.error:
+        return linear.compile_linear(rf"(.*\.)?({key})")
+    except linear.error:
         raise Unreadable(f"alpha_pattern: {key[:80]!r} is not an expression that takes linear time") from None
 
 

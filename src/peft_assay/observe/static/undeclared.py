@@ -14,6 +14,7 @@ import re2
 
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static import linear
 from peft_assay.observe.static.reading import Configuration, read_configuration, read_weights
 
 _PREFIX = "base_model.model."
@@ -123,8 +124,8 @@ def _any_of(names: Iterable[str]) -> str:
 def _search(pattern: str) -> Judge:
     """A search in time linear in the text: a hostile file may bring both names and declarations by the hundred kB."""
     try:
-        compiled = re2.compile(pattern)
-    except re2.error:
+        compiled = linear.compile_linear(pattern)
+    except linear.error:
         raise Unreadable("the declared module names are too many or too long") from None
     return lambda text: compiled.search(text) is not None
 
