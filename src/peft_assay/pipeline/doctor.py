@@ -132,7 +132,7 @@ def _next_step(level: IsolationLevel, layers: Sequence[Layer]) -> str:
 def _warnings(best: _Tried | None) -> Iterator[str]:
     if best is not None and best.walls.unseen:
         around = ", ".join(best.walls.unseen)
-        yield f"a filter around this process refuses what the supervisor would have to see: {around}"
+        yield f"something around the sandbox refuses these attacks before the supervisor can see them: {around}"
 
 
 def _try_base(base: Path, best: _Tried | None, tell: Tell) -> TriedBase:

@@ -18,6 +18,7 @@ from peft_assay.sandbox.remedies import group_remedy, namespaces_remedy, remedy_
 
 SECURITY_MODULES = Path("/sys/kernel/security/lsm")
 SECCOMP_ACTIONS = Path("/proc/sys/kernel/seccomp/actions_avail")
+PROGRAMS = "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin"
 GROUP = "control group: "
 """How `sandbox.choose` begins what it says of control groups."""
 _INSTALLERS = {
@@ -94,22 +95,29 @@ def namespaces_layer(shown: Chosen | None) -> Layer:
     """Whether namespaces can be made: the walls that worked show it, else a program that does nothing but make them."""
     name = "namespaces"
     if shown is not None and isinstance(shown.backend, NamespaceBackend):
-        maker = "by root" if shown.backend.setpriv else "in a user namespace"
+        whose = "by root" if shown.backend.setpriv else "in a user namespace"
         proc = "" if shown.backend.proc else "; without a /proc inside, which nobody may mount here"
-        return Layer(name, State.OK, f"made {maker}{proc}")
-    kinds = ["--mount", "--pid", "--net", "--ipc", "--uts", "--fork"]
-    if not can_become_nobody() or "sys_admin" not in permitted():
-        kinds += ["--user", "--map-root-user"]
-    unshare = shutil.which("unshare", path="/usr/bin:/bin")
-    if unshare is None:
-        return Layer(name, State.MISSING, "not known: unshare is not installed", installation("util-linux"))
-    done = subprocess.run(
-        [unshare, *kinds, "true"], capture_output=True, text=True, check=False, errors="replace", timeout=20
-    )
+        return Layer(name, State.OK, f"made {whose}{proc}")
+    maker = _making_namespaces()
+    if maker is None:
+        return Layer(name, State.MISSING, "not known: nothing here makes any", installation("util-linux"))
+    done = subprocess.run(maker, capture_output=True, text=True, check=False, errors="replace", timeout=20)
     if done.returncode == 0:
         return Layer(name, State.OK, "can be made")
     said = " ".join(done.stderr.split())[:200]
     return Layer(name, State.MISSING, f"cannot be made: {said}", namespaces_remedy())
+
+
+def _making_namespaces() -> list[str] | None:
+    """A command that makes the namespaces that the sandbox would, and nothing else; None where no program can."""
+    privileged = can_become_nobody() and "sys_admin" in permitted()
+    if bwrap := shutil.which("bwrap", path=PROGRAMS):
+        kinds = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+        return [bwrap, *kinds, *([] if privileged else ["--unshare-user"]), "--ro-bind", "/", "/", "true"]
+    if unshare := shutil.which("unshare", path=PROGRAMS):
+        kinds = ["--mount", "--pid", "--net", "--ipc", "--uts", "--fork"]
+        return [unshare, *kinds, *([] if privileged else ["--user", "--map-root-user"]), "true"]
+    return None
 
 
 def landlock_layer(worked: Chosen | None) -> Layer:
@@ -117,7 +125,9 @@ def landlock_layer(worked: Chosen | None) -> Layer:
     loaded = "landlock" in _read(SECURITY_MODULES).strip().split(",")
     if worked is None:
         detail = "the kernel has it" if loaded else "the kernel does not say that it has it"
-        return Layer("landlock", State.OK if loaded else State.MISSING, detail, "" if loaded else remedy_for("landlock"))
+        return Layer(
+            "landlock", State.OK if loaded else State.MISSING, detail, "" if loaded else remedy_for("landlock")
+        )
     abi = worked.findings.landlock
     if abi:
         return Layer("landlock", State.OK, f"ABI {abi}")

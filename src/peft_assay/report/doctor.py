@@ -13,7 +13,7 @@ from peft_assay.report.diagnosis import Diagnosis, Extra, State, TriedBase, Trie
 from peft_assay.report.jsonout import FORMAT
 
 _STYLES = {State.OK: "green", State.MISSING: "bold red", State.UNUSED: "dim"}
-_NOTHING_RAISES = "nothing on this host; gVisor, pods or machines of their own need a backend (docs/how-to)"
+_NOTHING_RAISES = "nothing on this host would raise the level"
 
 
 def diagnosis(found: Diagnosis, *, tty: bool, width: int = 100) -> sink.Rendered:
@@ -127,8 +127,10 @@ def _base(base: TriedBase) -> str:
 
 
 def _closing(found: Diagnosis) -> str:
+    if not found.next_step:
+        return _NOTHING_RAISES
     wants = "to exercise adapters" if found.level < IsolationLevel.PROCESS else "to raise the level"
-    return f"{wants}: {found.next_step or _NOTHING_RAISES}"
+    return f"{wants}: {found.next_step}"
 
 
 def _walls_document(walls: TriedWalls) -> dict[str, Any]:
