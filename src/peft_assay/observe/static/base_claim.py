@@ -10,8 +10,8 @@ from typing import Any
 
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static.front_matter import front_matter
 from peft_assay.observe.static.reading import Configuration, read_configuration
-from peft_assay.observe.static.rights import front_matter
 
 _PATH = re.compile(r"(?s)(?:[/~.\\]|[A-Za-z]:\\|file:).*|[^\\]*\\.*|[^/]*/[^/]*/.*")
 """More than ``org/name``: a path on somebody's machine."""
