@@ -215,8 +215,8 @@ def test_every_kind_of_entry_and_a_full_audit(workspace: Workspace) -> None:
     assert all(b"secret prompt text" not in entry.body and b"rule in words" not in entry.body for entry in history)
     with pytest.raises(UsageError, match="not a denial"):
         workspace.record_denial(verdict(Outcome.PASS), at=NOW)
-    with pytest.raises(TrustError, match="fewer than 11"):
-        workspace.root_at(11)
+    with pytest.raises(TrustError, match="fewer than 14"):
+        workspace.root_at(14)
 
 
 @pytest.mark.parametrize("prose", ["two words", "", "é", "x" * 129, "line\n", "<b>"])

@@ -101,7 +101,8 @@ def certify(
     names = names_of(sources)
     known = origins or {}
     intake = [
-        _take_in(deployment, source, name, known.get(source), clock) for source, name in zip(sources, names, strict=True)
+        _take_in(deployment, source, name, known.get(source), clock)
+        for source, name in zip(sources, names, strict=True)
     ]
     candidates = [candidate for candidate in intake if isinstance(candidate, _Candidate)]
     done: dict[str, Certification] = {}

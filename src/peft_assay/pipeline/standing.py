@@ -1,4 +1,4 @@
-"""What the deployment knows of one artifact's rights: where it came from, what was declared, snapshotted and cleared."""
+"""What the deployment knows of one artifact's rights: its origin, what was declared, snapshotted and cleared."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -50,7 +50,7 @@ class SnapshotRepository(_Closed):
 
 
 class Snapshot(_Closed):
-    """The manifest: repositories sorted by kind and id. No time stands in it, so that the same facts have one digest."""
+    """The manifest: repositories by kind and id. No time stands in it, so that the same facts have one digest."""
 
     apiVersion: Literal["peft-assay/rights-snapshot/v1"]
     artifact: str

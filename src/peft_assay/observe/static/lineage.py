@@ -41,7 +41,9 @@ class _Walk:
 
     def lineage(self) -> Lineage:
         card, config = readings(self.subject)
-        adapter = Node(NodeKind.ADAPTER, self.subject.artifact.digest, tuple(_adapter_claims(self.subject, card, config)))
+        adapter = Node(
+            NodeKind.ADAPTER, self.subject.artifact.digest, tuple(_adapter_claims(self.subject, card, config))
+        )
         self.nodes[adapter.key] = adapter
         self._own_data(adapter, card)
         named, evidence = _base_names(card, config)
@@ -80,7 +82,7 @@ class _Walk:
         own = _claims_of(context.base_metadata) if context.base_metadata is not known else ()
         node = Node(
             NodeKind.BASE, name[:_CUT], (*declared, *_claims_of(known), *own),
-            revision=revision, gating="unknown" if known is None else known.gating,
+            **{**_state(known), **({} if revision is None else {"revision": revision})},
         )  # fmt: skip
         self._link(adapter, node, "adapts", evidence)
         self._up(node, known, depth=1, decides=not declared)
@@ -170,8 +172,7 @@ def _adapter_claims(subject: StaticSubject, card: Mapping[str, Any], config: Map
         yield Claim(ClaimSource.FLEET, "peft-assay.yaml: declarations", raw, find_licence(raw))
     yield from _stated(card.get("license"), ClaimSource.CARD, "README.md: license")
     yield from _stated(config.get("license"), ClaimSource.CONFIG, "adapter_config.json: license")
-    bodies = {path: content.body for path, content in subject.files.items() if is_licence(path) and content.body}
-    yield from _recognised({path: body for path, body in bodies.items() if body is not None})
+    yield from _recognised({path: file.body for path, file in subject.files.items() if file.body is not None})
 
 
 def _claims_of(known: Metadata | None) -> tuple[Claim, ...]:
