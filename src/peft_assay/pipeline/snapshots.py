@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.digest import Digest, sha256
@@ -80,7 +80,9 @@ def ask(subject: StaticSubject, *, tell: Tell) -> dict[tuple[str, str], Metadata
 
 
 def _first(subject: StaticSubject) -> Iterator[Key]:
-    for node in lineage(subject).nodes:
+    """What the adapter itself and the context name; an earlier snapshot's nodes may be none any more."""
+    itself = replace(subject, context=replace(subject.context, metadata={}))
+    for node in lineage(itself).nodes:
         if node.kind is NodeKind.BASE:
             yield "model", node.id
         elif node.kind is NodeKind.DATASET:
@@ -129,8 +131,11 @@ def changes(before: Mapping[tuple[str, str], Metadata], now: Mapping[tuple[str, 
 
 
 def _differences(old: Metadata, new: Metadata) -> Iterator[tuple[str, str, str]]:
+    if old.status != new.status:
+        yield "status", old.status, new.status
+        if new.status != "found":
+            return
     pairs = (
-        ("status", old.status, new.status),
         ("gating", old.gating, new.gating),
         ("licence", _licence(old), _licence(new)),
         ("revision", str(old.revision), str(new.revision)),

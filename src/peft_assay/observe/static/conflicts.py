@@ -75,5 +75,6 @@ def _bases(card: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Confl
     configured, stated = config.get("base_model_name_or_path"), card.get("base_model")
     if isinstance(configured, str) and isinstance(stated, str) and configured and stated and configured != stated:
         yield Conflict("base-differs", f"README.md says {stated[:_CUT]}, adapter_config.json says {configured[:_CUT]}")
-    if isinstance(configured, str) and configured and config.get("revision") in (None, ""):
-        yield Conflict(NO_REVISION, f"{configured[:_CUT]}: any version of it may be meant")
+    named = next((name for name in (configured, stated) if isinstance(name, str) and name.strip()), None)
+    if named is not None and config.get("revision") in (None, ""):
+        yield Conflict(NO_REVISION, f"{named[:_CUT]}: any version of it may be meant")

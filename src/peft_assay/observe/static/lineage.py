@@ -12,6 +12,7 @@ from typing import Any
 from peft_assay.core.content import Content
 from peft_assay.core.rights import Answer, Claim, ClaimSource, Edge, Lineage, Metadata, Node, NodeKind
 from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static.base_claim import LOCAL_PATH
 from peft_assay.observe.static.conflicts import conflicts
 from peft_assay.observe.static.files import is_licence
 from peft_assay.observe.static.front_matter import front_matter, metadata_of
@@ -71,7 +72,7 @@ class _Walk:
     def _dataset(self, child: Node, name: str, evidence: tuple[str, ...], *, decides: bool) -> None:
         known = self.subject.context.metadata.get(("dataset", name))
         claims = [*_registered(self.subject.context.datasets.get(name)), *_claims_of(known)]
-        node = Node(NodeKind.DATASET, name[:_CUT], tuple(claims), decides=decides, **_state(known))
+        node = Node(NodeKind.DATASET, name[:_CUT], tuple(claims), decides=decides, **_state(known, name))
         self._link(child, node, "trained-on", evidence)
 
     def _served_base(self, adapter: Node, name: str, evidence: tuple[str, ...], revision: str | None) -> None:
@@ -82,7 +83,7 @@ class _Walk:
         own = _claims_of(context.base_metadata) if context.base_metadata is not known else ()
         node = Node(
             NodeKind.BASE, name[:_CUT], (*declared, *_claims_of(known), *own),
-            **{**_state(known), **({} if revision is None else {"revision": revision})},
+            **{**_state(known, name), **({} if revision is None else {"revision": revision})},
         )  # fmt: skip
         self._link(adapter, node, "adapts", evidence)
         self._up(node, known, depth=1, decides=not declared)
@@ -91,7 +92,7 @@ class _Walk:
         self, child: Node, name: str, relation: str, evidence: tuple[str, ...], *, depth: int, decides: bool
     ) -> None:
         known = self.subject.context.metadata.get(("model", name))
-        node = Node(NodeKind.BASE, name[:_CUT], tuple(_claims_of(known)), decides=decides, **_state(known))
+        node = Node(NodeKind.BASE, name[:_CUT], tuple(_claims_of(known)), decides=decides, **_state(known, name))
         if not node.decides and node.answer("commercial") is Answer.NO:
             # The context declares the base's licence; an ancestor's plain no stands against that.
             node = replace(node, decides=True)
@@ -206,8 +207,12 @@ def _recognised(files: Mapping[str, bytes]) -> Iterator[Claim]:
                 yield Claim(ClaimSource.TEXT, where, candidate.licence, find_licence(candidate.licence))
 
 
-def _state(known: Metadata | None) -> dict[str, Any]:
+def _state(known: Metadata | None, name: str) -> dict[str, Any]:
+    if name == UNNAMED_BASE:
+        return {"problem": "nobody names it"}
+    if LOCAL_PATH.fullmatch(name):
+        return {"problem": "it is a path on somebody's machine"}
     if known is None:
-        return {}
+        return {"problem": "nobody was asked about it (peft-assay rights snapshot)"}
     problem = "" if known.status == "found" else f"its repository is {known.status}"
     return {"revision": known.revision, "gating": known.gating, "problem": problem}

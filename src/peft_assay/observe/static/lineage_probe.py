@@ -48,7 +48,7 @@ def why_unknown(node: Node) -> str:
         if claim.licence is None:
             return f"{claim.raw[:_CUT]!r} is not in the licence table"
         if not claim.licence.is_one:
-            return f"{claim.licence.id!r} is {claim.licence.note or 'no licence'}"
+            return f"{claim.licence.id!r} names no licence: {claim.licence.note}"
     if any(claim.source is not ClaimSource.TEXT for claim in node.claims):
         return "several licences are declared, and not which holds"
     candidate = next((claim for claim in node.claims if claim.licence is not None), None)
