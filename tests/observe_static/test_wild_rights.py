@@ -32,7 +32,7 @@ def rights_row(name: str) -> dict[str, object]:
     found, digest = lineage(subject), subject.artifact.digest
     told: dict[str, object] = {
         "claims": [
-            f"{node.kind.value}: {claim.where}: {claim.raw} -> {claim.licence.id if claim.licence else None}"
+            f"{node.kind.value}: {claim.where}: {claim.stated} -> {claim.licence.id if claim.licence else None}"
             for node in found.nodes
             for claim in node.claims
         ],
@@ -69,7 +69,7 @@ def test_no_licence_is_invented(name):
             assert claim.source in {ClaimSource.CARD, ClaimSource.CONFIG, ClaimSource.TEXT}
             path = claim.where.partition(":")[0].partition(" (")[0]
             if claim.source is not ClaimSource.TEXT:
-                assert claim.raw.encode() in subject.files[path].body
+                assert claim.stated.encode() in subject.files[path].body
     declared = _index()[name]["card_licence"]
     adapter = found.nodes[0]
     if declared == "":

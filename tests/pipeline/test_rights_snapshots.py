@@ -117,7 +117,7 @@ def test_a_gated_repository_is_told_and_nothing_is_accepted(world, hub):
     assert {method for method, _ in hub.requests} <= {"GET", "HEAD"}
     node = next(node for node in show(world)["nodes"] if node["id"] == "zoo/base")
     assert node["gating"] == "manual"
-    assert [claim["raw"] for claim in node["claims"] if claim["source"] == "card"] == ["gemma"]
+    assert [claim["stated"] for claim in node["claims"] if claim["source"] == "card"] == ["gemma"]
 
 
 def test_a_clearance_is_for_the_snapshot_it_was_decided_on(world, hub):

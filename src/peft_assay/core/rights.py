@@ -70,12 +70,12 @@ class ClaimSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Somebody's words about the licence of one node. `raw` may be hostile text."""
+    """Somebody's words about the licence of one node. `stated` may be hostile text."""
 
     source: ClaimSource
     where: str
     """File or field."""
-    raw: str
+    stated: str
     licence: Licence | None
     """None: the table does not know the identifier."""
 
@@ -192,7 +192,7 @@ class Lineage:
                     "revision": node.revision,
                     "gating": node.gating,
                     "decides": node.decides,
-                    "claims": [[claim.source.value, claim.where, claim.raw] for claim in node.claims],
+                    "claims": [[claim.source.value, claim.where, claim.stated] for claim in node.claims],
                 }
                 for node in self.nodes
             ],

@@ -50,7 +50,7 @@ def _node(node: Node) -> Iterator[sink.Rendered]:
     yield sink.phrase("{}: {}{}", node.key, said, aside)
     for claim in node.claims:
         meaning = "not in the licence table" if claim.licence is None else claim.licence.mapping
-        yield sink.phrase("  {}: {} [{}] by {}", claim.where, claim.raw, meaning, claim.source.value)
+        yield sink.phrase("  {}: {} [{}] by {}", claim.where, claim.stated, meaning, claim.source.value)
     if licence is not None and licence.note:
         yield sink.phrase("  note: {}", licence.note)
     if node.problem:
@@ -103,7 +103,7 @@ def _node_document(node: Node) -> dict[str, Any]:
             {
                 "source": claim.source.value,
                 "where": claim.where,
-                "raw": claim.raw,
+                "stated": claim.stated,
                 "licence": None if claim.licence is None else claim.licence.id,
                 "mapping": None if claim.licence is None else claim.licence.mapping,
             }

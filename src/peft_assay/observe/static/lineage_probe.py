@@ -46,21 +46,21 @@ def why_unknown(node: Node) -> str:
     claim = node.deciding
     if claim is not None:
         if claim.licence is None:
-            return f"{claim.raw[:_CUT]!r} is not in the licence table"
+            return f"{claim.stated[:_CUT]!r} is not in the licence table"
         if not claim.licence.is_one:
             return f"{claim.licence.id!r} names no licence: {claim.licence.note}"
     if any(claim.source is not ClaimSource.TEXT for claim in node.claims):
         return "several licences are declared, and not which holds"
     candidate = next((claim for claim in node.claims if claim.licence is not None), None)
     if candidate is not None:
-        return f"{candidate.where} reads as {candidate.raw}, which somebody has to confirm"
+        return f"{candidate.where} reads as {candidate.stated}, which somebody has to confirm"
     return node.problem or "no licence is declared"
 
 
 def candidates_of(found: Lineage) -> tuple[str, ...]:
     """Recognised texts of nodes whose licence nobody declared."""
     return tuple(
-        f"{node.key[:_CUT]}: {claim.where}: {claim.raw}"
+        f"{node.key[:_CUT]}: {claim.where}: {claim.stated}"
         for node in found.deciding()
         if not _is_known(node)
         for claim in node.claims
