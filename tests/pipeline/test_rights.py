@@ -1,10 +1,19 @@
 """Rights from the first INDETERMINATE to a certificate that ends when what it stands on does."""
 
+import shutil
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+import yaml
 
+from peft_assay.core.digest import sha256
 from peft_assay.core.errors import Door, UsageError
+from peft_assay.core.observation import ObservationSet, ObservedBy, ok, sort_observations
+from peft_assay.core.verdict import Outcome
+from peft_assay.core.vocabulary import vocabulary
+from peft_assay.evaluate.document import load_policy
+from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.pipeline import rights as acts
 from peft_assay.pipeline.deployment import utc_now
 
@@ -199,3 +208,59 @@ def test_text_output_names_claims_answers_and_commands(world):
     )
     assert "cleared: commercial for sha256:" in cleared.out
     assert "commercial      yes (cleared)" in world.run("rights", "show", world.adapter("no-licence")).out
+
+
+def test_what_the_base_s_own_folder_says_is_compared_with_what_is_declared(world):
+    base = (world.project / yaml.safe_load(world.document.read_text())["context"]["base"]["path"]).resolve()
+    copied = world.root / "base-with-card"
+    shutil.copytree(base, copied)
+    (copied / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    (copied / "LICENSE").write_bytes((Path(__file__).parents[2] / "LICENSE").read_bytes())
+    text = world.document.read_text()
+    named = yaml.safe_load(text)["context"]["base"]["path"]
+    world.document.write_text(text.replace(f"path: {named}", f"path: {copied}"))
+    done = world.json("rights", "show", world.adapter("lora"))
+    node = next(node for node in done.document["nodes"] if node["kind"] == "base")
+    assert [(claim["source"], claim["licence"]) for claim in node["claims"]] == [
+        ("declared", "apache-2.0"),
+        ("card", "cc-by-nc-4.0"),
+        ("licence-file", "apache-2.0"),
+    ]
+    assert "licence-disagrees" in [conflict["code"] for conflict in done.document["conflicts"]]
+
+
+def test_an_artifact_s_digest_finds_the_place_it_was_last_tried_from(silent):
+    silent.document.write_text(silent.document.read_text() + OWNED)
+    silent.json("certify", silent.adapter("no-licence"))
+    code, document = show(silent)
+    by_digest = silent.json("rights", "show", document["artifact"])
+    assert by_digest.document["lineage"] == document["lineage"]
+    assert "fleet" in [claim["source"] for claim in by_digest.document["nodes"][0]["claims"]]
+
+
+def test_a_policy_for_internal_evaluation_tolerates_unknown_rights_for_a_short_time_only():
+    tolerant = POLICY.replace(
+        "rights.grants.commercial && size(rights.lineage_conflicts) == 0",
+        "size(rights.unknown_nodes) == 0 || (!context.production && context.maximum_age_hours <= 336)",
+    )
+    compiled = load_policy(tolerant.encode(), where="policy", vocabulary=vocabulary([]))
+    for unknown, production, hours, expected in (
+        ((), True, 8760, Outcome.PASS),
+        (("adapter: no licence",), False, 336, Outcome.PASS),
+        (("adapter: no licence",), False, 337, Outcome.FAIL),
+        (("adapter: no licence",), True, 1, Outcome.FAIL),
+    ):
+        observed = ObservationSet(
+            sha256(b"a"),
+            sha256(b"c"),
+            utc_now(),
+            sort_observations(
+                ok(name, value, by=ObservedBy.INTAKE)
+                for name, value in (
+                    ("rights.unknown_nodes", unknown),
+                    ("context.production", production),
+                    ("context.maximum_age_hours", hours),
+                )
+            ),
+        )
+        assert evaluate(compiled, observed, sha256(b"l")).outcome is expected, (unknown, production, hours)

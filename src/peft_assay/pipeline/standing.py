@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from peft_assay.core.digest import Digest, parse_digest
+from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, TrustError
 from peft_assay.core.parse import parse_json, validate
 from peft_assay.core.rights import Clearance, Metadata
@@ -123,11 +123,12 @@ def parse_snapshot(content: bytes, *, where: str) -> Snapshot:
 
 def base_metadata(project: Project) -> Metadata:
     """What the folder of the served base says of itself; the lock names every byte of that folder."""
-    files = {
-        file.path: (project.base_path / file.path).read_bytes()
-        for file in project.base.files
-        if (file.path == "README.md" or is_licence(file.path)) and file.size <= MAX_FILE_BYTES
-    }
+    files = {}
+    for file in project.base.files:
+        if (file.path == "README.md" or is_licence(file.path)) and file.size <= MAX_FILE_BYTES:
+            content = (project.base_path / file.path).read_bytes()
+            if sha256(content) == file.sha256:
+                files[file.path] = content
     return Metadata("model", "the served base", "found", files=files)
 
 

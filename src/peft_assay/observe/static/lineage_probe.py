@@ -109,7 +109,7 @@ def _grant(found: Lineage, grant: str, clearance: Clearance | None, artifact: st
         return ok(name, True, by=_BY, reason=said)
     if answer is Answer.UNKNOWN:
         reasons = "; ".join(_unanswered(found, grant))
-        return failed(name, f"{reasons}. Settle it: {settling(artifact, grant)}", by=_BY)
+        return failed(name, f"settle it: {settling(artifact, grant)}; {reasons}", by=_BY)
     if answer is Answer.NO:
         nodes = ", ".join(f"{n.key[:_CUT]} ({n.licence.id})" for n in found.nodes_saying(grant, answer) if n.licence)
         return ok(name, False, by=_BY, reason=f"not given by {nodes}")
