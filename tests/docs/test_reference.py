@@ -7,8 +7,8 @@ import pytest
 
 from docs.docs_support import DOCS, ROOT, blocks, text_of, tools_on_path
 from peft_assay.core.errors import DOOR_MEANINGS, Door
-from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.core.rights import GRANTS
+from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA, Statement
 from peft_assay.core.vocabulary import STATIC_TERMS, suite_terms, vocabulary
 from peft_assay.evaluate.builtin import builtin_policy

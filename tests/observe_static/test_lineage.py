@@ -83,7 +83,7 @@ def test_every_way_to_say_yes_has_a_yes_of_every_node():
         (card(licence="mit"), "no licence is declared"),
         ("---\nlicense: mit\nlicense: mit\n---\n", "no licence is declared"),
         ("---\nlicense: mit\n---\n---\nlicense: cc-by-nc-4.0\n---\n", "no licence is declared"),
-        (card(license=5), "no licence is declared"),
+        (card(license=5), "no identifier"),
         (card(license="[More Information Needed]"), "not in the licence table"),
         (None, "no licence is declared"),
     ],
@@ -140,7 +140,46 @@ def test_cycles_and_long_chains_end(names):
     configured = config(base_model_name_or_path="c/0")
     found = lineage(subject(configuration=configured, context=context(*chain, base_licence=None)))
     assert len(found.nodes) < 15
-    assert answers(configuration=configured, context=context(*chain, base_licence=None))[COMMERCIAL] is True
+    assert found.answer("commercial") is Answer.UNKNOWN, "what is beyond the depth is not known"
+    assert lineage(subject(configuration=configured, context=context(*chain))).answer("commercial") is Answer.YES
+    short = context(*chain[-6:], base_licence=None)
+    ends = lineage(subject(configuration=config(base_model_name_or_path="c/34"), context=short))
+    assert ends.nodes[-1].id == "c/40"
+    assert ends.answer("commercial") is Answer.UNKNOWN, "nobody was asked about the last"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"license": "mit", "datasets": ["zoo/dialogues", 5]},
+        {"license": "mit", "datasets": ["zoo/dialogues", ""]},
+        {"license": "mit", "datasets": ["zoo/dialogues", None]},
+        {"license": "mit", "datasets": ["zoo/dialogues", {"name": "zoo/scrape"}]},
+        {"license": "mit", "datasets": {"zoo/dialogues": None}},
+        {"license": "mit", "datasets": [f"d/{n}" for n in range(64)] + ["zoo/scrape"]},
+        {"license": ["mit", 5], "datasets": ["zoo/dialogues"]},
+        {"license": {"id": "mit"}, "datasets": ["zoo/dialogues"]},
+    ],
+)
+def test_what_is_no_name_or_one_too_many_is_unknown_and_never_left_out(fields):
+    register = {**CONTEXT.datasets, **{f"d/{n}": "mit" for n in range(64)}}
+    found = lineage(subject(card=card(**fields), context=replace(CONTEXT, datasets=register)))
+    assert found.answer("commercial") is Answer.UNKNOWN
+
+
+def test_long_names_that_begin_alike_are_two_nodes():
+    good, bad = "d/" + "x" * 300 + "1", "d/" + "x" * 300 + "2"
+    told = replace(CONTEXT, datasets={good: "mit", bad: "cc-by-nc-4.0"})
+    assert (
+        lineage(subject(card=card(license="mit", datasets=[good, bad]), context=told)).answer("commercial") is Answer.NO
+    )
+
+
+def test_a_base_that_is_no_name_is_unknown_unless_the_context_declares_it():
+    text = card(license="mit", datasets=["zoo/dialogues"], base_model=["zoo/base", 5])
+    known = context(model("zoo/base", license="mit"))
+    assert lineage(subject(card=text, context=replace(known, base_licence=None))).answer("hosted") is Answer.UNKNOWN
+    assert lineage(subject(card=text, context=known)).answer("hosted") is Answer.YES
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ _SEGMENTS = st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size
 @given(st.lists(st.text("ab*", min_size=1, max_size=4), min_size=1, max_size=5), _SEGMENTS)
 def test_it_is_the_glob_that_it_says(pattern, origin):
     parts = []
-    for at, segment in enumerate(pattern):
+    for segment in pattern:
         if segment == "**":
             parts.append("(?:[^/]+/)*")
         else:

@@ -232,7 +232,7 @@ def test_what_the_base_s_own_folder_says_is_compared_with_what_is_declared(world
 def test_an_artifact_s_digest_finds_the_place_it_was_last_tried_from(silent):
     silent.document.write_text(silent.document.read_text() + OWNED)
     silent.json("certify", silent.adapter("no-licence"))
-    code, document = show(silent)
+    _, document = show(silent)
     by_digest = silent.json("rights", "show", document["artifact"])
     assert by_digest.document["lineage"] == document["lineage"]
     assert "fleet" in [claim["source"] for claim in by_digest.document["nodes"][0]["claims"]]

@@ -54,6 +54,8 @@ def _read(kind: RepositoryKind, name: str, found: Any) -> Metadata:
     files: dict[str, bytes] = {}
     status = "found"
     for sibling in [s for s in found.siblings or [] if _WANTED.fullmatch(s.rfilename)][:MAX_FILES]:
+        if type(sibling.size) is int and sibling.size > MAX_FILE_BYTES:
+            continue  # nobody's licence is that long, and a card that is says nothing here
         content = _download(kind, name, found.sha, sibling)
         if content is None:
             status = "gated" if gating in {"auto", "manual"} else "unreachable"
@@ -65,13 +67,13 @@ def _read(kind: RepositoryKind, name: str, found: Any) -> Metadata:
 
 
 def _download(kind: RepositoryKind, name: str, commit: str, sibling: Any) -> bytes | None:
-    """The file as the commit announces it; None when it cannot be had, is too large, or is something else."""
+    """The file as the commit announces it; None when it cannot be had or is something else."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
 
     size = sibling.size
-    if type(size) is not int or not 0 <= size <= MAX_FILE_BYTES:
+    if type(size) is not int or size < 0:
         return None
     url = hf_hub_url(name, sibling.rfilename, repo_type=kind, revision=commit, endpoint=endpoint())
     buffer = io.BytesIO()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from peft_assay.core.content import Content
+from peft_assay.core.digest import sha256
 from peft_assay.core.rights import Answer, Claim, ClaimSource, Edge, Lineage, Metadata, Node, NodeKind
 from peft_assay.observe.interface import StaticSubject, Unreadable
 from peft_assay.observe.static.base_claim import LOCAL_PATH
@@ -54,6 +55,8 @@ class _Walk:
         for other in named[1:]:  # another name of the base, or another base: the context's declaration covers the first
             decides = self.subject.context.base_licence is None
             self._ancestor(adapter, other, "adapts", ("README.md: base_model",), depth=1, decides=decides)
+        odd = unlisted(card.get("base_model")) + unlisted(config.get("base_model_name_or_path"))
+        self._rest(adapter, NodeKind.BASE, "adapts", odd, decides=self.subject.context.base_licence is None)
         made = Lineage(tuple(self.nodes.values()), tuple(self.edges), (), tuple(self.undisclosed))
         return Lineage(made.nodes, made.edges, tuple(conflicts(made, card, config)), made.undisclosed)
 
@@ -64,6 +67,7 @@ class _Walk:
         for name in dict.fromkeys((*owned, *stated)):
             where = ("peft-assay.yaml: declarations",) if name in owned else ("README.md: datasets",)
             self._dataset(adapter, name, where, decides=True)
+        self._rest(adapter, NodeKind.DATASET, "trained-on", unlisted(card.get("datasets")), decides=True)
         if not owned and not stated:
             node = Node(NodeKind.DATASET, "(undeclared)", problem="nobody says what it was trained on")
             self._link(adapter, node, "trained-on", ())
@@ -72,7 +76,7 @@ class _Walk:
     def _dataset(self, child: Node, name: str, evidence: tuple[str, ...], *, decides: bool) -> None:
         known = self.subject.context.metadata.get(("dataset", name))
         claims = [*_registered(self.subject.context.datasets.get(name)), *_claims_of(known)]
-        node = Node(NodeKind.DATASET, name[:_CUT], tuple(claims), decides=decides, **_state(known, name))
+        node = Node(NodeKind.DATASET, label(name), tuple(claims), decides=decides, **_state(known, name))
         self._link(child, node, "trained-on", evidence)
 
     def _served_base(self, adapter: Node, name: str, evidence: tuple[str, ...], revision: str | None) -> None:
@@ -82,7 +86,7 @@ class _Walk:
         declared = [] if context.base_licence is None else [_declared(context.base_licence, "peft-assay.yaml: base")]
         own = _claims_of(context.base_metadata) if context.base_metadata is not known else ()
         node = Node(
-            NodeKind.BASE, name[:_CUT], (*declared, *_claims_of(known), *own),
+            NodeKind.BASE, label(name), (*declared, *_claims_of(known), *own),
             **{**_state(known, name), **({} if revision is None else {"revision": revision})},
         )  # fmt: skip
         self._link(adapter, node, "adapts", evidence)
@@ -92,11 +96,11 @@ class _Walk:
         self, child: Node, name: str, relation: str, evidence: tuple[str, ...], *, depth: int, decides: bool
     ) -> None:
         known = self.subject.context.metadata.get(("model", name))
-        node = Node(NodeKind.BASE, name[:_CUT], tuple(_claims_of(known)), decides=decides, **_state(known, name))
+        node = Node(NodeKind.BASE, label(name), tuple(_claims_of(known)), decides=decides, **_state(known, name))
         if not node.decides and node.answer("commercial") is Answer.NO:
             # The context declares the base's licence; an ancestor's plain no stands against that.
             node = replace(node, decides=True)
-        if self._link(child, node, relation, evidence) and depth < MAX_DEPTH:
+        if self._link(child, node, relation, evidence):
             self._up(node, known, depth=depth + 1, decides=decides)
 
     def _up(self, node: Node, known: Metadata | None, *, depth: int, decides: bool) -> None:
@@ -104,13 +108,23 @@ class _Walk:
         card = card_of(known)
         relation = card.get("base_model_relation")
         made = relation if isinstance(relation, str) and len(relation) < 40 else "derived-from"
-        for name in texts(card.get("base_model")):
+        above = texts(card.get("base_model"))
+        for name in above if depth <= MAX_DEPTH else ():
             self._ancestor(node, name, made, ("README.md: base_model",), depth=depth, decides=decides)
+        left = unlisted(card.get("base_model")) + (0 if depth <= MAX_DEPTH else len(above))
+        self._rest(node, NodeKind.BASE, made, left, decides=decides)
         named = texts(card.get("datasets"))
         for name in named:
             self._dataset(node, name, ("README.md: datasets",), decides=False)
         if not named:
             self.undisclosed.append(node.key)
+
+    def _rest(self, child: Node, kind: NodeKind, relation: str, count: int, *, decides: bool) -> None:
+        """One node that nobody knows, for what cannot be looked up: a cut list must not read as a whole one."""
+        if count:
+            what = "item that is no name, or beyond what is looked at"
+            node = Node(kind, f"({count} more of {child.key[:60]})", decides=decides, problem=f"{count} {what}")
+            self._link(child, node, relation, ())
 
     def _link(self, child: Node, node: Node, relation: str, evidence: tuple[str, ...]) -> bool:
         """Adds `node` below `child`; False when it is there already (a cycle, or two ways to one node)."""
@@ -146,11 +160,25 @@ def card_of(known: Metadata | None) -> dict[str, Any]:
         return {}
 
 
+def label(name: str) -> str:
+    """`name` as a node's id; long ones keep a hash, or two that begin alike would be one node."""
+    return name if len(name) <= _CUT else f"{name[:_CUT]}#{sha256(name.encode())[7:23]}"
+
+
 def texts(value: Any) -> tuple[str, ...]:
-    """Names in a field that holds one or several; anything else in it is nobody's name."""
+    """Names in a field that holds one or several, at most MAX_NAMES; see `unlisted` for what else is in it."""
     values = [value] if isinstance(value, str) else value
     named = values if isinstance(values, list) else []
     return tuple(dict.fromkeys(item for item in named if isinstance(item, str) and item.strip()))[:MAX_NAMES]
+
+
+def unlisted(value: Any) -> int:
+    """How many items of such a field `texts` leaves out: none of them a name that can be looked up."""
+    if not isinstance(value, list):
+        return 0 if value is None or isinstance(value, str) else 1
+    named = {item for item in value if isinstance(item, str) and item.strip()}
+    odd = sum(not (isinstance(item, str) and item.strip()) for item in value)
+    return odd + max(0, len(named) - MAX_NAMES)
 
 
 def _base_names(card: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -197,6 +225,8 @@ def _stated(value: Any, source: ClaimSource, where: str) -> Iterator[Claim]:
     """One claim for each identifier in the field: several make a node whose licence is not one."""
     for identifier in texts(value):
         yield Claim(source, where, identifier[:_CUT], find_licence(identifier))
+    if unlisted(value):
+        yield Claim(source, where, f"({unlisted(value)} items that are no identifier)", None)
 
 
 def _recognised(files: Mapping[str, bytes]) -> Iterator[Claim]:
