@@ -171,3 +171,15 @@ def test_altered_snapshots_are_refused(world, hub):
     assert world.run("rights", "show", world.adapter("no-licence")).code == Door.TRUST
     with pytest.raises(TrustError):
         parse_snapshot(b'{"apiVersion": "x"}', where="s")
+
+
+def test_where_somebody_can_be_asked_that_comes_first(world, hub):
+    card = world.project / "adapters" / "no-licence" / "README.md"
+    card.write_text("---\ndatasets: [root/data]\n---\n")
+    document = show(world)
+    assert document["next"][0] == f"peft-assay rights snapshot {world.adapter('no-licence')}"
+    assert any("root/data: nobody was asked" in text for text in document["unknown"])
+    snapshot(world)
+    after = show(world)
+    assert after["answers"]["commercial"] == "no", "root/data says no, and no is an answer"
+    assert [command.split()[5] for command in after["next"]] == ["derivatives", "redistribution", "hosted"]

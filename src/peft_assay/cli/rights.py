@@ -44,7 +44,15 @@ def show(
 
     with Deployment.open(place(context, workspace, trust)) as deployment:
         view = acts.show(deployment, source, clock=utc_now, tell=output.note)
-    arguments = (view.name, view.artifact, view.lineage, view.in_force, view.standing.snapshot, view.commands())
+    arguments = (
+        view.name,
+        view.artifact,
+        view.lineage,
+        view.in_force,
+        view.standing.snapshot,
+        view.unknown(),
+        view.commands(),
+    )
     if output_format is Format.JSON:
         output.document(rights_document(*arguments))
     else:
@@ -134,10 +142,6 @@ def drift(
     with Deployment.open(place(context, workspace, trust)) as deployment:
         _, subject = subject_of(deployment, source, now=utc_now(), tell=output.note)
         taken = snapshots.drift(deployment, subject, tell=output.note)
-    if taken.previous is None:
-        raise UsageError(
-            "there is no snapshot to compare with", where=source, next_step=f"peft-assay rights snapshot {source}"
-        )
     _show_taken(taken, source, output_format, kept=False)
     raise typer.Exit(int(Door.FAILED if taken.changes else Door.PASSED))
 

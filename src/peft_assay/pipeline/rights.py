@@ -1,5 +1,6 @@
 """`rights show` and `rights clear`: what is known of an adapter's rights, and a person's signed decision on a gap."""
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -7,10 +8,11 @@ from pathlib import Path
 from peft_assay.core.content import content_of
 from peft_assay.core.digest import Digest, parse_digest
 from peft_assay.core.errors import UsageError
-from peft_assay.core.rights import GRANTS, Answer, Clearance, Lineage
+from peft_assay.core.rights import GRANTS, Answer, Clearance, Lineage, Node, NodeKind
 from peft_assay.intake.admit import admit
 from peft_assay.intake.fetching import Tell
 from peft_assay.intake.interface import Admitted
+from peft_assay.intake.metadata import is_repository
 from peft_assay.observe.interface import StaticSubject
 from peft_assay.observe.static.lineage import lineage
 from peft_assay.observe.static.lineage_probe import in_force, settling, unknown_nodes
@@ -30,6 +32,8 @@ class RightsView:
     """All that is known of one artifact's rights now."""
 
     name: str
+    named: str
+    """As it was asked for."""
     artifact: Digest
     lineage: Lineage
     standing: Standing
@@ -45,8 +49,15 @@ class RightsView:
         return unknown_nodes(self.lineage)
 
     def commands(self) -> tuple[str, ...]:
-        """One command for each grant that is not known."""
-        return tuple(settling(self.artifact, grant) for grant in GRANTS if self.answer(grant) is Answer.UNKNOWN)
+        """One command for each grant that is not known, after the one that asks where somebody could be asked."""
+        named = shlex.quote(self.named)
+        settle = tuple(settling(named, grant) for grant in GRANTS if self.answer(grant) is Answer.UNKNOWN)
+        unasked = self.standing.snapshot is None and any(_can_be_asked(node) for node in self.lineage.deciding())
+        return (f"peft-assay rights snapshot {named}", *settle) if settle and unasked else settle
+
+
+def _can_be_asked(node: Node) -> bool:
+    return node.kind is not NodeKind.ADAPTER and node.licence is None and is_repository(node.id)
 
 
 def subject_of(deployment: Deployment, named: str, *, now: datetime, tell: Tell) -> tuple[Standing, StaticSubject]:
@@ -88,7 +99,7 @@ def show(deployment: Deployment, named: str, *, clock: Clock, tell: Tell) -> Rig
 def _view(named: str, standing: Standing, subject: StaticSubject) -> RightsView:
     found = lineage(subject)
     name = named if named.startswith("sha256:") else Path(named).name or named
-    return RightsView(name, subject.artifact.digest, found, standing, in_force(subject.context, found))
+    return RightsView(name, named, subject.artifact.digest, found, standing, in_force(subject.context, found))
 
 
 def clear(

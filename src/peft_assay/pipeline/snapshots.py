@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.digest import Digest, sha256
-from peft_assay.core.errors import IntakeError
+from peft_assay.core.errors import IntakeError, UsageError
 from peft_assay.core.rights import Metadata, NodeKind
 from peft_assay.intake.fetching import Tell
 from peft_assay.intake.metadata import RepositoryKind, describe, is_repository
@@ -56,8 +56,16 @@ def take(deployment: Deployment, subject: StaticSubject, *, clock: Clock, tell: 
 
 
 def drift(deployment: Deployment, subject: StaticSubject, *, tell: Tell) -> Taken:
-    """Asks again and says what is different now; keeps and adopts nothing."""
+    """Asks again and says what is different now; keeps and adopts nothing.
+
+    Raises UsageError when nothing was ever adopted.
+    """
     previous, before = _adopted(deployment, subject)
+    if previous is None:
+        artifact = subject.artifact.digest
+        raise UsageError(
+            "there is no snapshot to compare with", where=artifact, next_step=f"peft-assay rights snapshot {artifact}"
+        )
     found = ask(subject, tell=tell)
     digest = sha256(manifest(subject.artifact.digest, found))
     return Taken(digest, tuple(found.values()), previous, tuple(changes(before, found)))

@@ -16,9 +16,10 @@ def rights_text(
     lineage: Lineage,
     in_force: Mapping[str, Clearance],
     snapshot: Digest | None,
+    unknown: Sequence[str],
     commands: Sequence[str],
 ) -> sink.Rendered:
-    """Each node with its claims, then the answers, what contradicts, and one command for each open question."""
+    """Each node with its claims, then the answers, what is open and what contradicts, and the one next command."""
     lines = [sink.phrase("{} {}", name, artifact), ""]
     for node in lineage.nodes:
         lines.extend(_node(node))
@@ -29,6 +30,7 @@ def rights_text(
     for label, codes in (("obligations", lineage.obligations()), ("restrictions", lineage.restrictions())):
         if codes:
             lines.append(sink.phrase("{} {}", f"{label:<15}", ", ".join(codes)))
+    lines.extend(sink.phrase("unknown         {}", what) for what in unknown)
     lines.extend(sink.phrase("conflict        {}", str(conflict)) for conflict in lineage.conflicts)
     if lineage.undisclosed:
         lines.append(sink.phrase("undisclosed     data of {}; no part of any answer", ", ".join(lineage.undisclosed)))
@@ -37,9 +39,7 @@ def rights_text(
         for c in in_force.values()
     )
     lines.append(sink.phrase("snapshot        {}", snapshot or "none: nobody was asked about bases and datasets"))
-    if snapshot is None and commands:
-        lines.append(sink.phrase("next: peft-assay rights snapshot {}", artifact))
-    lines.extend(sink.phrase("next: {}", command) for command in commands)
+    lines.extend(sink.phrase("next: {}", command) for command in commands[:1])
     return sink.Rendered("".join(f"{line}\n" for line in lines))
 
 
@@ -67,6 +67,7 @@ def rights_document(
     lineage: Lineage,
     in_force: Mapping[str, Clearance],
     snapshot: Digest | None,
+    unknown: Sequence[str],
     commands: Sequence[str],
 ) -> dict[str, Any]:
     """The same for programs."""
@@ -85,6 +86,7 @@ def rights_document(
         "restrictions": list(lineage.restrictions()),
         "conflicts": [{"code": conflict.code, "text": conflict.text} for conflict in lineage.conflicts],
         "undisclosed": list(lineage.undisclosed),
+        "unknown": list(unknown),
         "clearances": [clearance_document(clearance) for clearance in in_force.values()],
         "next": list(commands),
     }

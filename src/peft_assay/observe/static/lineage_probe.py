@@ -19,9 +19,9 @@ _CUT = 90
 _PREFIX = "rights.grants."
 
 
-def settling(artifact: str, grant: str) -> str:
-    """The command that settles an unknown answer."""
-    return f"peft-assay rights clear {artifact} --grant {grant} --reason 'HOW YOU KNOW' --by 'YOUR NAME'"
+def settling(named: str, grant: str) -> str:
+    """The command that settles an unknown answer; `named` is a source, or the digest of an admitted artifact."""
+    return f"peft-assay rights clear {named} --grant {grant} --reason 'HOW YOU KNOW' --by 'YOUR NAME'"
 
 
 def in_force(context: StaticContext, found: Lineage) -> dict[str, Clearance]:
