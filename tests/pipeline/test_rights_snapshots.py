@@ -150,7 +150,7 @@ def test_altered_content_is_not_believed(world, hub):
 def test_local_paths_are_nobody_s_repository(world, hub):
     folder = world.project / "adapters" / "no-licence"
     config = json.loads((folder / "adapter_config.json").read_text())
-    config["base_model_name_or_path"] = "/root/models/llama"
+    config["base_model_name_or_path"] = "/data/models/llama"
     (folder / "adapter_config.json").write_text(json.dumps(config))
     (folder / "README.md").write_text("# nothing\n")
     done = world.run("rights", "snapshot", world.adapter("no-licence"))
