@@ -32,14 +32,15 @@ class BackendContract:
     level: IsolationLevel
 
     @pytest.fixture(scope="class")
-    def opened(self):
+    @classmethod
+    def opened(cls):
         """The backend's name and an open sandbox on the zoo's base; skips where this host cannot have it."""
         try:
-            sandbox = open_sandbox(SandboxConfiguration(base=ZOO / "base"), force=self.name)
+            sandbox = open_sandbox(SandboxConfiguration(base=ZOO / "base"), force=cls.name)
         except ObservationError as error:
-            pytest.skip(f"{self.name}: {error}")
+            pytest.skip(f"{cls.name}: {error}")
         with sandbox:
-            yield self.name, sandbox
+            yield cls.name, sandbox
 
     def test_the_level_is_what_was_shown_and_not_what_was_claimed(self, sandbox):
         capability, document = sandbox.probe(), sandbox.attestation()

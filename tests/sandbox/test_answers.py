@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from contract import BENIGN, LOAD, greedy
+from sandbox.contract import BENIGN, LOAD, greedy
 
 from peft_assay.core.sandbox import Outcome
 

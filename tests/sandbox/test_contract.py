@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from contract import BackendContract
+from sandbox.contract import BackendContract
 
 from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.sandbox import allowlist, choose
@@ -32,7 +32,8 @@ class TestNamespaceWithoutProc(BackendContract):
     level = IsolationLevel.NAMESPACE
 
     @pytest.fixture(scope="class", autouse=True)
-    def _without_proc(self):
+    @classmethod
+    def _without_proc(cls):
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(choose.BACKENDS, "namespace", lambda: NamespaceBackend.find().without_proc())
             yield
@@ -48,7 +49,8 @@ class TestListed(BackendContract):
     level = IsolationLevel.NAMESPACE
 
     @pytest.fixture(scope="class", autouse=True)
-    def _listed(self, tmp_path_factory):
+    @classmethod
+    def _listed(cls, tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(FOREIGN)
             path = tmp_path_factory.mktemp("etc") / "sandbox.yaml"
