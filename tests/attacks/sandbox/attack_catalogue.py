@@ -55,6 +55,8 @@ class Attack:
     """The positive control is that it does not end by itself."""
     host_may_refuse: bool = False
     """Some hosts, or users without privileges, cannot do it without walls either."""
+    own_filter_first: bool = False
+    """A host that denies namespaces by a filter of its own answers before the supervisor could see the call."""
     controlled: bool = True
     """Whether it has a positive control in a process of its own."""
     bytes: int = 160 << 20
@@ -123,7 +125,6 @@ ATTACKS = tuple(
             {
                 "user-namespace": ("unshare",),
                 "network-namespace": ("unshare",),
-                "clone-into-namespace": ("clone",),
                 "io-uring": ("io_uring_setup",),
                 "bpf": ("bpf",),
                 "keyctl": ("keyctl",),
@@ -147,6 +148,7 @@ ATTACKS = tuple(
                 "socket-message": ("socketpair",),
             },
         ),
+        Attack("clone-into-namespace", 7, FILTER, ("clone",), host_may_refuse=True, own_filter_first=True),
         Attack("x32-calls", 7, FILTER, ("a sealed or foreign system call",), ("crash",), host_may_refuse=True),
         Attack("i386-calls", 7, FILTER, ("a sealed or foreign system call",), ("crash",), host_may_refuse=True),
         Attack("second-filter", 7, "sealing filter", ("a sealed or foreign system call",), ("crash",)),

@@ -7,6 +7,7 @@ runs `attack_matrix.py` once, as a program of its own.
 import json
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,7 @@ BY_NAME = {attack.name: attack for attack in ATTACKS}
 STOPPED = [attack.name for attack in ATTACKS if not attack.succeeds]
 FILES_THAT_LOAD = {"class-to-import"}
 """The field is never followed: what loads is the adapter without it."""
+KILLED_BY_FILTER = 128 + signal.SIGSYS
 NOT_THIS_MACHINE = {"x32-calls": "x86_64", "i386-calls": "x86_64"}
 
 
@@ -90,7 +92,10 @@ def test_an_attack_is_stopped_and_leaves_no_trace(name, lane, became):
 
 
 @pytest.mark.parametrize("name", [attack.name for attack in ATTACKS if attack.seen])
-def test_the_supervisor_saw_it(name, became):
+def test_the_supervisor_saw_it(name, lane, became):
+    if BY_NAME[name].own_filter_first and lane["lane"] == "no-namespaces":
+        assert became(name)["events"] == []  # so that the day on which it can be seen is not missed
+        pytest.skip(f"{name}: this lane's own filter refuses it before the supervisor could see it")
     assert set(became(name)["events"]) & set(BY_NAME[name].seen)
 
 
@@ -114,6 +119,8 @@ def test_it_works_without_walls(name, lane, became):
     refused = control["said"] is not None and not control["said"]["succeeded"]
     if refused and attack.host_may_refuse:
         pytest.skip(f"this host refuses {name} to everybody: {control['said']['detail'][:100]}")
+    if name in NOT_THIS_MACHINE and lane["lane"] == "no-namespaces" and control["status"] == KILLED_BY_FILTER:
+        pytest.skip(f"{name}: the filter by which this lane denies namespaces kills whoever uses other call tables")
     assert control["ended"]
     assert not refused, control["said"]
     assert control["status"] == 0
