@@ -57,8 +57,11 @@ def _engine(options: argparse.Namespace) -> Any:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     folder = Path(options.base)
-    if not os.access(folder / "config.json", os.R_OK):
-        raise Refused(f"the base at {folder} cannot be read by the sandbox's user: make its files readable to others")
+    try:
+        (folder / "config.json").open("rb").close()  # access(2) would not count what the worker may read as root did
+    except OSError:
+        unreadable = f"the base at {folder} cannot be read by the sandbox's user: make its files readable to others"
+        raise Refused(unreadable) from None
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
@@ -79,6 +82,7 @@ def _warm(engine: Any) -> tuple[str, Files | None]:
     Gives the unchanged base state, and the first adapter that worked: the reference.
     """
     from peft_assay_harness.session import Session
+    from peft_assay_loading.errors import LoadingError
     from peft_assay_loading.load import detach
     from peft_assay_loading.state import base_state
 
@@ -98,7 +102,10 @@ def _warm(engine: Any) -> tuple[str, Files | None]:
             if _exercise(Session(engine, base, files)) and reference is None:
                 reference = files
         if engine.model is not base:
-            engine.use(detach(engine.model))
+            # PEFT wraps fused experts in a way that counts as writing to them; whether it was is seen below.
+            with contextlib.suppress(LoadingError):
+                detach(engine.model)
+            engine.use(base)
     if base_state(base) != state:
         raise Refused("loading and unloading a harmless adapter changed the base: this base cannot be shared by jobs")
     return state, reference
