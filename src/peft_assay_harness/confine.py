@@ -140,9 +140,11 @@ def landlock_abi() -> int:
         return 0
 
 
-def restrict_reads(paths: Iterable[str]) -> None:
+def restrict_reads(paths: Iterable[str], sink: str | None = None) -> None:
     """Landlock: these paths can be read and executed from, nothing else; no TCP, no signals to others.
 
+    `sink` can be written to as well: packages that transformers imports where they are installed (dill, for one) open
+    the null device for writing while they are imported.
     Does nothing on kernels without Landlock: what that leaves open is for the start-up attacks to show.
     """
     import landlockpy
@@ -155,6 +157,8 @@ def restrict_reads(paths: Iterable[str]) -> None:
         for path in paths:
             folder = access.READ_DIR if os.path.isdir(path) else access.NONE  # noqa: PTH112 - before pathlib is needed
             rules.allow_path(path, access.READ_FILE | access.EXECUTE | folder)
+        if sink is not None:
+            rules.allow_path(sink, access.READ_FILE | access.WRITE_FILE)
         rules.restrict()
 
 

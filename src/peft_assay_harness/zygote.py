@@ -117,7 +117,7 @@ def _get_ready(
     try:
         check_identity(setup["identity"], setup["folders"])
         if options.confine_worker:
-            restrict_reads((*setup["readable"], "/proc", "/dev", "/sys"))
+            restrict_reads((*setup["readable"], "/proc", "/dev", "/sys"), sink=os.devnull)
             tempfile.tempdir = "/"  # torch asks where it is while it is imported, and nothing is writable
         prepared = prepare(options)
     except Refused as refusal:
