@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from sandbox.contract import BENIGN, LOAD, greedy
 
 from peft_assay.core.sandbox import Outcome
+from sandbox.contract import BENIGN, LOAD, greedy
 
 pytest.importorskip("torch", reason="the sandbox extra (torch) is not installed")
 

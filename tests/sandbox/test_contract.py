@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from sandbox.contract import BackendContract
 
 from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.sandbox import allowlist, choose
 from peft_assay.sandbox.allowlist import package_digest
 from peft_assay.sandbox.namespace import NamespaceBackend
+from sandbox.contract import BackendContract
 
 pytest.importorskip("torch", reason="the sandbox extra (torch) is not installed")
 

@@ -135,7 +135,10 @@ def read(request: Mapping[str, Any], content: bytes) -> Mapping[str, Any]:
 
 def without_walls(attack: Attack, secret: str, numbers: dict[str, int]) -> dict[str, Any]:
     """The positive control: in a scratch folder, below a shell that is both parent and "supervisor" to be attacked."""
-    with tempfile.TemporaryDirectory(prefix="assay-scratch-") as scratch, Bait(Path(scratch, "host"), None, secret) as bait:
+    with (
+        tempfile.TemporaryDirectory(prefix="assay-scratch-") as scratch,
+        Bait(Path(scratch, "host"), None, secret) as bait,
+    ):
         process = subprocess.Popen(
             [
                 *("/bin/sh", "-c", '"$1" -m breakout --direct "$2" "$3" "$$"; exit $?', "sh"),

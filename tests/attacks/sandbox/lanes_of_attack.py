@@ -1,6 +1,5 @@
 """Who attacks: the three lanes in which everything of this folder must hold."""
 
-import os
 from pathlib import Path
 
 from lanes.lane_support import Person, needs_namespaces, needs_root, stranger
@@ -13,11 +12,11 @@ def lane_person(lane: str, home: Path) -> Person:
     """Somebody of that lane, at home in `home`; skips by name where this host has no such lane."""
     if lane == "root":
         needs_root("this is root's lane")
-        os.chmod(home, 0o755)
+        home.chmod(0o755)
         person = Person(home)
     else:
         person = stranger(home, deny=("namespaces",) if lane == "no-namespaces" else ())
-        os.chmod(home, 0o755)
+        home.chmod(0o755)
     if LANES[lane] == "namespace":
         needs_namespaces(person)
     return person
