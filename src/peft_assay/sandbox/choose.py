@@ -25,6 +25,8 @@ BACKENDS: dict[BackendName, Callable[[], Backend]] = {
 }
 """The built-in ones, strongest first. Others come from a named allow-list, never from whatever is installed."""
 
+DOCTOR = "peft-assay doctor names what a higher level needs here"
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -156,5 +158,6 @@ def _shortfall(found: Chosen, level: IsolationLevel) -> str:
     not_stopped = sorted(attack for attack, stopped in found.findings.stopped.items() if not stopped)
     said = f"reaches level {level.name.lower()} only, not stopped: {', '.join(not_stopped) or 'nothing'}"
     if not_stopped:
-        return f"{said} ({remedy_for(found.backend.name)})"
+        remedy = DOCTOR if level is not IsolationLevel.NONE else remedy_for(found.backend.name)
+        return f"{said} ({remedy})"
     return f"{said}; {'; '.join(found.missing)}" if found.missing else said
