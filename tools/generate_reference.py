@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import reference_attacks
 import reference_commands
 import reference_documents
 import reference_schemas
@@ -26,6 +27,7 @@ def pages() -> Mapping[str, str]:
         "exit-codes.md": reference_tables.exit_codes(),
         "vocabulary.md": reference_tables.vocabulary(),
         "isolation.md": reference_tables.isolation(),
+        "sandbox-attacks.md": reference_attacks.sandbox_attacks(),
         "context-document.md": reference_documents.context_document(),
         "suite-document.md": reference_documents.suite_document(),
         "policy-document.md": reference_documents.policy_document(),

@@ -17,7 +17,7 @@ LEVELS = {
     IsolationLevel.NONE: "an attack came through that every level must stop: nothing is observed at all",
     IsolationLevel.PROCESS: "own unprivileged user where started by root, Landlock, system call filter, limits",
     IsolationLevel.NAMESPACE: "besides, own mounts, processes, network, IPC and host name (bubblewrap)",
-    IsolationLevel.NAMESPACE_CGROUP: "besides, a control group. No backend yet",
+    IsolationLevel.NAMESPACE_CGROUP: "besides, a control group that was seen to bound memory and number of processes",
     IsolationLevel.USER_KERNEL: "a kernel in user space, such as gVisor. No backend yet",
     IsolationLevel.VM: "a virtual machine. No backend yet",
 }
