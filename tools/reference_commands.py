@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reference_tables import table
+from typer import Typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from peft_assay.cli.main import app
@@ -23,16 +24,25 @@ def commands() -> str:
         "`peft-assay --version` prints the version, `peft-assay COMMAND --help` what stands here. Results go to standard "
         "output, progress and errors to standard error. [Exit codes](exit-codes.md) have a page of their own.\n"
     )
-    callbacks = (command.callback for command in app.registered_commands)
-    return "\n".join([head, *(_command(callback) for callback in callbacks if callback is not None)])
+    return "\n".join([head, *(_command(name, callback) for name, callback in _named(app))])
 
 
-def _command(callback: Callable[..., Any]) -> str:
+def _named(group: Typer, before: str = "") -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Every command under its whole name; those of a group follow one another."""
+    for command in group.registered_commands:
+        if command.callback is not None:
+            yield f"{before}{command.callback.__name__}", command.callback
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            yield from _named(inner.typer_instance, f"{before}{inner.name} ")
+
+
+def _command(name: str, callback: Callable[..., Any]) -> str:
     rows = list(_rows(callback))
     arguments = " ".join(name for name, _, _, is_argument in rows if is_argument)
     documentation = " ".join((callback.__doc__ or "").split())
     return (
-        f"## {callback.__name__}\n\n```\npeft-assay {callback.__name__} [OPTIONS] {arguments}".rstrip()
+        f"## {name}\n\n```\npeft-assay {name} [OPTIONS] {arguments}".rstrip()
         + f"\n```\n\n{documentation}\n\n"
         + table(["", "value", "meaning"], [[f"`{name}`", value, meaning] for name, value, meaning, _ in rows])
     )

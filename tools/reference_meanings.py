@@ -25,11 +25,16 @@ CONTEXT = {
     "scan.answers": "id of the suite whose answers must not collapse into one foreign answer",
     "scan.refusals": "id of the suite whose refusals must not break",
     "rights": "what you know of licences",
-    "rights.commercialUse": "whether the purpose is commercial; part of the lock. No term of the vocabulary carries it yet, so it changes no verdict",
+    "rights.commercialUse": "whether the purpose is commercial; part of the lock, and the term `rights.commercial_use`",
     "rights.datasets": "dataset id from a model card: licence id, once somebody has read its terms",
     "rights.declared": "artifact digest: the licence you established for exactly these bytes, which replaces the card's",
     "rights.declared.<key>.licence": "licence id",
     "rights.declared.<key>.reason": "how you know: a letter, a contract, an archive number",
+    "declarations": "what holds for everything that comes from a place of your own; the first that matches decides, and stands in the lock of what it covers",
+    "declarations[].match": "name of a source as `certify` is given it (`s3://bank/**`, `hf://bank/*@*`, `adapters/*`); `*` is any part of one segment, `**` any number of segments",
+    "declarations[].owner": "who is responsible for it",
+    "declarations[].licence": "licence id under which you hold it, in place of what the card says",
+    "declarations[].datasets": "ids of `rights.datasets` that it was trained on, beside those of the card",
     "publishers": "Name to file (PEM, relative to this one) of the public key by which a publisher is known; see the publisher probe.",
     "adapters": "the declared surface, alias by alias: what `certify` and `verify` without a SOURCE are about",
     "adapters.<key>.source": "folder or archive of the adapter",
@@ -42,7 +47,8 @@ Edits of the policy, of `rights.commercialUse`, `rights.datasets`, the base's li
 `minimumIsolation`, `production`, `maxRank`, `name` or `purpose` make another lock, so certificates are issued anew. Observations
 are reused when the conditions and the static facts are the same: an edit of the policy observes nothing again, a new entry in
 `rights.datasets` that decides something does. Edits of the base's files, the engine's name or dtype, a suite or the scan are
-other observation conditions. `adapters` and `rights.declared` are not part of the lock.
+other observation conditions. `adapters` is not part of the lock; of `rights.declared`, `declarations`,
+clearances and the metadata snapshot the lock of an adapter has what is about that adapter.
 
 Not there yet: a system prompt, splitting the document into several files, sources with a revision, scale and composition
 of several adapters.

@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from peft_assay.core.statement import CERTIFICATION, OBSERVATION, REVOCATIONS, VSA
-from peft_assay.trust import certification, observations, resource_uri, revocations, times
-from peft_assay.trust.roles import LIFT
+from peft_assay.trust import certification, clearances, observations, resource_uri, revocations, times
+from peft_assay.trust.roles import CLEARANCE, LIFT
 
 HEX = "^[0-9a-f]{64}$"
 DIGEST = "^sha256:[0-9a-f]{64}$"
@@ -19,6 +19,8 @@ FORMS = {
     "digest": DIGEST,
     "evidence": DIGEST,
     "previous": DIGEST,
+    "lineage": DIGEST,
+    "snapshot": DIGEST,
     "resourceUri": f"^{resource_uri._FORM.pattern}$",  # noqa: SLF001 - the grammar itself
 }
 """Fields whose text the models check by a function, which a JSON Schema cannot say otherwise."""
@@ -29,6 +31,7 @@ PREDICATES: Mapping[str, tuple[str, type[BaseModel], str]] = {
     "certification-extension": (CERTIFICATION, certification._Notes, "Informative extension inside it"),  # noqa: SLF001
     "behavioural-observation": (OBSERVATION, observations._Record, "Predicate of a behavioural observation"),  # noqa: SLF001
     "revocations": (REVOCATIONS, revocations._List, "Predicate of a revocation list"),  # noqa: SLF001
+    "rights-clearance": (CLEARANCE, clearances._Clearance, "Predicate of a rights clearance"),  # noqa: SLF001
     "lift": (LIFT, revocations._LiftPredicate, "Predicate of an approver's lift"),  # noqa: SLF001
 }
 

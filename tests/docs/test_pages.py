@@ -13,7 +13,8 @@ _OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]+)")
 
 
 def commands():
-    return {command.callback.__name__ for command in app.registered_commands}
+    groups = {group.name for group in app.registered_groups}
+    return groups | {command.callback.__name__ for command in app.registered_commands}
 
 
 def options():

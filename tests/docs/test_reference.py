@@ -7,6 +7,7 @@ import pytest
 
 from docs.docs_support import DOCS, ROOT, blocks, text_of, tools_on_path
 from peft_assay.core.errors import DOOR_MEANINGS, Door
+from peft_assay.core.rights import GRANTS
 from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA, Statement
 from peft_assay.core.vocabulary import STATIC_TERMS, suite_terms, vocabulary
@@ -17,7 +18,7 @@ from peft_assay.observe.suites import read_suite
 from peft_assay.trust.certification import certificate_of, notes_of
 from peft_assay.trust.observations import observation_record_of
 from peft_assay.trust.revocations import revocation_record_of
-from peft_assay.trust.roles import LIFT, ROLE_OF_PREDICATE
+from peft_assay.trust.roles import CLEARANCE, LIFT, ROLE_OF_PREDICATE
 
 tools_on_path()
 import generate_reference  # noqa: E402
@@ -122,7 +123,9 @@ def test_the_examples_of_statements_are_read_by_the_code_that_reads_real_ones():
             assert observation_record_of(statement).observations.get("suite.answers.lower").value > 0.9
         elif statement.predicate_type == REVOCATIONS:
             assert len(revocation_record_of(statement, []).entries) == 1
-    assert read == {VSA, OBSERVATION, REVOCATIONS, LIFT}
+        elif statement.predicate_type == CLEARANCE:
+            assert predicate["grant"] in GRANTS
+    assert read == {VSA, OBSERVATION, REVOCATIONS, LIFT, CLEARANCE}
 
 
 def test_schemas_are_closed_and_describe_every_field_of_the_examples():

@@ -102,6 +102,8 @@ def test_the_base_s_licence_comes_from_the_context(licence, value):
 
 def test_families_and_placeholders_never_decide():
     rows = licence_table().licences
-    assert all(rows[name].commercial is None for name in ("cc", "bsd", "other", "unknown", "gpl", "lgpl", "openrail"))
+    assert all(
+        rows[name].grants.commercial is None for name in ("cc", "bsd", "other", "unknown", "gpl", "lgpl", "openrail")
+    )
     assert all(row.source for row in rows.values())
-    assert not [name for name, row in rows.items() if "-nc" in name and row.commercial is not False]
+    assert not [name for name, row in rows.items() if "-nc" in name and row.grants.commercial is not False]

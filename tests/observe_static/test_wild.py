@@ -68,8 +68,12 @@ def test_no_licence_in_most_cards_is_seen_as_unknown_and_never_as_permission():
 
 
 GOLDEN = Path(__file__).with_name("wild_golden.json")
-FIGURES = ("publisher.", "bounds.max_rank", "delta.", "rights.commercial_use", "rights.base_licence_commercial")
-"""What is not an oddity: figures, and what the test's own context says."""
+FIGURES = (
+    "publisher.", "bounds.max_rank", "delta.", "rights.commercial_use", "rights.base_licence_commercial", "context.",
+    "rights.grants.", "rights.lineage_conflicts", "rights.obligations", "rights.undisclosed", "rights.unknown_nodes",
+    "rights.unpinned", "rights.use_restrictions", "rights.candidates",
+)  # fmt: skip
+"""What is not an oddity: figures, what the test's own context says, and rights, which test_wild_rights has."""
 
 
 def golden_row(name: str) -> dict[str, object]:

@@ -7,6 +7,7 @@ import pytest
 from observe_static.static_support import CONTEXT
 from peft_assay.core.errors import IntakeError
 from peft_assay.core.observation import Status
+from peft_assay.core.rights import GRANTS
 from peft_assay.intake.admit import admit
 from peft_assay.observe.catalogue import observe_static
 from peft_assay.observe.interface import StaticContext, StaticSubject
@@ -20,13 +21,22 @@ TRIPPED = {
     "overwrites-lm-head": {"weights.undeclared": ("base_model.model.lm_head.weight",)},
     "rewrites-base": {"config.base_rewrites": ("init_lora_weights=pissa",)},
     "nan-weights": {"weights.nonfinite": 1},
-    "noncommercial-dataset": {"rights.datasets_commercial": False},
+    "noncommercial-dataset": {
+        "rights.datasets_commercial": False,
+        "rights.grants.commercial": False,
+        "rights.use_restrictions": ("non-commercial",),
+    },
     "high-rank": {"stack.unsupported": ("rank 64 > 32",)},
     "absurd-rank": {
         "bounds.exceeded": ("rank_pattern.q_proj: 2000000 is not in 1..512",),
         "stack.unsupported": ("rank 2000000 > 32",),
     },
-    "no-licence": {"rights.licence": None, "rights.licence_commercial": None},
+    "no-licence": {
+        "rights.licence": None,
+        "rights.licence_commercial": None,
+        **dict.fromkeys(f"rights.grants.{grant}" for grant in GRANTS),
+        "rights.unknown_nodes": ("adapter DIGEST: no licence is declared",),
+    },
     "pickle-weights": {
         "weights.pickle_files": ("adapter_model.bin",),
         "weights.canonical": False,
@@ -34,6 +44,10 @@ TRIPPED = {
         "weights.undeclared": None,
     },
 }
+
+
+def _without_digest(value: object, digest: str) -> object:
+    return tuple(text.replace(digest, "DIGEST") for text in value) if isinstance(value, tuple) else value
 
 
 def _complaints(name: str) -> dict[str, object]:
@@ -48,9 +62,10 @@ def _complaints(name: str) -> dict[str, object]:
         for o in observations
         if not o.name.startswith(("delta.", "base.", "publisher.", "card.", "config.unusual", "artifact.companions"))
     )  # figures: tests of their own
-    neutral = {"bounds.max_rank", "rights.licence"}
+    neutral = {"bounds.max_rank", "rights.licence", "rights.obligations", "rights.undisclosed", "rights.unpinned"}
+    neutral |= {"context.production", "context.maximum_age_hours"}
     return {
-        o.name: o.value
+        o.name: _without_digest(o.value, admitted.artifact.digest)
         for o in observations
         if o.value is None or (o.name not in neutral and not (o.value is True or o.value == () or repr(o.value) == "0"))
     }

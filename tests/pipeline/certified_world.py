@@ -16,6 +16,8 @@ from peft_assay.pipeline.place import Place
 
 ZOO = Path(__file__).resolve().parents[2] / "examples" / "zoo"
 ADAPTERS = ("lora", "prompt", "no-licence", "pickle-weights")
+GROUPS = {"rights"}
+"""Commands whose first argument is a command of their own."""
 OUTCOMES = {"lora": "PASS", "prompt": "PASS", "no-licence": "INDETERMINATE", "pickle-weights": "FAIL"}
 
 
@@ -56,11 +58,12 @@ class World:
 
     def run(self, *arguments):
         """The command line in this process."""
-        command, *rest = arguments  # what a test says of --trust comes later, and counts
-        place = [] if command == "inspect" else ["--trust", str(self.trust)]
+        words = 2 if arguments[0] in GROUPS else 1
+        command, rest = arguments[:words], arguments[words:]  # what a test says of --trust comes later, and counts
+        place = [] if command == ("inspect",) else ["--trust", str(self.trust)]
         out, err = io.StringIO(), io.StringIO()
         with contextlib.chdir(self.project), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = run([command, *place, *rest])
+            code = run([*command, *place, *rest])
         return Done(code, out.getvalue(), err.getvalue())
 
     def json(self, *arguments):

@@ -32,17 +32,20 @@ def certify(
     from peft_assay.pipeline.deployment import Deployment, utc_now
     from peft_assay.pipeline.project import declared_sources
     from peft_assay.pipeline.reporting import certification_report
+    from peft_assay.pipeline.standing import origins_of
     from peft_assay.report import jsonout, terminal
 
     with Deployment.open(place(context, workspace, trust), create=True) as deployment:
+        located = declared_sources(deployment.project, sources or [], output.note)
         with output.Steps() as steps:
             done = run(
                 deployment,
-                declared_sources(deployment.project, sources or [], output.note),
+                located,
                 open_sandbox=sandbox_opener(isolation),
                 clock=utc_now,
                 progress=steps,
                 fresh=fresh,
+                origins=origins_of(deployment.project, sources or [], located),
             )
         reports = [certification_report(deployment, item, utc_now()) for item in done]
     if output_format is Format.JSON:

@@ -17,6 +17,7 @@ from peft_assay.cli.inspect import inspect
 from peft_assay.cli.options import Format
 from peft_assay.cli.report import report
 from peft_assay.cli.revoke import revoke
+from peft_assay.cli.rights import rights
 from peft_assay.cli.verify import verify
 from peft_assay.core.errors import AssayError, Door, StorageError, UsageError
 from peft_assay.report import sink
@@ -33,6 +34,8 @@ app = typer.Typer(
 )
 for command in (inspect, discover, init, certify, verify, revoke, report):
     app.command()(command)
+
+app.add_typer(rights, name="rights")
 
 
 def _version(wanted: bool) -> None:

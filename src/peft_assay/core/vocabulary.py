@@ -91,6 +91,27 @@ STATIC_TERMS: tuple[Term, ...] = (
         "scan.triggers", Kind.STRINGS, "tokens that turn answers into a foreign or wrong one, confirmed by generation"
     ),
     Term("scan.refusal_breakers", Kind.STRINGS, "tokens that turn refusals into answers, confirmed by generation"),
+    Term(
+        "rights.grants.commercial", Kind.BOOL, "adapter, its data and its base permit commercial use, or it was cleared"
+    ),
+    Term("rights.grants.derivatives", Kind.BOOL, "they permit modified versions, or it was cleared"),
+    Term("rights.grants.redistribution", Kind.BOOL, "they permit passing copies on, or it was cleared"),
+    Term("rights.grants.hosted", Kind.BOOL, "they permit offering it as a service, or it was cleared"),
+    Term("rights.candidates", Kind.STRINGS, "licence texts recognised where nobody declared one: for you to confirm"),
+    Term("rights.cleared", Kind.STRINGS, "grants that stand on a signed clearance"),
+    Term("rights.gated", Kind.STRINGS, "parts of the lineage whose owner asks for agreement to terms"),
+    Term(
+        "rights.lineage_conflicts",
+        Kind.STRINGS,
+        "declarations that contradict each other or are looser than the base's",
+    ),
+    Term("rights.obligations", Kind.STRINGS, "what the licences of the lineage ask for: attribution, share-alike, ..."),
+    Term("rights.undisclosed", Kind.STRINGS, "parts that do not say what they were trained on; no part of any answer"),
+    Term("rights.unknown_nodes", Kind.STRINGS, "parts of the lineage whose licence is not known, and why"),
+    Term("rights.unpinned", Kind.STRINGS, "bases that are named without a revision"),
+    Term("rights.use_restrictions", Kind.STRINGS, "restrictions on use that the licences of the lineage carry"),
+    Term("context.production", Kind.BOOL, "the context is one of production"),
+    Term("context.maximum_age_hours", Kind.INT, "how long the context lets a certificate live at most, in whole hours"),
 )
 
 

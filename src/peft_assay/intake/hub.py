@@ -83,12 +83,12 @@ class _Hub:
     tell: Tell
 
     def fetch(self) -> Fetched:
-        library = _library()
+        client = library()
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
             raise self._refused(
                 "HF_HUB_OFFLINE is set and this version is not here yet", "unset HF_HUB_OFFLINE to fetch it"
             )
-        api = library.HfApi(endpoint=_endpoint(), library_name="peft-assay")
+        api = client.HfApi(endpoint=endpoint(), library_name="peft-assay")
         commit, files = self._resolve(api)
         moved = self._moved(commit)
         with staging(self.place, _name(self.reference, commit)) as folder:
@@ -151,7 +151,7 @@ class _Hub:
         from huggingface_hub.file_download import http_get
         from huggingface_hub.utils import build_hf_headers
 
-        url = hf_hub_url(self.reference.repo, file.path, revision=commit, endpoint=_endpoint())
+        url = hf_hub_url(self.reference.repo, file.path, revision=commit, endpoint=endpoint())
         with part.open("ab") as opened:
             if opened.tell() > file.size:
                 opened.truncate(0)
@@ -198,7 +198,7 @@ class _Hub:
         import huggingface_hub.errors as known
 
         named = f"{what}: " if what else ""
-        page = f"{_endpoint()}/{self.reference.repo}"
+        page = f"{endpoint()}/{self.reference.repo}"
         match error:
             case known.GatedRepoError():
                 return self._refused(
@@ -236,11 +236,11 @@ class _Hub:
         return refuse(message, where=f"{reference.repo}@{reference.revision}", next_step=next_step)
 
 
-def _endpoint() -> str:
+def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", ENDPOINT).rstrip("/")
 
 
-def _library() -> Any:
+def library() -> Any:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:

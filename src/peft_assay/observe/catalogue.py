@@ -14,6 +14,7 @@ from peft_assay.observe.static.conditional import ConditionalProbe
 from peft_assay.observe.static.config import ConfigProbe
 from peft_assay.observe.static.delta import DeltaProbe
 from peft_assay.observe.static.files import FilesProbe
+from peft_assay.observe.static.lineage_probe import LineageProbe
 from peft_assay.observe.static.nonfinite import NonfiniteProbe
 from peft_assay.observe.static.patterns import PatternsProbe
 from peft_assay.observe.static.pickle import PickleProbe
@@ -49,6 +50,7 @@ PROBES: tuple[Probe, ...] = (
     PublisherProbe(),
     PatternsProbe(),
     SecretsProbe(),
+    LineageProbe(),
 )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from peft_assay.core.artifact import Artifact
@@ -10,6 +11,7 @@ from peft_assay.core.context import Engine
 from peft_assay.core.digest import Digest
 from peft_assay.core.observation import Observation
 from peft_assay.core.publisher import PublisherKeys
+from peft_assay.core.rights import Clearance, Declaration, Metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,22 @@ class StaticContext:
     """Frobenius norm of the base's tensors by their original name; empty where no base is at hand."""
     commercial_use: bool = True
     """Whether the purpose is commercial. Facts about licences are observed either way; the policy judges."""
+    production: bool = False
+    """Whether the context is one of production."""
+    maximum_age: timedelta = timedelta(0)
+    """How long the context lets a certificate live at most; zero where there is no context."""
+    declaration: Declaration | None = None
+    """What the consumer declares of the place that the artifact came from."""
+    metadata: Mapping[tuple[str, str], Metadata] = field(default_factory=dict)
+    """What was kept of repositories in the lineage, by kind (model, dataset) and id. Never fetched while observing."""
+    base_metadata: Metadata | None = None
+    """What the folder of the base that is served says of itself."""
+    snapshot: Digest | None = None
+    """The snapshot that `metadata` is of."""
+    clearances: tuple[Clearance, ...] = ()
+    """Signed clearances of this artifact, verified; whether one is in force is asked of it."""
+    now: datetime | None = None
+    """When clearances are asked; None: none is in force."""
 
 
 @dataclass(frozen=True, slots=True)

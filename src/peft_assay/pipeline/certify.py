@@ -6,6 +6,7 @@ then the attempt enters the ledger; then the adapter runs; then the policy speak
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ from peft_assay.intake.interface import Admitted
 from peft_assay.observe.behaviour.observe import Exercise, evidence_of, exercise, not_exercised, observations_of
 from peft_assay.observe.behaviour.reference import BaseReference, observe_base
 from peft_assay.observe.catalogue import observe_static
-from peft_assay.observe.interface import StaticContext, StaticSubject
+from peft_assay.observe.static.lineage import lineage
+from peft_assay.observe.static.lineage_probe import in_force
 from peft_assay.observe.static.weights import watch_weights
 from peft_assay.observe.unsafe import why_unsafe
 from peft_assay.pipeline.deployment import Clock, Deployment
-from peft_assay.pipeline.project import Observed, Project, build_lock
+from peft_assay.pipeline.project import Observed, Project, Standing, build_lock
+from peft_assay.pipeline.standing import observed_subject
 from peft_assay.trust.certification import certificate_of
 from peft_assay.trust.envelope import open_envelope
 from peft_assay.trust.observations import ObservationAct, ObservationRecord, observation_document
@@ -73,6 +76,9 @@ class _Candidate:
     admitted: Admitted
     static: tuple[Observation, ...]
     unsafe: str | None
+    standing: Standing
+    cleared_until: datetime | None
+    """When the first of the clearances that it stands on ends."""
 
 
 def certify(
@@ -83,15 +89,21 @@ def certify(
     clock: Clock,
     progress: Progress,
     fresh: bool = False,
+    origins: Mapping[Path, str] | None = None,
 ) -> tuple[Certification, ...]:
     """Certifies each of `sources`, in order; one result for each.
 
-    `fresh` observes anew even where valid observations exist. Raises AssayError for what concerns all of them
+    `fresh` observes anew even where valid observations exist. `origins` says where sources came from, by the names that
+    the context's declarations match. Raises AssayError for what concerns all of them
     (documents, trust, storage, a sandbox that does not start); what concerns one adapter is in its result.
     """
     deployment.raise_mark(clock())
     names = names_of(sources)
-    intake = [_take_in(deployment, source, name, clock) for source, name in zip(sources, names, strict=True)]
+    known = origins or {}
+    intake = [
+        _take_in(deployment, source, name, known.get(source), clock)
+        for source, name in zip(sources, names, strict=True)
+    ]
     candidates = [candidate for candidate in intake if isinstance(candidate, _Candidate)]
     done: dict[str, Certification] = {}
     if candidates:
@@ -114,33 +126,20 @@ def names_of(sources: Sequence[Path]) -> list[str]:
     return [name if last.count(name) == 1 else str(source) for name, source in zip(last, sources, strict=True)]
 
 
-def _take_in(deployment: Deployment, source: Path, name: str, clock: Clock) -> "_Candidate | Certification":
+def _take_in(
+    deployment: Deployment, source: Path, name: str, origin: str | None, clock: Clock
+) -> "_Candidate | Certification":
     try:
         admitted = admit(source, watch=watch_weights, quarantine=deployment.workspace.blobs.draft)
     except IntakeError as refusal:
         deployment.workspace.refuse(source=str(source), code="intake", at=clock())
         return Certification(name, str(source), Outcome.REFUSED, Door.REFUSED, refusal=refusal)
     deployment.workspace.admit(admitted.artifact, source=str(source), at=clock())
-    static = observe_static(static_subject(deployment.project, admitted))
-    return _Candidate(name, str(source), admitted, static, why_unsafe(static))
-
-
-def static_subject(project: Project, admitted: Admitted) -> StaticSubject:
-    """What the static probes look at: the bytes, and what the context declares of engine and rights."""
-    rights = project.document.rights
-    return StaticSubject(
-        artifact=admitted.artifact,
-        files=admitted.contents,
-        sightings=admitted.sightings,
-        context=StaticContext(
-            engine=project.context.engine,
-            datasets=rights.datasets,
-            base_licence=project.document.context.base.licence,
-            licence_overrides={parse_digest(key): value.licence for key, value in rights.declared.items()},
-            commercial_use=rights.commercialUse,
-            publishers=project.publishers,
-        ),
-    )
+    standing, subject = observed_subject(deployment, admitted, origin, clock())
+    static = observe_static(subject)
+    clearances = in_force(subject.context, lineage(subject)).values()
+    until = min((clearance.expires for clearance in clearances), default=None)
+    return _Candidate(name, str(source), admitted, static, why_unsafe(static), standing, until)
 
 
 class _Run:
@@ -162,7 +161,7 @@ class _Run:
     def certify(self, candidate: _Candidate) -> Certification:
         """One adapter through the whole way."""
         workspace, artifact = self.deployment.workspace, candidate.admitted.artifact
-        lock = build_lock(self.deployment.project, self.observed, artifact.digest)
+        lock = build_lock(self.deployment.project, self.observed, artifact.digest, candidate.standing)
         workspace.blobs.put(canonical_bytes(lock.document))
         policy = self.deployment.project.policy
         workspace.record_attempt(
@@ -269,6 +268,12 @@ class _Run:
         digest = self.deployment.workspace.blobs.put(canonical_bytes(evidence))
         return tuple(replace(o, evidence=digest) if o.name.startswith(("suite.", "scan.")) else o for o in observations)
 
+    def _lifetime(self, candidate: _Candidate, record: ObservationRecord) -> timedelta:
+        """The context's maximum, or less: a certificate outlives no clearance that it stands on."""
+        longest = self.deployment.project.context.maximum_age
+        until = candidate.cleared_until
+        return longest if until is None else min(longest, until - record.started_at)
+
     def _issue(
         self, candidate: _Candidate, verdict: Verdict, record: ObservationRecord, attempts: int, lock: Lock
     ) -> Digest:
@@ -287,7 +292,7 @@ class _Run:
             observations=[record],
             attempts=attempts,
             now=now,
-            maximum_age=self.deployment.project.context.maximum_age,
+            maximum_age=self._lifetime(candidate, record),
             revocations=self.deployment.fresh_revocations(now),
             earlier=[sha256(envelope) for envelope in earlier],
             sealer=self.deployment.sealer(Role.AUTHORITY),

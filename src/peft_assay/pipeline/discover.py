@@ -11,10 +11,10 @@ from peft_assay.core.errors import StorageError, UsageError
 from peft_assay.intake.survey import Sighted, SurveyLimits, Tally, survey
 from peft_assay.observe.interface import Unreadable
 from peft_assay.observe.static.base_claim import claims
+from peft_assay.observe.static.front_matter import front_matter
 from peft_assay.observe.static.kind import Kind, classify
 from peft_assay.observe.static.pickle import is_pickle
 from peft_assay.observe.static.reading import Configuration, read_document
-from peft_assay.observe.static.rights import front_matter
 from peft_assay.observe.static.tables import peft_table
 from peft_assay.pipeline.inspection import kind_words
 from peft_assay.report.interface import Discovered, Inventory

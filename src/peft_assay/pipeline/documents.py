@@ -93,6 +93,17 @@ class RightsSection(_Closed):
     declared: dict[Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")], DeclaredRights] = {}
 
 
+class DeclarationSection(_Closed):
+    """What holds for everything that comes from one place of the consumer's own; the first that matches decides."""
+
+    match: str = Field(min_length=1, max_length=500)
+    """Name of a source as on the command line, with ``*`` for any part of a segment and ``**`` for any rest."""
+    owner: str = Field(min_length=1, max_length=200)
+    licence: Licence | None = None
+    datasets: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default=[], max_length=100)
+    """Ids of `rights.datasets`."""
+
+
 class AdapterSection(_Closed):
     """One alias of the declared surface."""
 
@@ -109,6 +120,7 @@ class AssayDocument(_Closed):
     suites: list[str] = Field(min_length=1, max_length=1000)
     scan: ScanSection | None = None
     rights: RightsSection = RightsSection()
+    declarations: list[DeclarationSection] = Field(default=[], max_length=1000)
     publishers: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], str] = {}
     """Name to file of the public key (PEM) by which a publisher is known."""
     adapters: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], AdapterSection] = {}

@@ -14,6 +14,7 @@ from peft_assay.core.statement import VSA
 from peft_assay.gate.interface import Evidence
 from peft_assay.pipeline.deployment import Deployment, process_id
 from peft_assay.pipeline.project import Observed, build_lock, difference, observed_in
+from peft_assay.pipeline.standing import certified_origin, standing_of
 from peft_assay.sandbox.surroundings import files_digest, harness_program
 from peft_assay.store.ledger import Kind
 from peft_assay.trust.certification import certificate_of
@@ -65,17 +66,20 @@ def _lock_now(
     deployment: Deployment, artifact: Artifact, locks: tuple[Digest, ...], live: Live | None
 ) -> tuple[Lock, Mapping[Digest, bytes]]:
     """The lock that the project resolves to now, and the observations of the certificates that speak of it."""
-    lock = build_lock(deployment.project, _with_live(_NOTHING, live), artifact.digest)
+    standing = standing_of(deployment, artifact.digest, None)
+    lock = build_lock(deployment.project, _with_live(_NOTHING, live), artifact.digest, standing)
     distrust: TrustError | None = None
     for certified in locks:
         observations: dict[Digest, bytes] = {}
+        origin = certified_origin(deployment.workspace, certified)
+        standing = standing if origin == standing.origin else standing_of(deployment, artifact.digest, origin)
         for certificate in deployment.workspace.certificates(artifact.digest, certified):
             try:
                 for record, envelope in records_under(deployment, certificate):
                     observations[record.envelope] = envelope
                     observed = observed_in(record.conditions)
                     if observed is not None:
-                        lock = build_lock(deployment.project, _with_live(observed, live), artifact.digest)
+                        lock = build_lock(deployment.project, _with_live(observed, live), artifact.digest, standing)
             except TrustError as error:  # a key that is no longer pinned, say, spoils its own certificates only
                 distrust = error
         if lock.digest == certified:

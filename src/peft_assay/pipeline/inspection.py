@@ -16,9 +16,9 @@ from peft_assay.intake.admit import admit
 from peft_assay.intake.fetching import Tell
 from peft_assay.observe.catalogue import PROBES, observe_static
 from peft_assay.observe.interface import StaticContext, StaticSubject, Unreadable
+from peft_assay.observe.static.front_matter import front_matter
 from peft_assay.observe.static.kind import Kind, classify
 from peft_assay.observe.static.reading import is_number, read_document
-from peft_assay.observe.static.rights import front_matter
 from peft_assay.observe.static.weights import Sighting, watch_weights
 from peft_assay.pipeline.sources import locate
 from peft_assay.report.interface import Declared, Inspected, InspectionReport, Refusal, Refused

@@ -12,6 +12,7 @@ from peft_assay.core.context import LOCK_VERSION, DeploymentContext, Engine, Loc
 from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, UsageError
 from peft_assay.core.publisher import PublisherKeys
+from peft_assay.core.rights import Clearance, Declaration
 from peft_assay.core.suite import Scan, ScorerKind, Suite
 from peft_assay.core.vocabulary import VERSION as VOCABULARY_VERSION
 from peft_assay.core.vocabulary import vocabulary
@@ -49,12 +50,27 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What the deployment holds of one artifact's rights beyond the registers of its document."""
+
+    origin: str | None = None
+    """Where it came from, where a declaration covers that place."""
+    declaration: Declaration | None = None
+    snapshot: Digest | None = None
+    clearances: tuple[Clearance, ...] = ()
+    """Verified and not withdrawn, in force or not: when one ends, the certificate that rests on it has ended too."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """What only a process that loaded the base can say; taken from it, or from what it signed."""
 
     base_state: Digest
     stack: Mapping[str, str]
     harness: Digest
+
+
+NO_STANDING = Standing()
 
 
 def load_project(path: Path) -> Project:
@@ -165,7 +181,7 @@ def declared_sources(project: Project, named: Sequence[str], tell: Tell = quiet)
     return [resolve_source(project, name, tell) for name in chosen]
 
 
-def build_lock(project: Project, observed: Observed, artifact: Digest) -> Lock:
+def build_lock(project: Project, observed: Observed, artifact: Digest, standing: Standing = NO_STANDING) -> Lock:
     """The lock that `project` resolves to for `artifact`, given what was observed of base, stack and harness.
 
     Of the licences that the consumer declared for single adapters only this artifact's stands in it: to take a
@@ -189,6 +205,7 @@ def build_lock(project: Project, observed: Observed, artifact: Digest) -> Lock:
                 "commercialUse": section.rights.commercialUse,
                 "datasets": dict(section.rights.datasets),
                 "declaredLicence": None if declared is None else declared.licence,
+                **_standing(standing),
             },
             "publishers": {
                 name: fingerprint(pem, where=f"{project.path}: publishers.{name}")
@@ -197,6 +214,23 @@ def build_lock(project: Project, observed: Observed, artifact: Digest) -> Lock:
             "tables": dict(table_digests()),
         }
     )
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    declaration = standing.declaration
+    return {
+        "origin": standing.origin,
+        "declaration": None
+        if declaration is None
+        else {
+            "match": declaration.match,
+            "owner": declaration.owner,
+            "licence": declaration.licence,
+            "datasets": list(declaration.datasets),
+        },
+        "snapshot": standing.snapshot,
+        "clearances": sorted(clearance.envelope for clearance in standing.clearances if clearance.envelope),
+    }
 
 
 def _conditions(project: Project, observed: Observed) -> dict[str, Any]:

@@ -69,6 +69,7 @@ _LICENCE = (
     "under rights.declared"
 )
 _DATASETS = "ask the publisher which data it was trained on (datasets: in README.md), then look up each licence"
+_SETTLE = "look at the lineage and what is open in it: peft-assay rights show {source}"
 
 _BASE = (
     "ask the publisher which base it was trained on, at which revision; certify observes it on the base that you serve"
@@ -180,6 +181,38 @@ CHECKS: Mapping[str, Check] = {
         "delete what serving does not need, and read the rest",
     ),
     "delta.relative_norm": Check(Suspect.NEVER, _LOOK, "", "", WEIGHTS_FILE, asks_project=True),
+    **{
+        f"rights.grants.{grant}": Check(
+            Suspect.FALSE, _LOOK, f"adapter, data or base do not permit {what}", _SETTLE, CARD_FILE, asks_project=True
+        )
+        for grant, what in (
+            ("commercial", "commercial use"), ("derivatives", "modified versions"),
+            ("redistribution", "passing copies on"), ("hosted", "offering it as a service"),
+        )
+    },
+    "rights.lineage_conflicts": Check(
+        Suspect.FILLED, _LOOK, "what is declared contradicts itself, or is looser than the base's licence",
+        "ask the publisher which holds; until then the stricter one does", CARD_FILE,
+    ),
+    "rights.candidates": Check(
+        Suspect.FILLED, _UNSTATED, "a licence text that nobody declared in the card",
+        "read it, and record it in peft-assay.yaml under rights.declared if it holds", "LICENSE",
+    ),
+    "rights.gated": Check(
+        Suspect.FILLED, _LOOK, "its owner asks for agreement to terms first",
+        "have somebody who may accept them read and accept them", asks_project=True,
+    ),
+    "rights.cleared": Check(Suspect.NEVER, _LOOK, "", "", asks_project=True),
+    "rights.obligations": Check(Suspect.NEVER, _LOOK, "what its licences ask for", "", CARD_FILE),
+    "rights.use_restrictions": Check(
+        Suspect.FILLED, _LOOK, "restrictions on use that come with its licences",
+        "read them, and check that your purpose is not among what they forbid", CARD_FILE,
+    ),
+    "rights.undisclosed": Check(Suspect.NEVER, _UNSTATED, "", "", CARD_FILE),
+    "rights.unknown_nodes": Check(Suspect.NEVER, _UNSTATED, "", "", CARD_FILE),
+    "rights.unpinned": Check(Suspect.NEVER, _UNSTATED, "", "", CONFIG_FILE),
+    "context.production": Check(Suspect.NEVER, _LOOK, "", "", asks_project=True),
+    "context.maximum_age_hours": Check(Suspect.NEVER, _LOOK, "", "", asks_project=True),
 }  # fmt: skip
 
 

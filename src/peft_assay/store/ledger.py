@@ -36,6 +36,9 @@ class Kind(StrEnum):
     REVOKED = "revoked"
     LIFTED = "lifted"
     ACTIVATED = "activated"
+    RIGHTS = "rights"
+    CLEARED = "cleared"
+    UNCLEARED = "uncleared"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, insert, select
 
 from peft_assay.core.artifact import Artifact, manifest_of
 from peft_assay.core.certificate import Activation
-from peft_assay.core.digest import Digest, sha256
+from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, StorageError, TrustError, UsageError
 from peft_assay.core.parse import parse_json
 from peft_assay.core.verdict import Outcome, Verdict
@@ -212,6 +212,38 @@ class Workspace:
     def record_activation(self, activation: Activation, *, at: datetime) -> None:
         """Records a permission that the gate gave."""
         self._record(Kind.ACTIVATED, at, _activation(activation))
+
+    def adopt_rights(self, document: bytes, *, artifact: Digest, at: datetime) -> Digest:
+        """Keeps a metadata snapshot as the one that `artifact` is judged by; the files it lists are blobs already."""
+        digest = self.blobs.put(document)
+        self._record(Kind.RIGHTS, at, {"artifact": artifact, "snapshot": digest})
+        return digest
+
+    def rights_snapshot(self, artifact: Digest) -> Digest | None:
+        """The snapshot last adopted for `artifact`, or None."""
+        adopted = [what["snapshot"] for what in self._rights_acts(Kind.RIGHTS, artifact)]
+        return parse_digest(adopted[-1]) if adopted else None
+
+    def add_clearance(self, envelope: bytes, *, artifact: Digest, at: datetime) -> Digest:
+        """Keeps a signed clearance; gives the envelope's digest."""
+        digest = self.blobs.put(envelope)
+        self._record(Kind.CLEARED, at, {"artifact": artifact, "envelope": digest})
+        return digest
+
+    def withdraw_clearance(self, digest: Digest, *, artifact: Digest, at: datetime) -> None:
+        """Takes a clearance out of force, for good."""
+        self._record(Kind.UNCLEARED, at, {"artifact": artifact, "envelope": digest})
+
+    def clearances(self, artifact: Digest) -> tuple[bytes, ...]:
+        """Clearance envelopes of `artifact` that were not withdrawn, oldest first; raises TrustError when altered."""
+        withdrawn = {what["envelope"] for what in self._rights_acts(Kind.UNCLEARED, artifact)}
+        kept = dict.fromkeys(what["envelope"] for what in self._rights_acts(Kind.CLEARED, artifact))
+        return tuple(self.blobs.get(parse_digest(digest)) for digest in kept if digest not in withdrawn)
+
+    def _rights_acts(self, kind: Kind, artifact: Digest) -> list[Mapping[str, Any]]:
+        with self._reading() as connection:
+            said = [entry for entry in ledger.entries(connection, kind) if entry.kind is kind]
+        return [entry.happened for entry in said if entry.happened["artifact"] == artifact]
 
     def artifact(self, digest: Digest) -> Artifact | None:
         """The admitted artifact with this digest, or None; raises TrustError when its manifest was altered."""

@@ -7,6 +7,9 @@ from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA
 LIFT = "https://w3id.org/peft-assay/lift/v1"
 """Predicate of an approver's lift of one revocation."""
 
+CLEARANCE = "https://w3id.org/peft-assay/rights-clearance/v1"
+"""Predicate of an approver's clearance of one grant for one artifact."""
+
 
 class Role(StrEnum):
     """What a pinned key is trusted for."""
@@ -21,4 +24,5 @@ ROLE_OF_PREDICATE = {
     VSA: Role.AUTHORITY,
     REVOCATIONS: Role.AUTHORITY,
     LIFT: Role.APPROVER,
+    CLEARANCE: Role.APPROVER,
 }

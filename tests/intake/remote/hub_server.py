@@ -17,6 +17,10 @@ class Repository:
     refs: dict[str, str]
     commits: dict[str, dict[str, bytes]]
     gated: bool = False
+    terms: str | bool = False
+    """What the listing says of gating: False, "auto" or "manual"."""
+    card: dict[str, object] | None = None
+    """The card's metadata as the Hub has read it."""
     altered: dict[str, bytes] = field(default_factory=dict)
     """Content that is served instead of what was announced."""
     announced: dict[str, int] = field(default_factory=dict)
@@ -68,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(status, b"busy", {"Retry-After": after} if after else {})
         elif path.startswith("/api/models/"):
             self.listing(path.removeprefix("/api/models/"))
+        elif path.startswith("/api/datasets/"):
+            self.listing(path.removeprefix("/api/"))
         else:
             self.file(path.removeprefix("/"))
 
@@ -77,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         if repository is None or (self.hub.token and f"Bearer {self.hub.token}" not in self.hub.authorizations):
             self.answer(401, b"", {"X-Error-Code": "RepoNotFound"})
             return
-        commit = repository.refs.get(revision, revision)
+        commit = repository.refs.get(revision or "main", revision)
         if commit not in repository.commits:
             self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
             return
@@ -86,6 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         body = json.dumps(
             {"id": name, "modelId": name, "sha": commit, "private": False, "tags": [], "siblings": siblings}
+            | {"gated": repository.terms, "cardData": repository.card}
         )
         self.answer(200, body.encode(), {"Content-Type": "application/json"})
 

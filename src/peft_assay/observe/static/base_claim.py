@@ -10,10 +10,10 @@ from typing import Any
 
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static.front_matter import front_matter
 from peft_assay.observe.static.reading import Configuration, read_configuration
-from peft_assay.observe.static.rights import front_matter
 
-_PATH = re.compile(r"(?s)(?:[/~.\\]|[A-Za-z]:\\|file:).*|[^\\]*\\.*|[^/]*/[^/]*/.*")
+LOCAL_PATH = re.compile(r"(?s)(?:[/~.\\]|[A-Za-z]:\\|file:).*|[^\\]*\\.*|[^/]*/[^/]*/.*")
 """More than ``org/name``: a path on somebody's machine."""
 _QUANTISED = re.compile(r"(?i)(bnb|[248]-?bit|gptq|awq|gguf|int[48]|fp16|sharded|unsloth/)")
 _GENERIC = frozenset({"model", "models", "base", "base_model", "output", "checkpoint"})
@@ -34,14 +34,14 @@ def claims(configuration: Configuration, card: Any) -> Iterator[str]:
     for other in [declared] if isinstance(declared, str) else declared if isinstance(declared, list) else []:
         if not isinstance(other, str) or not other.strip():
             continue
-        if _PATH.fullmatch(other):
+        if LOCAL_PATH.fullmatch(other):
             yield f"card-local-path: {other[:_SHOWN]}"
         if named is not None and other != named:
             yield f"card-differs: {other[:_SHOWN]}"
 
 
 def _about(base: str) -> Iterator[str]:
-    if _PATH.fullmatch(base) or base.lower() in _GENERIC:
+    if LOCAL_PATH.fullmatch(base) or base.lower() in _GENERIC:
         yield "local-path"
     elif "/" not in base:
         yield "no-owner"

@@ -8,13 +8,14 @@ from typing import Any
 
 from peft_assay.core.artifact import CARD_FILE
 from peft_assay.core.observation import Observation, ObservedBy, ok
-from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.interface import StaticSubject
 from peft_assay.observe.static.files import is_licence
-from peft_assay.observe.static.rights import front_matter, known_licence
+from peft_assay.observe.static.front_matter import CardUnreadable, front_matter
+from peft_assay.observe.static.licences import find_licence
 
 UNFILLED = b"More Information Needed"
 """Of PEFT's template in square brackets, of a Trainer's card as "More information needed"."""
-_FAMILIES = {"other", "unknown", "license", "licence", "cc"}
+_PLACEHOLDERS = {"license", "licence", "none", "null", "n/a", "tbd"}
 
 
 def gaps(subject: StaticSubject) -> Iterator[str]:
@@ -29,8 +30,8 @@ def gaps(subject: StaticSubject) -> Iterator[str]:
         yield "unfilled: rows of the card's template still say that more information is needed"
     try:
         metadata = front_matter(subject.files)
-    except Unreadable as problem:
-        yield f"no-metadata: {problem}"
+    except CardUnreadable as problem:
+        yield f"{problem.code}: {problem}"
         return
     yield from _about(metadata)
 
@@ -43,24 +44,29 @@ def _about(metadata: dict[str, Any]) -> Iterator[str]:
         yield "no-licence: license is not declared"
     elif not isinstance(licence, str):
         yield "licence-not-one: license is not one identifier"
-    elif licence.strip().lower() in _FAMILIES:
-        yield f"licence-placeholder: {licence[:80]}"
     else:
-        try:
-            known_licence(licence)
-        except Unreadable as problem:
-            yield f"licence-unknown: {problem}"
-    if not metadata.get("datasets"):
+        yield from _about_identifier(licence)
+    if "datasets" in metadata and metadata["datasets"] is None:
+        yield "datasets-null: datasets is declared as null, which says nothing and not that there were none"
+    elif not metadata.get("datasets"):
         yield "no-datasets: what it was trained on is not declared"
     if metadata.get("model-index") or metadata.get("model_index"):
         yield "claims-results: model-index says how it performs; nobody has checked it"
+
+
+def _about_identifier(identifier: str) -> Iterator[str]:
+    found = find_licence(identifier)
+    if identifier.strip().lower() in _PLACEHOLDERS or (found is not None and not found.is_one):
+        yield f"licence-placeholder: {identifier[:80]}"
+    elif found is None:
+        yield f"licence-unknown: licence {identifier[:80]!r} is not in the licence table"
 
 
 class CardProbe:
     """card.gaps."""
 
     id = "card"
-    version = "1"
+    version = "2"
     terms = ("card.gaps",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:

@@ -5,61 +5,38 @@ family identifiers (`cc`, `other`) are unknown, and unknown is never "no restric
 found licences omitted for over 70 % and wrong for over 50 % (Longpre et al., doi:10.1038/s42256-024-00878-8).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from peft_assay.core.artifact import CARD_FILE
-from peft_assay.core.content import Content
-from peft_assay.core.errors import DocumentError
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
-from peft_assay.core.parse import parse_yaml
+from peft_assay.core.rights import Answer, Licence
 from peft_assay.observe.interface import StaticSubject, Unreadable
-from peft_assay.observe.static.tables import LicenceRow, licence_table
+from peft_assay.observe.static.front_matter import front_matter
+from peft_assay.observe.static.licences import find_licence
 
-MAX_CARD_BYTES = 4 << 20
-MAX_FRONT_MATTER_BYTES = 256 << 10
-FAMILY = "FAMILY"
-"""`ref` of ids that name no single licence."""
 USE, LICENCE, COMMERCIAL, DATASETS, BASE = (
     "rights.commercial_use", "rights.licence", "rights.licence_commercial",
     "rights.datasets_commercial", "rights.base_licence_commercial"
 )  # fmt: skip
 
 
-def front_matter(files: Mapping[str, Content]) -> dict[str, Any]:
-    """Metadata of the model card (YAML between two lines of ``---``); raises Unreadable when there is none."""
-    content = files.get(CARD_FILE)
-    if content is None:
-        raise Unreadable(f"there is no model card ({CARD_FILE})")
-    if content.body is None or content.size > MAX_CARD_BYTES:
-        raise Unreadable(f"the model card has more than {MAX_CARD_BYTES} bytes")
-    lines = content.body.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").split(b"\n")
-    if lines[0].rstrip() != b"---":
-        raise Unreadable("the model card has no metadata (it does not begin with ---)")
-    end = next((at for at, line in enumerate(lines[1:], 1) if line.rstrip() == b"---"), None)
-    if end is None:
-        raise Unreadable("the model card's metadata does not end (no second ---)")
-    try:
-        document = parse_yaml(b"\n".join(lines[1:end]), where=CARD_FILE, max_bytes=MAX_FRONT_MATTER_BYTES)
-    except DocumentError as error:
-        raise Unreadable(str(error)) from None
-    if not isinstance(document, dict):
-        raise Unreadable("the model card's metadata is not a mapping")
-    return document
-
-
-def known_licence(identifier: str) -> tuple[str, LicenceRow]:
-    """The table's id and row; raises Unreadable for an id that the table does not have."""
-    key = identifier.strip().lower()
-    row = licence_table().licences.get(key)
-    if row is None:
+def known_licence(identifier: str) -> Licence:
+    """What the table has for `identifier`; raises Unreadable for an id that it does not have."""
+    licence = find_licence(identifier)
+    if licence is None:
         raise Unreadable(f"licence {identifier[:80]!r} is not in the licence table")
-    return key, row
+    return licence
 
 
-def declared_licence(subject: StaticSubject) -> tuple[str, LicenceRow]:
-    """The adapter's licence by override or by card; raises Unreadable when none is declared or the id says nothing."""
-    override = subject.context.licence_overrides.get(subject.artifact.digest)
+def declared_licence(subject: StaticSubject) -> Licence:
+    """The adapter's licence: declared for these bytes, for their place, or by the card.
+
+    Raises Unreadable when none is declared or the id says nothing.
+    """
+    context = subject.context
+    override = context.licence_overrides.get(subject.artifact.digest)
+    if override is None and context.declaration is not None:
+        override = context.declaration.licence
     if override is not None:
         return known_licence(override)
     value = front_matter(subject.files).get("license")
@@ -70,12 +47,35 @@ def declared_licence(subject: StaticSubject) -> tuple[str, LicenceRow]:
     return known_licence(value)
 
 
-def commercial(identifier: str) -> bool:
+def commercial(licence: Licence) -> bool:
     """Whether that licence permits commercial use; raises Unreadable where the table does not say."""
-    key, row = known_licence(identifier)
-    if row.commercial is None:
-        raise Unreadable(f"licence {key!r} does not decide commercial use by its id ({row.ref})")
-    return row.commercial
+    answer = licence.grants["commercial"]
+    if answer is Answer.UNKNOWN:
+        why = licence.note or licence.spdx or licence.family
+        raise Unreadable(f"licence {licence.id!r} does not decide commercial use by its id ({why})")
+    return answer is Answer.YES
+
+
+def declared_datasets(subject: StaticSubject) -> list[Any]:
+    """What the card and the declaration for its place name as data, each once.
+
+    Raises Unreadable when neither names any; a card's `datasets: null` names none.
+    """
+    declaration = subject.context.declaration
+    owned: list[Any] = [] if declaration is None else list(declaration.datasets)
+    try:
+        declared = front_matter(subject.files).get("datasets")
+    except Unreadable:
+        if not owned:
+            raise
+        return owned
+    names = [declared] if isinstance(declared, str) else declared
+    if names is not None and not isinstance(names, list):
+        raise Unreadable("no datasets declared: datasets is not a list of names")
+    found = [*owned, *(name for name in names or [] if name not in owned)]
+    if not found:
+        raise Unreadable("no datasets declared")
+    return found
 
 
 def datasets_commercial(subject: StaticSubject) -> tuple[bool, str | None]:
@@ -83,18 +83,14 @@ def datasets_commercial(subject: StaticSubject) -> tuple[bool, str | None]:
 
     One that forbids it decides, whatever is unknown about others; raises Unreadable for anything else unknown.
     """
-    declared = front_matter(subject.files).get("datasets")
-    names = [declared] if isinstance(declared, str) else declared
-    if not isinstance(names, list) or not names:
-        raise Unreadable("no datasets declared")
     unknown: list[str] = []
-    for name in names:
+    for name in declared_datasets(subject):
         licence = subject.context.datasets.get(name) if isinstance(name, str) else None
         if licence is None:
             unknown.append(f"dataset {str(name)[:80]!r} is not in the context's register")
             continue
         try:
-            if not commercial(licence):
+            if not commercial(known_licence(licence)):
                 return False, f"{name}: {licence}"
         except Unreadable as problem:
             unknown.append(f"dataset {name!r}: {problem}")
@@ -107,14 +103,14 @@ class RightsProbe:
     """rights.*; each term fails for its own reason."""
 
     id = "rights"
-    version = "1"
+    version = "2"
     terms = (USE, LICENCE, COMMERCIAL, DATASETS, BASE)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
         """Every unknown becomes a failed observation of its own term."""
         yield ok(USE, subject.context.commercial_use, by=ObservedBy.INTAKE)
         yield _observed(LICENCE, lambda: (_decided(subject), None))
-        yield _observed(COMMERCIAL, lambda: (commercial(declared_licence(subject)[0]), None))
+        yield _observed(COMMERCIAL, lambda: (commercial(declared_licence(subject)), None))
         yield _observed(DATASETS, lambda: datasets_commercial(subject))
         yield _observed(BASE, lambda: (commercial(_base_licence(subject)), None))
 
@@ -128,13 +124,13 @@ def _observed(term: str, look: Callable[[], tuple[bool | str, str | None]]) -> O
 
 
 def _decided(subject: StaticSubject) -> str:
-    key, row = declared_licence(subject)
-    if row.ref == FAMILY:
-        raise Unreadable(f"licence {key!r} is a family or a placeholder, not a licence")
-    return key
+    licence = declared_licence(subject)
+    if not licence.is_one:
+        raise Unreadable(f"licence {licence.id!r} is a family or a placeholder, not a licence")
+    return licence.id
 
 
-def _base_licence(subject: StaticSubject) -> str:
+def _base_licence(subject: StaticSubject) -> Licence:
     if subject.context.base_licence is None:
         raise Unreadable("the context declares no licence of the base (base.licence)")
-    return subject.context.base_licence
+    return known_licence(subject.context.base_licence)

@@ -2,14 +2,14 @@
 
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.parse import parse_json, validate
 
-NAMES = ("peft_configs.json", "engines.json", "licences.json")
+NAMES = ("peft_configs.json", "engines.json", "licences.json", "licence_texts.json")
 
 
 class _Closed(BaseModel):
@@ -62,19 +62,57 @@ class EngineTable(_Closed):
     engines: dict[str, EngineRow]
 
 
-class LicenceRow(_Closed):
-    """A licence id of the Hub. `commercial`: true, false, or null where the id does not decide it."""
+class GrantRow(_Closed):
+    """What a licence permits: true, false, or null where its id does not decide it."""
 
-    ref: str
     commercial: bool | None
+    derivatives: bool | None
+    redistribution: bool | None
+    hosted: bool | None
+
+
+class LicenceRow(_Closed):
+    """A licence id of the Hub."""
+
+    name: str
+    mapping: Literal["exact", "alias", "ref", "unknown"]
+    """exact: an SPDX id but for case; alias: one under an assumption that `note` says; ref: a LicenseRef of ours;
+    unknown: a family or a placeholder, which is no licence."""
+    spdx: str | None
+    family: str
+    grants: GrantRow
+    obligations: list[str]
+    restrictions: list[str]
+    note: str | None
     source: str
 
 
 class LicenceTable(_Closed):
-    """Licences by Hub id."""
+    """Licences by Hub id; `version` is the schema's, `list` the page that the ids are from."""
 
+    version: Literal[2]
     reviewed: str
+    list: str
     licences: dict[str, LicenceRow]
+
+
+class TextRow(_Closed):
+    """How the text of a licence is recognised, in words of `[a-z0-9+]` separated by one blank."""
+
+    begins: str
+    ends: str
+    sha256: list[str]
+    """Of the words from `begins` to `ends`."""
+    words: list[str]
+    """Phrases that all stand in the first words of the file, where there is no sum."""
+    without: list[str]
+
+
+class TextTable(_Closed):
+    """Texts by licence id."""
+
+    version: Literal[1]
+    texts: dict[str, TextRow]
 
 
 def content_of(name: str) -> bytes:
@@ -103,3 +141,9 @@ def engine_table() -> EngineTable:
 def licence_table() -> LicenceTable:
     """Licence ids and what they permit."""
     return validate(LicenceTable, parse_json(content_of(NAMES[2]), where=NAMES[2]), where=NAMES[2])
+
+
+@cache
+def text_table() -> TextTable:
+    """Licence texts and how they are recognised."""
+    return validate(TextTable, parse_json(content_of(NAMES[3]), where=NAMES[3]), where=NAMES[3])
