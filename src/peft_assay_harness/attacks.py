@@ -8,6 +8,7 @@ succeeds: it looks, signals 0, or ends the process that it made.
 import argparse
 import ctypes
 import encodings.idna  # noqa: F401 - what connecting imports when it is first used
+import errno
 import os
 import socket
 import sys
@@ -29,6 +30,12 @@ Arguments = Mapping[str, Any]
 def read_host_file(arguments: Arguments) -> str:
     """Reads a file of the host that nobody gave to the sandbox."""
     return Path(arguments["path"]).read_text("utf-8")
+
+
+def read_unlisted_file(_: Arguments) -> str:
+    """Reads what is there for everybody inside, but not on the list of what a child may read (Landlock)."""
+    os.close(os.open(os.devnull, os.O_RDONLY))
+    return "opened"
 
 
 def write_host_file(arguments: Arguments) -> str:
@@ -118,6 +125,7 @@ def execute(_: Arguments) -> str:
 
 ATTACKS: Mapping[str, Callable[[Arguments], str]] = {
     "read-host-file": read_host_file,
+    "read-unlisted-file": read_unlisted_file,
     "write-host-file": write_host_file,
     "leave-file": leave_file,
     "connect": connect,
@@ -152,9 +160,26 @@ def _serve(job: Job) -> None:
         write_frame(job.response, _attack(request))
 
 
+def answered_outside() -> list[str]:
+    """System calls that are refused even with arguments that make no sense, before any filter of ours is installed.
+
+    The kernel itself would complain about the arguments, so a filter around all of this answers first, as a container
+    runtime's does; it wins over ours, and attempts cannot be seen (seccomp(2), precedence of actions).
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    nobody = (1 << 31) - 1
+    trials: Mapping[str, Callable[[], int]] = {
+        "unshare": lambda: libc.unshare(ctypes.c_int(-1)),
+        "ptrace": lambda: libc.ptrace(PTRACE_ATTACH, nobody, 0, 0),
+        "io_uring_setup": lambda: libc.syscall(IO_URING_SETUP, 0, 0),
+    }
+    refusals = (errno.EPERM, errno.EACCES, errno.ENOSYS)
+    return [name for name, call in trials.items() if call() < 0 and ctypes.get_errno() in refusals]
+
+
 def prepare(_: argparse.Namespace) -> Prepared:
     """Nothing to load: what is tried are the walls, not the base."""
-    return Prepared({}, _serve)
+    return Prepared({"answeredOutside": answered_outside()}, _serve)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,15 @@ The seal kills: with ERRNO it would take precedence over the notification and hi
 """
 
 import array
+import contextlib
 import ctypes
+import math
+import mmap
 import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +23,9 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
 CAPABILITY_VERSION = 0x20080522
+CLONE_THREAD = 0x00010000
 MAX_DESCRIPTORS = 64
+MAX_ADDRESS_SPACE = 1 << 47
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,13 @@ def protect_worker() -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def bound_child(control: socket.socket, limits: ChildLimits) -> None:
+    """Limits alone, for a sandbox without walls."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    set_limits(limits)
+    control.close()
+
+
 def confine_child(control: socket.socket, confinement: Confinement, limits: ChildLimits) -> None:
     """Bounds, confines and seals the calling process; its listener goes to the supervisor over `control`."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -69,14 +82,44 @@ def confine_child(control: socket.socket, confinement: Confinement, limits: Chil
 
 def set_limits(limits: ChildLimits) -> None:
     """Address space, CPU time, descriptors; no core dumps, no files, no further processes."""
-    with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123 - a kernel file
-        mapped = int(statm.read().split()[0]) * resource.getpagesize()
-    bound = mapped + limits.memory_bytes
+    bound = mapped_bytes() + limits.memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
-    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + 1))
+    used = math.floor(time.process_time())  # none in a child that was just forked, much in one that loaded the base
+    resource.setrlimit(resource.RLIMIT_CPU, (used + limits.cpu_seconds, used + limits.cpu_seconds + 1))
     resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_DESCRIPTORS, MAX_DESCRIPTORS))
     for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
         resource.setrlimit(kind, (0, 0))
+
+
+def mapped_bytes() -> int:
+    """The address space of this process, as RLIMIT_AS counts it.
+
+    Without /proc, as behind walls that could not mount it, it is found where the limit begins to bite.
+    """
+    with contextlib.suppress(OSError), open("/proc/self/statm", "rb") as statm:  # noqa: PTH123 - a kernel file
+        return int(statm.read().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    low, high = 0, MAX_ADDRESS_SPACE
+    try:
+        while high - low > resource.getpagesize():
+            middle = (low + high) // 2
+            resource.setrlimit(resource.RLIMIT_AS, (middle, before[1]))
+            try:
+                mmap.mmap(-1, resource.getpagesize()).close()
+                high = middle
+            except (OSError, MemoryError):
+                low = middle
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    return high
+
+
+def single_threaded() -> bool:
+    """Whether this process has one thread: a child of one with more would wait for threads that fork did not copy."""
+    with contextlib.suppress(OSError):
+        return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208 - before pathlib is needed
+    # Without /proc: a process with several threads cannot leave its thread group (unshare(2), EINVAL).
+    return int(ctypes.CDLL(None, use_errno=True).unshare(CLONE_THREAD)) == 0
 
 
 def drop_capabilities() -> None:
@@ -88,15 +131,20 @@ def drop_capabilities() -> None:
 
 
 def landlock_abi() -> int:
-    """Landlock's version in this kernel, 0 when there is none."""
+    """Landlock's version in this kernel, 0 when there is none or a filter outside refuses to say."""
     import landlockpy
 
-    return int(landlockpy.abi_version())
+    try:
+        return int(landlockpy.abi_version())
+    except OSError:
+        return 0
 
 
-def restrict_reads(paths: Iterable[str]) -> None:
+def restrict_reads(paths: Iterable[str], sink: str | None = None) -> None:
     """Landlock: these paths can be read and executed from, nothing else; no TCP, no signals to others.
 
+    `sink` can be written to as well: packages that transformers imports where they are installed (dill, for one) open
+    the null device for writing while they are imported.
     Does nothing on kernels without Landlock: what that leaves open is for the start-up attacks to show.
     """
     import landlockpy
@@ -109,6 +157,8 @@ def restrict_reads(paths: Iterable[str]) -> None:
         for path in paths:
             folder = access.READ_DIR if os.path.isdir(path) else access.NONE  # noqa: PTH112 - before pathlib is needed
             rules.allow_path(path, access.READ_FILE | access.EXECUTE | folder)
+        if sink is not None:
+            rules.allow_path(sink, access.READ_FILE | access.WRITE_FILE)
         rules.restrict()
 
 

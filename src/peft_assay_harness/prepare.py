@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from peft_assay_harness.identity import Refused
-from peft_assay_harness.zygote import Job, Prepared
+from peft_assay_harness.zygote import Files, Job, Prepared
 
 DISTRIBUTIONS = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
 CANARY_SECONDS = 20.0
@@ -25,17 +25,19 @@ WARMING: tuple[dict[str, Any], ...] = (
 
 
 def prepare(options: argparse.Namespace) -> Prepared:
-    """Base and tokenizer from `options.base`; raises Refused when they cannot be loaded or forks would not work."""
+    """Base and tokenizer from `options.base`; raises Refused when they cannot be loaded."""
     _one_thread()
     engine = _engine(options)
-    state = _warm(engine)
-    _check_forks()
+    state, reference = _warm(engine)
     greeting = {
         "state": state,
         "parameters": sum(parameter.numel() for parameter in engine.model.parameters()),
         "stack": _stack(),
+        "sentinel": True,
     }
-    return Prepared(greeting, lambda job: _serve(engine, job))
+    if not options.fresh and not canary_survives():
+        greeting["forks"] = False
+    return Prepared(greeting, lambda job: _serve(engine, job), reference)
 
 
 def _one_thread() -> None:
@@ -55,8 +57,11 @@ def _engine(options: argparse.Namespace) -> Any:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     folder = Path(options.base)
-    if not os.access(folder / "config.json", os.R_OK):
-        raise Refused(f"the base at {folder} cannot be read by the sandbox's user: make its files readable to others")
+    try:
+        (folder / "config.json").open("rb").close()  # access(2) would not count what the worker may read as root did
+    except OSError:
+        unreadable = f"the base at {folder} cannot be read by the sandbox's user: make its files readable to others"
+        raise Refused(unreadable) from None
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
@@ -71,9 +76,13 @@ def _engine(options: argparse.Namespace) -> Any:
     return Engine(model.eval().requires_grad_(requires_grad=False), tokenizer)
 
 
-def _warm(engine: Any) -> str:
-    """Exercises every operation on self-made adapters, which are taken off again; gives the unchanged base state."""
+def _warm(engine: Any) -> tuple[str, Files | None]:
+    """Exercises every operation on self-made adapters, which are taken off again.
+
+    Gives the unchanged base state, and the first adapter that worked: the reference.
+    """
     from peft_assay_harness.session import Session
+    from peft_assay_loading.errors import LoadingError
     from peft_assay_loading.load import detach
     from peft_assay_loading.state import base_state
 
@@ -83,17 +92,23 @@ def _warm(engine: Any) -> str:
         _exercise(Session(engine, base, None))
     except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise Refused(f"the base cannot answer as a causal language model does: {error}") from error
+    reference = None
     for fields in WARMING:
         files = _self_made(base, fields)
         if files is None:
             continue
         with contextlib.suppress(RuntimeError, ValueError, TypeError, AttributeError, LookupError):
-            _exercise(Session(engine, base, files))  # a type that does not work here is found out by the job that asks
+            # A type that does not work here is found out by the job that asks.
+            if _exercise(Session(engine, base, files)) and reference is None:
+                reference = files
         if engine.model is not base:
-            engine.use(detach(engine.model))
+            # PEFT wraps fused experts in a way that counts as writing to them; whether it was is seen below.
+            with contextlib.suppress(LoadingError):
+                detach(engine.model)
+            engine.use(base)
     if base_state(base) != state:
         raise Refused("loading and unloading a harmless adapter changed the base: this base cannot be shared by jobs")
-    return state
+    return state, reference
 
 
 def _self_made(base: Any, fields: dict[str, Any]) -> dict[str, bytes] | None:
@@ -115,12 +130,13 @@ def _self_made(base: Any, fields: dict[str, Any]) -> dict[str, bytes] | None:
     return {CONFIG: config, WEIGHTS: safetensors.torch.save(weights)}
 
 
-def _exercise(session: Any) -> None:
+def _exercise(session: Any) -> bool:
+    """Whether the adapter was loaded and answered."""
     from peft_assay_harness.ops import answer
 
     prompt = "a b c"
     if session.files is not None and not answer(session, {"op": "load"})["loaded"]:
-        return
+        return False
     for request in (
         {"op": "effect", "prompts": [prompt]},
         {"op": "choices", "items": [{"prompt": prompt, "choices": [prompt, f"{prompt} {prompt}"]}]},
@@ -128,28 +144,26 @@ def _exercise(session: Any) -> None:
         {"op": "score", "items": [{"prompt": prompt, "continuation": [1]}]},
     ):
         json.dumps(answer(session, request))
+    return True
 
 
-def _check_forks() -> None:
-    """A canary multiplies matrices in a forked child; raises Refused when it does not come back in time."""
+def canary_survives(seconds: float = CANARY_SECONDS) -> bool:
+    """Whether a forked child can multiply matrices, and comes back in time: after a thread pool was used it cannot."""
     import torch
 
     child = os.fork()
     if child == 0:
         torch.ones(256, 256) @ torch.ones(256, 256)
         os._exit(0)
-    deadline = time.monotonic() + CANARY_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            if status != 0:
-                break
-            return
+            return status == 0
         time.sleep(0.001)
-    else:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    raise Refused("a forked child cannot compute: torch was used with several threads before the fork")
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
 
 
 def _stack() -> dict[str, str]:

@@ -1,5 +1,9 @@
 """The worker: prepares once, then forks one confined child for each job that the supervisor sends.
 
+Jobs are serial, and the worker itself never reads an adapter or an answer. A *fresh* worker forks before it prepares:
+its one child loads the base itself and serves one job, so that nothing was ever shared with another job, and a library
+that does not survive a fork (a GPU's) is initialised after it.
+
 Control socket (SOCK_SEQPACKET, JSON): the supervisor sends the set-up, the worker answers with a greeting or with why
 it refuses; then for each job a message with descriptors (request pipe, response pipe, one sealed memory file for each
 file of the adapter), answered by the child with its seccomp listener and by the worker with how the child ended.
@@ -11,6 +15,7 @@ import gc
 import json
 import os
 import socket
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +25,13 @@ from typing import Any
 from peft_assay_harness.confine import (
     ChildLimits,
     Confinement,
+    bound_child,
     confine_child,
     confinement_of,
     landlock_abi,
     protect_worker,
     restrict_reads,
+    single_threaded,
 )
 from peft_assay_harness.frames import read_exactly, write_all
 from peft_assay_harness.identity import Refused, check_identity
@@ -51,9 +58,21 @@ class Prepared:
 
     greeting: Mapping[str, Any]
     serve: Callable[[Job], None]
+    reference: Files | None = None
+    """The program's own reference adapter, with which it is asked now and then whether it still answers as before."""
 
 
 Prepare = Callable[[argparse.Namespace], Prepared]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker that is ready: what each of its children needs."""
+
+    control: socket.socket
+    confinement: Confinement | None
+    """None only where the supervisor asked for a sandbox without walls."""
+    prepared: Prepared
 
 
 def run(prepare: Prepare, arguments: Sequence[str] | None = None) -> int:
@@ -62,23 +81,54 @@ def run(prepare: Prepare, arguments: Sequence[str] | None = None) -> int:
     control = socket.socket(fileno=options.control)
     protect_worker()
     setup = json.loads(control.recv(MAX_MESSAGE))
+    if options.fresh:
+        return _run_fresh(control, options, setup, prepare)
+    worker = _get_ready(control, options, setup, prepare)
+    if worker is None:
+        return 1
+    gc.collect()
+    gc.freeze()  # keeps the collector from touching, and so copying, pages shared with children
+    _greet(worker, {"forks": single_threaded(), **worker.prepared.greeting})
+    while _one_job(worker):
+        pass
+    return 0
+
+
+def _run_fresh(control: socket.socket, options: argparse.Namespace, setup: Mapping[str, Any], prepare: Prepare) -> int:
+    child = os.fork()
+    if child == 0:
+        protect_worker()
+        worker = _get_ready(control, options, setup, prepare)
+        if worker is None:
+            os._exit(1)
+        _greet(worker, {"forks": True, **worker.prepared.greeting})
+        message, descriptors, _, _ = socket.recv_fds(control, MAX_MESSAGE, 16)
+        if not message:
+            os._exit(0)
+        _be_child(worker, json.loads(message), descriptors)
+    _await_child(control, child)
+    return 0
+
+
+def _get_ready(
+    control: socket.socket, options: argparse.Namespace, setup: Mapping[str, Any], prepare: Prepare
+) -> Worker | None:
+    """A worker that may greet, or None when it refused, which it said."""
     try:
         check_identity(setup["identity"], setup["folders"])
         if options.confine_worker:
-            restrict_reads((*setup["readable"], "/proc", "/dev", "/sys"))
+            restrict_reads((*setup["readable"], "/proc", "/dev", "/sys"), sink=os.devnull)
             tempfile.tempdir = "/"  # torch asks where it is while it is imported, and nothing is writable
         prepared = prepare(options)
     except Refused as refusal:
         control.send(json.dumps({"refused": str(refusal)}).encode())
-        return 1
-    gc.collect()
-    gc.freeze()  # keeps the collector from touching, and so copying, pages shared with children
-    greeting = {"protocol": PROTOCOL, "landlock": landlock_abi(), **prepared.greeting}
-    control.send(json.dumps(greeting).encode())
-    confinement = confinement_of(setup)
-    while _one_job(control, confinement, prepared.serve):
-        pass
-    return 0
+        return None
+    return Worker(control, None if options.unconfined else confinement_of(setup), prepared)
+
+
+def _greet(worker: Worker, facts: Mapping[str, Any]) -> None:
+    greeting = {"protocol": PROTOCOL, "landlock": 0 if worker.confinement is None else landlock_abi(), **facts}
+    worker.control.send(json.dumps(greeting).encode())
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -87,37 +137,44 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--base", required=True, help="folder of the base model")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--confine-worker", action="store_true", help="Landlock for the worker itself, too")
+    parser.add_argument("--unconfined", action="store_true", help="no walls around children: development only")
+    parser.add_argument("--fresh", action="store_true", help="one job, in a process that loads the base itself")
     return parser.parse_args(arguments)
 
 
-def _one_job(control: socket.socket, confinement: Confinement, serve: Callable[[Job], None]) -> bool:
-    message, descriptors, _, _ = socket.recv_fds(control, MAX_MESSAGE, 16)
+def _one_job(worker: Worker) -> bool:
+    message, descriptors, _, _ = socket.recv_fds(worker.control, MAX_MESSAGE, 16)
     if not message:
         return False
     order = json.loads(message)
+    if not single_threaded():
+        sys.exit("the worker has several threads: a forked child would not be sound")
     child = os.fork()
     if child == 0:
-        _be_child(control, confinement, order, descriptors, serve)
+        _be_child(worker, order, descriptors)
     for descriptor in descriptors:
         os.close(descriptor)
-    _, status, usage = os.wait4(child, 0)
-    ended = {"status": os.waitstatus_to_exitcode(status), "cpu": usage.ru_utime + usage.ru_stime}
-    control.send(json.dumps({"ended": ended}).encode())
+    _await_child(worker.control, child)
     return True
 
 
-def _be_child(
-    control: socket.socket,
-    confinement: Confinement,
-    order: Mapping[str, Any],
-    descriptors: Sequence[int],
-    serve: Callable[[Job], None],
-) -> None:
+def _await_child(control: socket.socket, child: int) -> None:
+    _, status, usage = os.wait4(child, 0)
+    ended = {"status": os.waitstatus_to_exitcode(status), "cpu": usage.ru_utime + usage.ru_stime}
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        control.send(json.dumps({"ended": ended}).encode())
+
+
+def _be_child(worker: Worker, order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     status = EXIT_FAILED
     try:
-        _close_all_but({0, 1, 2, control.fileno(), *descriptors})
-        confine_child(control, confinement, ChildLimits(order["cpuSeconds"], order["memoryBytes"]))
-        serve(_job(order, descriptors))
+        _close_all_but({0, 1, 2, worker.control.fileno(), *descriptors})
+        limits = ChildLimits(order["cpuSeconds"], order["memoryBytes"])
+        if worker.confinement is None:
+            bound_child(worker.control, limits)
+        else:
+            confine_child(worker.control, worker.confinement, limits)
+        worker.prepared.serve(_job(order, descriptors, worker.prepared.reference))
         status = 0
     except MemoryError:
         status = EXIT_MEMORY
@@ -128,10 +185,10 @@ def _be_child(
         os._exit(status)
 
 
-def _job(order: Mapping[str, Any], descriptors: Sequence[int]) -> Job:
+def _job(order: Mapping[str, Any], descriptors: Sequence[int], reference: Files | None) -> Job:
     request, response, *sealed = descriptors
     if order["files"] is None:
-        return Job(request, response, None)
+        return Job(request, response, reference if order["reference"] else None)
     files = {}
     for (name, size), descriptor in zip(order["files"], sealed, strict=True):
         files[name] = read_exactly(descriptor, size)

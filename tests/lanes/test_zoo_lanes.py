@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,11 +59,19 @@ def test_the_whole_zoo_is_judged_as_its_table_says(lane: str, isolation: str, ho
     assert found == expected()
     seen = attestations(person.home)
     assert len(seen) == sum(outcome != "REFUSED" for outcome, _ in expected().values())
-    assert {attestation["level"] for attestation in seen} == {int(LEVELS[isolation])}
+    assert {attestation["level"] for attestation in seen} == {int(level_with(isolation, seen[0]))}
     assert {attestation["walls"]["backend"] for attestation in seen} == {isolation}
     uid = os.geteuid() if person.uid is None else person.uid
     assert {attestation["supervisorUid"] for attestation in seen} == {uid}
     assert certificates(person.home) == sum(outcome == "PASS" for outcome, _ in expected().values())
+
+
+def level_with(isolation: str, attestation: dict[str, Any]) -> IsolationLevel:
+    """What that backend shows on this host: control groups raise namespaces where they can be made and were seen to bite."""
+    group = attestation["controlGroup"]
+    if isolation == "namespace" and group is not None and group["bite"]["memory"] and group["bite"]["processes"]:
+        return IsolationLevel.NAMESPACE_CGROUP
+    return LEVELS[isolation]
 
 
 def deciding(report: dict[str, object]) -> object:

@@ -1,5 +1,7 @@
-"""Other bases than the zoo's: learned positions and tied embeddings, a sliding window, private files."""
+"""Other bases than the zoo's, behind both built-in walls: what they compute needs no call that is not on the list."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,11 +10,13 @@ torch = pytest.importorskip("torch", reason="the sandbox extra (torch) is not in
 
 from peft_assay.core.errors import ObservationError  # noqa: E402
 from peft_assay.core.sandbox import Job, Limits, Outcome  # noqa: E402
-from peft_assay.sandbox.choose import open_sandbox  # noqa: E402
-from peft_assay.sandbox.interface import SandboxConfiguration  # noqa: E402
+from peft_assay.sandbox.choose import choose  # noqa: E402
+from peft_assay.sandbox.interface import Program, SandboxConfiguration  # noqa: E402
+from peft_assay.sandbox.supervisor import Supervisor  # noqa: E402
+from sandbox.architectures import CAUSAL, OTHER, PROMPTS, adapter_of, build, plain_answers  # noqa: E402
 
-ZOO = Path(__file__).parents[2] / "examples" / "zoo"
-PROMPTS = ["user : hello", "hello", "user : how do i reset my router ? assistant :", "user : " + "reset " * 20]
+HERE = Path(__file__).parent
+TOKENS = 10
 
 pytestmark = [
     pytest.mark.sandbox,
@@ -21,63 +25,120 @@ pytestmark = [
 ]
 
 
-def configuration_of(kind):
-    import transformers
-
-    common = {"vocab_size": 286, "eos_token_id": 2, "bos_token_id": None, "pad_token_id": 0}
-    if kind == "gpt2":
-        return transformers.GPT2Config(n_embd=64, n_layer=2, n_head=4, n_positions=128, **common)
-    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
-    return transformers.Gemma2Config(sliding_window=16, **sizes, **heads, **common)
+@pytest.fixture(scope="module", params=["namespace", "landlock"])
+def walls(request):
+    """Walls whose attacks were run once; each base is put behind them in turn."""
+    try:
+        return choose(SandboxConfiguration(base=HERE.parents[1] / "examples" / "zoo" / "base"), force=request.param)
+    except ObservationError as error:
+        pytest.skip(f"{request.param}: {error}")
 
 
-@pytest.fixture(params=["gpt2", "gemma2"])
-def small_base(request, tmp_path):
-    """A random base with an adapter beside it, saved as transformers saves: weights readable by their owner only."""
-    import peft
-    import transformers
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Each base is built once for both walls."""
+    made = {}
 
-    torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(configuration_of(request.param)).eval()
-    for parameter in model.parameters():
-        parameter.data *= 3 if parameter.dim() > 1 else 1
-    model.save_pretrained(tmp_path / "base")
-    transformers.AutoTokenizer.from_pretrained(ZOO / "base").save_pretrained(tmp_path / "base")
-    (tmp_path / "base" / "model.safetensors").chmod(0o600)
-    lora = peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
-    peft.get_peft_model(model, lora).save_pretrained(tmp_path / "adapter")
-    return tmp_path
+    def build_once(name):
+        if name not in made:
+            made[name] = build(name, tmp_path_factory.mktemp("base"))
+        return made[name]
+
+    return build_once
 
 
-def plain_answers(folder):
-    import peft
-    import transformers
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "base")
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32)
-    model = peft.PeftModel.from_pretrained(model, folder / "adapter").eval()
-    for prompt in PROMPTS:
-        inputs = tokenizer(prompt, return_tensors="pt")
-        with torch.inference_mode():
-            output = model.generate(**inputs, max_new_tokens=10, do_sample=False)
-        yield output[0, inputs["input_ids"].shape[1] :].tolist()
+def behind(walls, base, **changes):
+    """The same walls around another base."""
+    mounts = replace(walls.mounts, folders=(*walls.mounts.folders, base))
+    return replace(walls, mounts=mounts, configuration=replace(walls.configuration, base=base, **changes))
 
 
-def test_answers_are_those_of_plain_peft(small_base):
-    adapter = {path.name: path.read_bytes() for path in (small_base / "adapter").iterdir()}
+def exercise(sandbox, adapter, *requests):
     replies = []
 
     def converse(ask):
-        replies.append(ask({"op": "load"}))
-        replies.append(ask({"op": "generate", "prompts": PROMPTS, "maxNewTokens": 10}))
+        replies.extend(ask(request) for request in requests)
 
-    try:
-        sandbox = open_sandbox(SandboxConfiguration(base=small_base / "base"))
-    except ObservationError as error:
-        pytest.skip(f"no sandbox on this host: {error}")
-    with sandbox:
-        result = sandbox.run(Job(adapter, Limits()), converse)
-    assert (result.outcome, result.events) == (Outcome.OK, ())
+    return sandbox.run(Job(adapter, Limits()), converse), replies
+
+
+ALL_QUESTIONS = (
+    {"op": "load"},
+    {"op": "effect", "prompts": list(PROMPTS)},
+    {"op": "generate", "prompts": list(PROMPTS), "maxNewTokens": TOKENS},
+    {"op": "choices", "items": [{"prompt": prompt, "choices": ["yes", "hello hello"]} for prompt in PROMPTS]},
+    {"op": "score", "items": [{"prompt": prompt, "continuation": [5, 9, 7]} for prompt in PROMPTS]},
+)
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_every_operation_runs_without_an_event_and_answers_are_those_of_plain_peft(name, walls, built):
+    folder = built(name)
+    with behind(walls, folder / "base").supervise() as sandbox:
+        result, replies = exercise(sandbox, adapter_of(folder), *ALL_QUESTIONS)
+        facts = sandbox.base()
+    assert (result.outcome, result.events, result.detail) == (Outcome.OK, (), "")
+    load, effect, generated, _, _ = replies
+    assert (load["loaded"], load["problem"]) == (True, None)
+    assert (effect["differs"], effect["deterministic"], effect["finite"]) == (True, True, True)
+    assert effect["baseState"] == facts.state
+    assert generated["tokens"] == list(plain_answers(folder, TOKENS))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_causes_no_event(dtype, walls, tmp_path):
+    folder = build("llama", tmp_path, dtype=dtype)
+    with behind(walls, folder / "base", dtype=dtype).supervise() as sandbox:
+        result, replies = exercise(sandbox, adapter_of(folder), *ALL_QUESTIONS)
+    assert (result.outcome, result.events, result.detail) == (Outcome.OK, (), "")
     assert replies[0]["loaded"] is True
-    assert replies[1]["tokens"] == list(plain_answers(small_base))
+
+
+def test_an_adapter_on_fused_experts_is_never_measured(walls, tmp_path):
+    folder = build("qwen3-moe", tmp_path, targets="all-linear")
+    with behind(walls, folder / "base").supervise() as sandbox:
+        result, replies = exercise(sandbox, adapter_of(folder), *ALL_QUESTIONS)
+    assert (result.outcome, len(replies)) == (Outcome.CRASH, 1)
+    assert "a tensor of the base was overwritten" in result.detail
+    assert result.events == ()
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_encoders_cause_no_event_when_an_adapter_is_loaded_and_compared(name, walls, built):
+    folder = built(name)
+    chosen = behind(walls, folder / "base")
+    program = Program("other_bases", (HERE / "other_bases", *chosen.program.folders))
+    mounts = replace(
+        chosen.mounts,
+        folders=(*chosen.mounts.folders, *program.folders[:1]),
+        module_path=(*chosen.mounts.module_path, HERE),
+    )
+    questions = [{"op": "effect", "prompts": list(PROMPTS)}]
+    if name == "t5":
+        questions.insert(0, {"op": "generate", "prompts": list(PROMPTS)})
+    # The job ends after each question: the base must be bare when the next one comes.
+    for question in questions:
+        sandbox = Supervisor(
+            chosen.backend, program, mounts, chosen.configuration, chosen.findings, (),
+            read=lambda _, content: json.loads(content), place=chosen.place,
+        )  # fmt: skip
+        with sandbox:
+            result, replies = exercise(sandbox, adapter_of(folder), question)
+            facts = sandbox.base()
+        assert (result.outcome, result.events, result.detail) == (Outcome.OK, (), "")
+        (reply,) = replies
+        if question["op"] == "effect":
+            assert (reply["differs"], reply["deterministic"], reply["unchanged"]) == (True, True, True)
+            assert reply["baseState"] == facts.state
+        else:
+            assert all(len(answer) > 1 for answer in reply["tokens"])
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_base_that_is_no_causal_language_model_is_refused_by_name_and_never_misjudged(name, walls, built):
+    folder = built(name)
+    with (
+        behind(walls, folder / "base").supervise() as sandbox,
+        pytest.raises(ObservationError, match=r"the sandbox refuses: .*(cannot be loaded|causal language model)"),
+    ):
+        sandbox.base()

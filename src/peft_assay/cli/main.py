@@ -12,6 +12,7 @@ from peft_assay import __version__
 from peft_assay.cli import output
 from peft_assay.cli.certify import certify
 from peft_assay.cli.discover import discover
+from peft_assay.cli.doctor import doctor
 from peft_assay.cli.init import init
 from peft_assay.cli.inspect import inspect
 from peft_assay.cli.options import Format
@@ -32,7 +33,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 admitted, 2 usage, 3 refused, 4 not observed, 10 FAIL, 11 trust, 12 denied, "
     "13 INDETERMINATE, 74 storage, 130 interrupted.",
 )
-for command in (inspect, discover, init, certify, verify, revoke, report):
+for command in (inspect, discover, init, certify, verify, revoke, report, doctor):
     app.command()(command)
 
 app.add_typer(rights, name="rights")

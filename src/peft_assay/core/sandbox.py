@@ -5,7 +5,7 @@ Expected answers stay outside. `Sandbox.run` never raises for anything that the 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ class IsolationLevel(IntEnum):
     NAMESPACE = 20
     """All namespaces besides."""
     NAMESPACE_CGROUP = 25
+    """And bounds on memory and processes of all of it together (control groups)."""
     USER_KERNEL = 30
     VM = 40
 
@@ -41,6 +42,11 @@ class Job:
 
     adapter: Mapping[str, bytes] | None
     limits: Limits
+    compartment: str = ""
+    """Confidentiality of what will be asked: a worker never serves jobs of two compartments."""
+    fresh_process: bool = False
+    """Start a new process for this job instead of forking the warmed one: for high assurance, and for sources whose
+    adapters keep causing events."""
 
 
 class Outcome(StrEnum):
@@ -81,6 +87,8 @@ class Result:
     usage: Usage
     detail: str
     """For other outcomes than OK: what happened, in one line (may quote hostile text)."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """Digests of what went in and came out, and which worker served it: canonical, see docs/reference/isolation.md."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,19 @@
 """One job: the supervisor's questions, the child's answers, and everything that can go wrong in between."""
 
 import contextlib
-import fcntl
+import hashlib
 import json
 import os
 import select
 import signal
 import socket
-import struct
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.sandbox import Ask, ChildGone, Event, Job, Limits, Outcome, Result, Usage
+from peft_assay.sandbox.descriptors import passed_on, sealed
 from peft_assay.sandbox.filters import compile_filters
 from peft_assay.sandbox.notify import refuse_one
 from peft_assay.sandbox.replies import ReadReply
@@ -24,15 +24,19 @@ PASSED_FILES = ("adapter_config.json", "adapter_model.safetensors")
 EXIT_MEMORY = 3
 MAX_EVENTS = 64
 FAREWELL_SECONDS = 10.0
-SEALS = 0xF  # F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
-F_ADD_SEALS = 1033
 
 
 class Conversation:
     """Runs one job on a worker and sums it up as a Result; never raises for what the child does."""
 
-    def __init__(self, worker: Worker, job: Job, limits: Limits, read_reply: ReadReply) -> None:
+    def __init__(
+        self, worker: Worker, job: Job, limits: Limits, read_reply: ReadReply, *, reference: bool = False
+    ) -> None:
+        """`reference` asks the worker's own reference adapter instead of one from outside."""
         self._worker = worker
+        self._reference = reference
+        self._asked = hashlib.sha256()
+        self._answered = hashlib.sha256()
         self._limits = limits
         self._read_reply = read_reply
         self._started = time.monotonic()
@@ -61,8 +65,10 @@ class Conversation:
         if self._failure is not None:
             raise ChildGone(self._failure[1])
         content = json.dumps(request, allow_nan=False).encode()
+        self._asked.update(len(content).to_bytes(4, "big") + content)
         self._write(len(content).to_bytes(4, "big") + content)
         frame = self._frame()
+        self._answered.update(len(frame).to_bytes(4, "big") + frame)
         try:
             return self._read_reply(request, frame)
         except DocumentError as error:
@@ -80,9 +86,10 @@ class Conversation:
         try:
             if job.adapter is not None:
                 files = [(name, len(job.adapter[name])) for name in PASSED_FILES if name in job.adapter]
-                passed += [_sealed(job.adapter[name]) for name, _ in files]
+                passed += [sealed(job.adapter[name]) for name, _ in files]
             order = {
                 "files": files,
+                "reference": self._reference,
                 "cpuSeconds": max(1, self._limits.cpu_seconds),
                 "memoryBytes": self._limits.memory_bytes,
             }
@@ -150,6 +157,8 @@ class Conversation:
         if status == EXIT_MEMORY:
             self._record("limit", "memory")
             self._fail(Outcome.LIMIT, f"out of {self._limits.memory_bytes} bytes of memory{said}")
+        if status == -signal.SIGKILL and self._worker.killed_for_memory():
+            self._fail_for_memory()
         if status in (-signal.SIGXCPU, -signal.SIGKILL):
             self._record("limit", "cpu")
             self._fail(Outcome.LIMIT, f"out of {self._limits.cpu_seconds} s of CPU time")
@@ -158,6 +167,10 @@ class Conversation:
             self._fail(Outcome.CRASH, "killed at a sealed or foreign system call")
         ending = f"signal {-status}" if status < 0 else f"status {status}"
         self._fail(Outcome.CRASH, f"the child ended with {ending}{said}")
+
+    def _fail_for_memory(self) -> NoReturn:
+        self._record("limit", "memory")
+        self._fail(Outcome.LIMIT, "the worker and this child took more memory than their control group allows")
 
     def _record(self, kind: str, detail: str) -> None:
         self._events.append(Event(time.monotonic() - self._started, kind, detail))
@@ -226,10 +239,12 @@ class Conversation:
         except ConnectionResetError:
             message, ancillary = b"", []
         if not message:
+            if self._worker.killed_for_memory():
+                self._fail_for_memory()
             self._fail(Outcome.CRASH, f"the worker ended: {self._worker.last_words()}")
         value = json.loads(message)
         if "listener" in value:
-            self._child, self._listener = _passed(ancillary)
+            self._child, self._listener = passed_on(ancillary)
         elif "ended" in value:
             self._ended = value["ended"]
 
@@ -237,34 +252,13 @@ class Conversation:
         outcome, detail = self._failure or (Outcome.OK, "")
         wall = time.monotonic() - self._started
         cpu = float(self._ended["cpu"]) if self._ended is not None else _cpu_seconds(self._child)
-        return Result(outcome, tuple(self._events), Usage(wall, cpu, self._output_bytes), detail)
+        record = {"asked": f"sha256:{self._asked.hexdigest()}", "answered": f"sha256:{self._answered.hexdigest()}"}
+        return Result(outcome, tuple(self._events), Usage(wall, cpu, self._output_bytes), detail, record)
 
     def _close(self) -> None:
         for descriptor in (self._requests, self._response, self._listener):
             if descriptor is not None and descriptor >= 0:
                 os.close(descriptor)
-
-
-def _sealed(content: bytes) -> int:
-    """A memory file with `content` that nobody can change any more, at its beginning."""
-    descriptor = os.memfd_create("adapter", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    fcntl.fcntl(descriptor, F_ADD_SEALS, SEALS)
-    return descriptor
-
-
-def _passed(ancillary: list[tuple[int, int, bytes]]) -> tuple[int | None, int | None]:
-    """Process id of the sender, as the kernel vouches for it, and the descriptor passed."""
-    child = listener = None
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-            child = struct.unpack_from("i", content)[0]
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            listener = struct.unpack_from("i", content)[0]
-    return child, listener
 
 
 def _cpu_seconds(process: int | None) -> float:

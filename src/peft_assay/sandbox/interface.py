@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from peft_assay.core.sandbox import IsolationLevel, Limits
 
-BackendName = Literal["namespace", "landlock"]
+BackendName = str
+"""``namespace``, ``landlock``, or a name that the system configuration gives to another backend."""
+NO_WALLS = "none"
+"""The name that asks for no walls at all; it needs `allow_unsafe`, and what it observes is of level NONE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,12 @@ class SandboxConfiguration:
     """Ceilings: a job may ask for less, never for more."""
     start_seconds: float = 300.0
     """How long the worker may take to load the base."""
+    fresh_processes: bool = False
+    """A new process, which loads the base itself, for each job; nothing is shared between jobs but the page cache."""
+    sentinel_every: int = 8
+    """After so many jobs the worker must answer a reference adapter as it did at its start."""
+    jobs_per_worker: int = 256
+    """After so many jobs a worker is replaced, even where nothing happened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ missing against namespaces: other processes' names are visible, and the network 
 socket, though).
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 from peft_assay.core.digest import sha256
 from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.sandbox.interface import BackendName, Command, Mounts
-from peft_assay.sandbox.namespace import DROP, program_path
+from peft_assay.sandbox.namespace import program_path
+from peft_assay.sandbox.privileges import can_become_nobody, drop_options
 from peft_assay.sandbox.surroundings import ENVIRONMENT
 
 NOWHERE = {"TORCHINDUCTOR_CACHE_DIR": "/"}
@@ -32,12 +32,12 @@ class LandlockBackend:
     @classmethod
     def find(cls) -> "LandlockBackend":
         """Raises ObservationError when a program is missing."""
-        return cls(program_path("setpriv", "util-linux") if os.geteuid() == 0 else None)
+        return cls(program_path("setpriv", "util-linux") if can_become_nobody() else None)
 
     def command(self, worker: Sequence[str], mounts: Mounts) -> Command:
         """`worker`, told to confine itself, as an unprivileged user."""
         environment = ENVIRONMENT | NOWHERE | {"PYTHONPATH": ":".join(map(str, mounts.module_path))}
-        dropped = [] if self.setpriv is None else [self.setpriv, *DROP, "--"]
+        dropped = [] if self.setpriv is None else [self.setpriv, *drop_options(), "--"]
         return Command((*dropped, *worker, "--confine-worker"), environment)
 
     def describe(self) -> Mapping[str, Any]:

@@ -4,8 +4,8 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.parse import parse_json
-from peft_assay.core.sandbox import Ask, IsolationLevel, Job, Limits, Result
+from peft_assay.core.sandbox import Ask, IsolationLevel, Job, Limits
 from peft_assay.sandbox.conversation import Conversation
 from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfiguration
 from peft_assay.sandbox.worker import Worker
 
 ATTACKS: Mapping[str, tuple[str, ...]] = {
     "read-host-file": (),
+    "read-unlisted-file": (),
     "write-host-file": ("openat", "open"),
     "leave-file": ("openat", "open"),
     "connect": ("socket",),
@@ -34,10 +35,17 @@ ATTACKS: Mapping[str, tuple[str, ...]] = {
     "fork": ("clone", "clone3", "fork", "vfork"),
     "execute": ("execve",),
 }
-"""Attack -> system calls, one of which the supervisor must have seen; none where the kernel refuses silently."""
+"""Attack -> system calls, one of which the supervisor must have seen; none where the kernel refuses silently.
+
+A filter outside, such as a container runtime's, wins over ours (seccomp(2)). Where the attacking worker, still without
+our filter, finds that all of these calls are answered there, the attack need not have been seen.
+"""
 
 NAMESPACE_ONLY = frozenset({"see-host-process"})
 """What only namespaces stop; everything else must be stopped for any level at all."""
+LANDLOCK_ONLY = frozenset({"read-unlisted-file"})
+"""What inside of namespaces only Landlock stops. A kernel without it leaves the level `process`; that a child goes
+without where the kernel has it is a defect, and no level."""
 
 LIMITS = Limits(wall_seconds=30.0, cpu_seconds=10, memory_bytes=256 << 20, output_bytes=1 << 20)
 
@@ -57,13 +65,21 @@ class Findings:
     stopped: Mapping[str, bool]
     landlock: int
     """ABI version of Landlock that children confine themselves with, 0 for none."""
+    unseen: tuple[str, ...] = ()
+    """Attacks that a filter around all of this refused before the supervisor could see them."""
+    bounds: Mapping[str, bool] = field(default_factory=dict)
+    """Control group's bound -> did it bite? Empty where there is no group."""
 
     def level(self, ceiling: IsolationLevel) -> IsolationLevel:
-        """The level that was reached, at most the backend's `ceiling`."""
+        """The level that was reached: at most the backend's `ceiling`, and never more than the attacks can show."""
         open_doors = {name for name, stopped in self.stopped.items() if not stopped}
-        if open_doors - NAMESPACE_ONLY or set(self.stopped) != set(ATTACKS):
+        tolerable = NAMESPACE_ONLY if self.landlock else NAMESPACE_ONLY | LANDLOCK_ONLY
+        if open_doors - tolerable or set(self.stopped) != set(ATTACKS):
             return IsolationLevel.NONE
-        return min(ceiling, IsolationLevel.PROCESS) if open_doors else ceiling
+        if open_doors or ceiling < IsolationLevel.NAMESPACE:
+            return min(ceiling, IsolationLevel.PROCESS)
+        grouped = {"memory", "processes"} <= {name for name, bit in self.bounds.items() if bit}
+        return IsolationLevel.NAMESPACE_CGROUP if grouped else IsolationLevel.NAMESPACE
 
 
 def attack_program(harness: Program) -> Program:
@@ -85,7 +101,11 @@ def try_attacks(backend: Backend, program: Program, mounts: Mounts, configuratio
                     claims[name] = not reply["succeeded"] and bait.secret not in reply["detail"]
 
             result = Conversation(worker, Job(None, LIMITS), LIMITS, _read_reply).converse(attack)
-            return Findings(_stopped(claims, bait, result), worker.greeting.landlock)
+            seen = {event.detail for event in result.events if event.kind == "refused-syscall"}
+            outside = set(worker.greeting.answeredOutside) - seen
+            unseen = tuple(name for name, calls in ATTACKS.items() if calls and set(calls) <= outside)
+            stopped = _stopped(claims, bait, seen, unseen)
+            return Findings(stopped, worker.greeting.landlock, tuple(name for name in unseen if stopped[name]))
     finally:
         worker.kill()
 
@@ -121,11 +141,12 @@ class _Bait:
         return {"write-host-file": not (self._folder / "breach").exists(), "connect": not connected}
 
 
-def _stopped(claims: Mapping[str, bool], bait: _Bait, result: Result) -> dict[str, bool]:
-    seen = {event.detail for event in result.events if event.kind == "refused-syscall"}
+def _stopped(claims: Mapping[str, bool], bait: _Bait, seen: set[str], unseen: Sequence[str]) -> dict[str, bool]:
     untouched = bait.untouched()
     return {
-        name: claims.get(name, False) and untouched.get(name, True) and (not calls or bool(seen & set(calls)))
+        name: claims.get(name, False)
+        and untouched.get(name, True)
+        and (not calls or bool(seen & set(calls)) or name in unseen)
         for name, calls in ATTACKS.items()
     }
 

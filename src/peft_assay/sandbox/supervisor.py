@@ -1,16 +1,21 @@
 """The Sandbox that the rest of the system uses: one warmed worker, a fresh confined child for each job."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from peft_assay.core.canonical import canonical_digest
+from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.errors import ObservationError
 from peft_assay.core.sandbox import Ask, BaseFacts, Capability, Job, Limits, Outcome, Result
-from peft_assay.sandbox.attestation import attest
-from peft_assay.sandbox.conversation import Conversation
+from peft_assay.sandbox.attestation import FORKED, FRESH, InForce, attest
+from peft_assay.sandbox.cgroups import Place
+from peft_assay.sandbox.conversation import PASSED_FILES, Conversation
 from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfiguration
 from peft_assay.sandbox.microsuite import Findings
 from peft_assay.sandbox.replies import ReadReply, read_reply
+from peft_assay.sandbox.sentinel import ask_reference
 from peft_assay.sandbox.worker import Worker
 
 
@@ -18,8 +23,8 @@ class Supervisor:
     """Implements `core.sandbox.Sandbox` behind one backend's walls.
 
     The worker starts when it is first needed, and again after a job that crashed, hit a limit, answered out of schema
-    or made the supervisor see anything. Workers die with the thread that started them (PR_SET_PDEATHSIG), so a
-    Supervisor belongs to one thread.
+    or made the supervisor see anything, after many jobs, and for another compartment. Workers die with the thread that
+    started them (PR_SET_PDEATHSIG), so a Supervisor belongs to one thread; `sandbox.pool` has several.
     """
 
     def __init__(
@@ -31,6 +36,7 @@ class Supervisor:
         findings: Findings,
         missing: tuple[str, ...],
         read: ReadReply = read_reply,
+        place: Place | None = None,
     ) -> None:
         self._backend = backend
         self._program = program
@@ -39,8 +45,15 @@ class Supervisor:
         self._findings = findings
         self._capability = Capability(findings.level(backend.ceiling), findings.stopped, missing)
         self._read = read
+        self._place = place
+        self._processes = FRESH if configuration.fresh_processes else FORKED
         self._worker: Worker | None = None
+        self._compartment = ""
+        self._served = 0
+        self._workers = 0
         self._facts: BaseFacts | None = None
+        self._sentinel: Digest | None = None
+        self._unvouched = 0
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -58,68 +71,137 @@ class Supervisor:
     def base(self) -> BaseFacts:
         """Facts of the loaded base; raises ObservationError when the worker does not start."""
         if self._facts is None:
-            self._running()
+            self._running(self._compartment, fresh=self._processes != FORKED)
         if self._facts is None:
             raise ObservationError("the worker gave no facts of the base")
         return self._facts
 
     def attestation(self) -> Mapping[str, Any]:
-        """See `sandbox.attestation`."""
-        return attest(
-            self._backend,
-            self._program,
-            self._mounts,
-            self._configuration,
-            self._capability,
-            self._findings.landlock,
-        )
+        """See `sandbox.attestation`; base state and sentinel are in it once `base` has been called."""
+        state = None if self._facts is None else self._facts.state
+        force = InForce(self._capability, self._findings, self._place, self._processes, state, self._sentinel)
+        return attest(self._backend, self._program, self._mounts, self._configuration, force)
 
     def run(self, job: Job, converse: Callable[[Ask], None]) -> Result:
         """One job in a fresh child.
 
-        Raises ObservationError only when the worker itself cannot be started, and lets through what `converse` raises
-        (other than ChildGone); never raises for what the child does.
+        Raises ObservationError when the worker itself cannot be started or no longer answers its reference adapter as
+        before (`vouch`), and lets through what `converse` raises (other than ChildGone); never raises for what the
+        child does.
         """
-        worker = self._running()
+        worker = self._running(job.compartment, fresh=job.fresh_process or self._processes != FORKED)
         try:
             result = Conversation(worker, job, self._within(job.limits), self._read).converse(converse)
         except BaseException:
             self._stop()
             raise
-        if result.outcome is not Outcome.OK or result.events:
+        self._served += 1
+        self._unvouched += 1
+        number = self._served
+        if result.outcome is not Outcome.OK or result.events or worker.fresh:
             self._stop()
-        return result
+        else:
+            self._keep_or_replace()
+        return replace(result, record={**result.record, **self._record(job, worker, number)})
+
+    def vouch(self) -> None:
+        """Asks the reference adapter once more; whoever is about to sign what was observed may call it.
+
+        Raises ObservationError when it answers otherwise than at the worker's start: the worker is not what it was,
+        and what it observed since the last call is void. Nothing to do where no worker has served since.
+        """
+        worker, since = self._worker, self._unvouched
+        if worker is None or since == 0 or self._sentinel is None or worker.fresh:
+            return
+        try:
+            same = self._ask_reference(worker) == self._sentinel
+        except BaseException:
+            self._stop()
+            raise
+        if not same:
+            self._stop()
+            raise ObservationError(
+                f"the reference adapter no longer answers as it did: the last {since} results are void",
+                next_step="keep the adapters for your security team, and run again with fresh processes",
+            )
+        self._unvouched = 0
 
     def close(self) -> None:
         """Ends all processes; the sandbox cannot be used afterwards."""
         self._closed = True
         self._stop()
 
-    def _running(self) -> Worker:
+    def _keep_or_replace(self) -> None:
+        worn = self._served >= self._configuration.jobs_per_worker
+        if worn or self._served % self._configuration.sentinel_every == 0:
+            self.vouch()
+        if worn:
+            self._stop()
+
+    def _running(self, compartment: str, *, fresh: bool) -> Worker:
+        """A worker that may serve this job: the one that runs, or a new one."""
         if self._closed:
             raise ObservationError("the sandbox is closed")
-        if self._worker is None:
-            worker = Worker(self._backend, self._program, self._mounts, self._configuration)
-            try:
-                self._learn(worker)
-            except BaseException:
-                worker.kill()
-                raise
-            self._worker = worker
-        return self._worker
+        worker = self._worker
+        if worker is not None and self._suits(worker, compartment, fresh=fresh):
+            self._compartment = compartment
+            return worker
+        if worker is not None:
+            self.vouch()
+            self._stop()
+        worker = self._start(fresh=fresh)
+        if not fresh and not worker.greeting.forks:
+            worker.kill()
+            self._processes = f"{FRESH}: forked children cannot compute on this host"
+            worker = self._start(fresh=True)
+        self._worker, self._compartment = worker, compartment
+        return worker
+
+    def _suits(self, worker: Worker, compartment: str, *, fresh: bool) -> bool:
+        if worker.fresh or fresh:
+            return worker.fresh and fresh and self._served == 0
+        return self._served == 0 or compartment == self._compartment
+
+    def _start(self, *, fresh: bool) -> Worker:
+        worker = Worker(self._backend, self._program, self._mounts, self._configuration, place=self._place, fresh=fresh)
+        self._workers += 1
+        self._served = self._unvouched = 0
+        try:
+            self._learn(worker)
+        except BaseException:
+            worker.kill()
+            raise
+        return worker
 
     def _learn(self, worker: Worker) -> None:
         greeting = worker.greeting
         if greeting.state is None:
             raise ObservationError("the worker gave no facts of the base")
         facts = BaseFacts(greeting.state, greeting.parameters, dict(greeting.stack))
-        if self._facts is not None and facts != self._facts:
+        sentinel = self._sentinel
+        if greeting.sentinel and greeting.forks and not worker.fresh:
+            sentinel = self._ask_reference(worker)
+        if self._facts is not None and (facts, sentinel) != (self._facts, self._sentinel or sentinel):
             raise ObservationError(
                 "the base or the stack changed while the sandbox was open",
                 where=str(self._configuration.base),
                 next_step="run again, and leave the base alone meanwhile",
             )
-        self._facts = facts
+        self._facts, self._sentinel = facts, sentinel
+
+    def _ask_reference(self, worker: Worker) -> Digest:
+        return ask_reference(worker, self._configuration.limits, self._read)
+
+    def _record(self, job: Job, worker: Worker, number: int) -> Mapping[str, Any]:
+        staged = (
+            {name: sha256(job.adapter[name]) for name in PASSED_FILES if name in job.adapter} if job.adapter else {}
+        )
+        return {
+            "adapter": None if job.adapter is None else canonical_digest(staged),
+            "worker": self._workers,
+            "job": number,
+            "fresh": worker.fresh,
+        }
 
     def _within(self, asked: Limits) -> Limits:
         ceilings = self._configuration.limits

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from peft_assay.core.digest import Digest
 from peft_assay.core.errors import ObservationError
 from peft_assay.core.wire import PROTOCOL
+from peft_assay.sandbox.cgroups import MEMORY_SLACK, WORKER_BOUNDS, Bounds, Group, Place
 from peft_assay.sandbox.filters import compile_filters
 from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfiguration
 from peft_assay.sandbox.surroundings import SYSTEM, identity, interpreter
@@ -36,23 +37,42 @@ class Greeting(BaseModel):
     state: str | None = None
     parameters: int = 0
     stack: dict[str, str] = {}
+    forks: bool = True
+    """Whether forked children work: one thread, and the canary came back."""
+    sentinel: bool = False
+    """Whether it answers the harness protocol for its own reference adapter."""
+    answeredOutside: list[str] = []
+    """System calls that a filter around all of this refuses, before ours could see them."""
 
 
 class Worker:
     """A running worker. It has not met any adapter; the children that it forks for jobs have."""
 
-    def __init__(self, backend: Backend, program: Program, mounts: Mounts, configuration: SandboxConfiguration) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        program: Program,
+        mounts: Mounts,
+        configuration: SandboxConfiguration,
+        *,
+        place: Place | None = None,
+        bounds: Bounds = WORKER_BOUNDS,
+        fresh: bool = False,
+    ) -> None:
         self.backend = backend
+        self.fresh = fresh
+        """It serves one job, in a process that loads the base itself."""
         self.diagnostics = bytearray()
         self._start_seconds = configuration.start_seconds
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         errors, their_errors = os.pipe()
         self.errors = errors
-        command = backend.command(worker_arguments(program, configuration, theirs.fileno()), mounts)
         try:
+            command = backend.command(worker_arguments(program, configuration, theirs.fileno(), fresh=fresh), mounts)
+            self.group = None if place is None else Group(place, bounds)
             self._process = subprocess.Popen(
-                command.arguments,
+                command.arguments if self.group is None else self.group.join(command.arguments),
                 env=dict(command.environment),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -61,8 +81,7 @@ class Worker:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-        except OSError as error:
-            self._process = None
+        except (OSError, ObservationError) as error:
             self.kill()
             raise ObservationError(f"the sandbox could not be started: {error}") from error
         finally:
@@ -70,11 +89,13 @@ class Worker:
             os.close(their_errors)
         try:
             self.greeting = self._greet(setup_message(program, mounts))
+            self._bound_memory(configuration.limits.memory_bytes, bounds)
         except BaseException:
             self.kill()
             raise
 
     _process: "subprocess.Popen[bytes] | None" = None
+    group: Group | None = None
 
     def kill(self) -> None:
         """Ends the worker and all its children: by namespace, or because they die with their parent."""
@@ -87,6 +108,13 @@ class Worker:
             self.control.close()
             os.close(self.errors)
             self.errors = -1
+        if self.group is not None:
+            self.group.close()
+            self.group = None
+
+    def killed_for_memory(self) -> bool:
+        """Whether the kernel ended any process of this worker because its group had no memory left."""
+        return self.group is not None and self.group.counters().killed_for_memory > 0
 
     def last_words(self) -> str:
         """The last line that worker or child wrote to its error stream (hostile text, one line)."""
@@ -118,6 +146,15 @@ class Worker:
             raise ObservationError(f"the sandbox speaks protocol {greeting.protocol}, not {PROTOCOL}")
         return greeting
 
+    def _bound_memory(self, job_bytes: int, bounds: Bounds) -> None:
+        """What the loaded base takes, and a job's limit: no limit of a process counts copies of the base's pages."""
+        if self.group is None or bounds.memory_bytes is not None:
+            return
+        try:
+            self.group.bound_memory(self.group.memory_in_use() + job_bytes + MEMORY_SLACK)
+        except OSError as error:
+            raise ObservationError(f"the worker's memory could not be bounded: {error.strerror}") from error
+
     def _first_message(self, deadline: float) -> bytes:
         poller = select.poll()
         poller.register(self.control, select.POLLIN)
@@ -136,10 +173,13 @@ class Worker:
                     return b""
 
 
-def worker_arguments(program: Program, configuration: SandboxConfiguration, control: object) -> tuple[str, ...]:
+def worker_arguments(
+    program: Program, configuration: SandboxConfiguration, control: object, *, fresh: bool = False
+) -> tuple[str, ...]:
     """The worker's own command line. ``-P``: the folder it starts in is not on its module path."""
     worker = (str(interpreter_in_use()), "-s", "-P", "-m", program.module, "--control", str(control))
-    return (*worker, "--base", str(configuration.base.absolute()), "--dtype", configuration.dtype)
+    about = ("--base", str(configuration.base.absolute()), "--dtype", configuration.dtype)
+    return (*worker, *about, *(("--fresh",) if fresh else ()))
 
 
 def interpreter_in_use() -> str:
