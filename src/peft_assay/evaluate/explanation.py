@@ -72,16 +72,15 @@ def _single(rule: CompiledRule, term: Term, saw: Mapping[str, Value]) -> Change 
 
 
 def _joint(rule: CompiledRule, terms: Sequence[Term], saw: Mapping[str, Value]) -> Iterable[Change]:
-    """Changes that suffice together: a passing assignment, each term of it put back to what was seen where it can be."""
+    """Changes that suffice together: a passing assignment, each term put back to what was seen where it can be."""
     found = witness(rule, passing=True)
     if found is None:
         return
     values = dict(found)
     for term in terms:
-        for value in (saw[term.name], *_nearest(saw[term.name], candidates(term, conditions_of(rule)))):
-            if passes(rule, {**values, term.name: value}):
-                values[term.name] = value
-                break
+        trials = (saw[term.name], *_nearest(saw[term.name], candidates(term, conditions_of(rule))))
+        # One always does: the value of the passing assignment is among them.
+        values[term.name] = next(value for value in trials if passes(rule, {**values, term.name: value}))
     yield from (Change(t.name, saw[t.name], values[t.name]) for t in terms if values[t.name] != saw[t.name])
 
 

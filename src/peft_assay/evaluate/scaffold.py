@@ -28,7 +28,7 @@ def scaffold(policy: CompiledPolicy, suites: Sequence[str]) -> str:
     tests: list[dict[str, Any]] = [{"name": "an ordinary adapter is admitted", "expect": "PASS"}]
     for rule in policy.rules:
         tests.extend(_tests_of(policy, rule, base))
-    document = {"apiVersion": "peft-assay/v1", "kind": "PolicyTests", "suites": list(suites)}
+    document: dict[str, Any] = {"apiVersion": "peft-assay/v1", "kind": "PolicyTests", "suites": list(suites)}
     document |= {"base": {name: _plain(value) for name, value in base.items()}, "tests": tests}
     return _HEADER + yaml.safe_dump(document, sort_keys=False, width=110, allow_unicode=True)
 

@@ -48,7 +48,7 @@ def candidates(term: Term, conditions: Iterable[Condition]) -> tuple[Value, ...]
             return tuple(dict.fromkeys((1.0, 0.0, *beside, -1.0)))
         case Kind.STRING:
             return tuple(dict.fromkeys(("x", "", *_texts(conditions))))
-        case Kind.STRINGS:
+        case _:  # Kind.STRINGS
             texts = tuple(_texts(conditions))
             return tuple(dict.fromkeys(((), ("x",), *((text,) for text in texts), texts)))
 
