@@ -16,7 +16,7 @@ from peft_assay.pipeline.place import Place
 
 ZOO = Path(__file__).resolve().parents[2] / "examples" / "zoo"
 ADAPTERS = ("lora", "prompt", "no-licence", "pickle-weights")
-GROUPS = {"rights"}
+GROUPS = {"rights", "policy"}
 """Commands whose first argument is a command of their own."""
 OUTCOMES = {"lora": "PASS", "prompt": "PASS", "no-licence": "INDETERMINATE", "pickle-weights": "FAIL"}
 

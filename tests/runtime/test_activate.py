@@ -269,5 +269,7 @@ def test_a_later_denial_ends_the_certificate(certified, base_model, tmp_path) ->
         (envelope,) = deployment.workspace.certificates(artifact, lock)
         assert certificate_in(deployment, envelope).artifact == artifact
         result = RuleResult("task", Outcome.FAIL, "false", "it got worse", {}, "")
-        deployment.workspace.record_verdict(Verdict(artifact, lock, sha256(b"policy"), (result,)), at=utc_now())
+        deployment.workspace.record_verdict(
+            Verdict(artifact, lock, sha256(b"policy"), (result,)), policy=b"", observations=sha256(b""), at=utc_now()
+        )
     denied(certified, base_model(), source, "certificate", "judged again since, and the policy said FAIL")

@@ -195,7 +195,7 @@ def test_every_kind_of_entry_and_a_full_audit(workspace: Workspace) -> None:
     workspace.refuse(source="s", code="too-large", at=NOW)
     attempt(workspace)
     workspace.add_observations(b"o", artifact=A, conditions=C, observed_at=NOW, at=NOW)
-    workspace.record_verdict(verdict(Outcome.PASS), at=NOW)
+    workspace.record_verdict(verdict(Outcome.PASS), policy=b"policy", observations=sha256(b"observed"), at=NOW)
     workspace.record_denial(verdict(Outcome.FAIL), at=NOW)
     certify(workspace, b"c")
     workspace.add_revocation_list(b"l", sequence=1, issued_at=NOW, at=NOW)

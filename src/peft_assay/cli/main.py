@@ -16,6 +16,7 @@ from peft_assay.cli.doctor import doctor
 from peft_assay.cli.init import init
 from peft_assay.cli.inspect import inspect
 from peft_assay.cli.options import Format
+from peft_assay.cli.policy import policy
 from peft_assay.cli.report import report
 from peft_assay.cli.revoke import revoke
 from peft_assay.cli.rights import rights
@@ -37,6 +38,7 @@ for command in (inspect, discover, init, certify, verify, revoke, report, doctor
     app.command()(command)
 
 app.add_typer(rights, name="rights")
+app.add_typer(policy, name="policy")
 
 
 def _version(wanted: bool) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.digest import Digest
 from peft_assay.core.errors import Door
 from peft_assay.core.observation import Value
@@ -68,6 +69,11 @@ class Verdict:
             if outcome in outcomes:
                 return outcome
         return Outcome.PASS
+
+    @property
+    def digest(self) -> Digest:
+        """Over the outcome of every rule, in policy order: two verdicts that share it decide alike throughout."""
+        return canonical_digest([[result.rule, result.outcome.value] for result in self.results])
 
     @property
     def deciding(self) -> RuleResult | None:

@@ -14,3 +14,9 @@ def builtin_policy(name: str) -> bytes:
             f"there is no built-in policy {name!r}", where="policy", next_step=f"use one of: {', '.join(NAMES)}"
         )
     return files("peft_assay.evaluate").joinpath("policies", f"{name}.yaml").read_bytes()
+
+
+def builtin_fixtures(name: str) -> bytes:
+    """The fixtures of the built-in policy `name`; raises UsageError when there is none of that name."""
+    builtin_policy(name)
+    return files("peft_assay.evaluate").joinpath("policies", f"{name}.tests.yaml").read_bytes()

@@ -177,7 +177,8 @@ class _Run:
         if record is None:
             record = self._observe(candidate, attempt, lock)
         verdict = evaluate(policy, record.observations, lock.digest)
-        workspace.record_verdict(verdict, at=self.clock())
+        written = self.deployment.project.policy_document
+        workspace.record_verdict(verdict, policy=written, observations=record.envelope, at=self.clock())
         certificate, withheld = None, None
         if verdict.outcome is Outcome.PASS:
             try:

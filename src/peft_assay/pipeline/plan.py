@@ -11,8 +11,9 @@ from peft_assay.core.suite import Measure, Suite
 from peft_assay.core.verdict import Outcome
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.observe.behaviour import scan as trigger_scan
-from peft_assay.observe.behaviour.statistics import difference_lower_bound, lower_bound
+from peft_assay.observe.behaviour.statistics import lower_bound
 from peft_assay.pipeline.deployment import utc_now
+from peft_assay.pipeline.policy.ideal import best_case
 from peft_assay.pipeline.project import Project
 
 FLOPS = 5e9
@@ -99,22 +100,10 @@ def _parameters(base: Path) -> int:
 
 def _unsatisfiable(project: Project) -> Iterator[str]:
     """Rules over suites that fail although every case passes and the base is no better."""
-    by = ObservedBy.SUPERVISOR
     perfect: list[Observation] = []
     for suite in project.suites:
-        n = len(suite.cases)
-        values: dict[str, bool | int | float] = {
-            "n": n,
-            "passes": n,
-            "rate": 1.0,
-            "lower": lower_bound(n, n),
-            "upper": 1.0,
-            "base_rate": 1.0,
-            "difference": 0.0,
-            "difference_lower": difference_lower_bound(0, 0, n),
-            "complete": True,
-        }
-        perfect.extend(ok(f"suite.{suite.id}.{name}", value, by=by) for name, value in values.items())
+        values = best_case(suite.id, len(suite.cases))
+        perfect.extend(ok(name, value, by=ObservedBy.SUPERVISOR) for name, value in values.items())
     nothing = sha256(b"")
     verdict = evaluate(project.policy, ObservationSet(nothing, nothing, utc_now(), sort_observations(perfect)), nothing)
     for result in verdict.results:

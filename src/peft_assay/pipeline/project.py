@@ -46,6 +46,8 @@ class Project:
     """Sorted by id."""
     scan: Scan | None
     policy: CompiledPolicy
+    policy_document: bytes
+    """As written."""
     publishers: PublisherKeys
 
 
@@ -79,6 +81,7 @@ def load_project(path: Path) -> Project:
     folder = path.parent
     suites = _read_suites(document, path)
     names = [suite.id for suite in suites]
+    written, where = _read_policy(document, path)
     base_path = (folder / document.context.base.path).resolve()
     return Project(
         path=path,
@@ -88,7 +91,8 @@ def load_project(path: Path) -> Project:
         base=base_manifest(base_path, where=f"{path}: context.base.path"),
         suites=suites,
         scan=_read_scan(document, path, {suite.id: suite for suite in suites}),
-        policy=_read_policy(document, path, names),
+        policy=load_policy(written, where=where, vocabulary=vocabulary(names)),
+        policy_document=written,
         publishers=_read_publishers(document, path),
     )
 
@@ -147,13 +151,13 @@ def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite])
     return Scan(tokens, sha256(content), section.answers, section.refusals)
 
 
-def _read_policy(document: AssayDocument, path: Path, suites: list[str]) -> CompiledPolicy:
+def _read_policy(document: AssayDocument, path: Path) -> tuple[bytes, str]:
+    """The policy's document and where it stands."""
     builtin = document.policy.removeprefix("builtin:")
     if builtin != document.policy:
-        return load_policy(builtin_policy(builtin), where=document.policy, vocabulary=vocabulary(suites))
+        return builtin_policy(builtin), document.policy
     file = path.parent / document.policy
-    content = read_file(file, named_by=f"{path}: policy")
-    return load_policy(content, where=str(file), vocabulary=vocabulary(suites))
+    return read_file(file, named_by=f"{path}: policy"), str(file)
 
 
 def quiet(line: str) -> None:

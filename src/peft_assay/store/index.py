@@ -80,6 +80,33 @@ def newest_observations(connection: Connection, artifact: Digest, conditions: Di
     return max(enumerate(found), key=lambda row: (row[1][0], row[0]))[1][1] if found else None
 
 
+def newest_of_each(connection: Connection) -> tuple[Digest, ...]:
+    """The newest observation envelope of each artifact and conditions, in the order of recording; one pass over both.
+
+    Raises TrustError when the table and the ledger differ.
+    """
+    query = select(
+        observations.c.envelope, observations.c.artifact, observations.c.conditions, observations.c.observed_at
+    ).order_by(observations.c.seq)
+    rows = [tuple(map(str, row)) for row in connection.execute(query)]
+    recorded = [
+        tuple(str(entry.happened[name]) for name in ("envelope", "artifact", "conditions", "observed_at"))
+        for entry in ledger.entries(connection, Kind.OBSERVED)
+    ]
+    if rows != recorded:
+        raise TrustError("observations and ledger differ", where="workspace")
+    newest: dict[tuple[str, str], tuple[str, int]] = {}
+    for number, (_, artifact, conditions, began) in enumerate(rows):
+        newest[artifact, conditions] = max(newest.get((artifact, conditions), ("", -1)), (began, number))
+    return tuple(_digest(rows[number][0]) for number in sorted(number for _, number in newest.values()))
+
+
+def sources(connection: Connection) -> dict[Digest, str]:
+    """Artifact -> where it was last admitted from; for messages only."""
+    query = select(artifacts.c.digest, artifacts.c.source).order_by(artifacts.c.seq)
+    return {_digest(digest): str(source) for digest, source in connection.execute(query)}
+
+
 def certificates_of(connection: Connection, artifact: Digest, lock: Digest) -> tuple[Digest, ...]:
     """Certificate envelopes for (artifact, lock), newest first.
 

@@ -134,9 +134,19 @@ class Workspace:
             digest = index.newest_observations(connection, artifact, conditions)
         return None if digest is None else self.blobs.get(digest)
 
-    def record_verdict(self, verdict: Verdict, *, at: datetime) -> None:
-        """Records the policy's answer, of whatever outcome."""
-        self._record(Kind.VERDICT, at, _verdict(verdict))
+    def newest_observations(self) -> Iterator[bytes]:
+        """The newest observation envelope of each artifact and conditions; raises TrustError when altered."""
+        with self._reading() as connection:
+            digests = index.newest_of_each(connection)
+        yield from map(self.blobs.get, digests)
+
+    def record_verdict(self, verdict: Verdict, *, policy: bytes, observations: Digest, at: datetime) -> None:
+        """Records the policy's answer, of whatever outcome, with what it takes to come to it again.
+
+        `policy` is the document as written, `observations` the envelope that was judged.
+        """
+        grounds = {"policy": self.blobs.put(policy), "observations": observations}
+        self._record(Kind.VERDICT, at, {**_verdict(verdict), "results": verdict.digest, "grounds": grounds})
 
     def record_denial(self, verdict: Verdict, *, at: datetime) -> None:
         """Records that nothing was certified: the ledger's, and never a signed statement's, to say."""
@@ -265,6 +275,11 @@ class Workspace:
         """Where the artifact was last admitted from, as the user named it; for messages, it identifies nothing."""
         with self._reading() as connection:
             return index.source_of(connection, artifact)
+
+    def sources(self) -> dict[Digest, str]:
+        """Where each artifact was last admitted from, as users named it; for messages, it identifies nothing."""
+        with self._reading() as connection:
+            return index.sources(connection)
 
     def files(self, artifact: Artifact) -> dict[str, bytes]:
         """The artifact's files by path, every byte hashed again; raises TrustError when one is absent or altered."""
