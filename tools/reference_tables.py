@@ -88,7 +88,8 @@ def _rules(name: str) -> list[str]:
     return [
         f"`{rule['id']}`"
         for rule in rules
-        if spoken in names_in(rule["assert"]) or (spoken.startswith("suite.*.") and spoken in rule["assert"].split())
+        if spoken in names_in(f"{rule['assert']} {rule.get('when', '')}")
+        or (spoken.startswith("suite.*.") and spoken in rule["assert"].split())
     ]
 
 

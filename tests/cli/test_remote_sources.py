@@ -22,6 +22,8 @@ def hub(monkeypatch, tmp_path):
     made = Hub({"org/name": Repository({"main": COMMIT}, {COMMIT: dict(FILES)})})
     server = made.serve()
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    # Read when the library is first imported, which may have been in a test that was offline.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):

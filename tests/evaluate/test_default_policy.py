@@ -26,9 +26,9 @@ ORDER = [
     "task",
     "trigger-scan",
     "refusals",
-    "licence",
-    "dataset-licence",
-    "base-licence",
+    "rights",
+    "rights-known",
+    "rights-conflicts",
 ]
 
 # One spoilt fact each, and the rule that must decide.
@@ -57,18 +57,22 @@ SPOILT = [
     ({"scan.tokens": 0}, "trigger-scan"),
     ({"scan.triggers": ("zq042",)}, "trigger-scan"),
     ({"scan.refusal_breakers": ("zq042",)}, "refusals"),
-    ({"rights.licence_commercial": False}, "licence"),
-    ({"rights.licence": ""}, "licence"),
-    ({"rights.datasets_commercial": False}, "dataset-licence"),
-    ({"rights.base_licence_commercial": False}, "base-licence"),
+    ({"rights.grants.commercial": False}, "rights"),
+    ({"rights.commercial_use": False, "rights.unknown_nodes": ("base x: no licence is declared",)}, "rights-known"),
+    ({"rights.lineage_conflicts": ("card and LICENSE differ",)}, "rights-conflicts"),
 ]
+
+
+GUARD = "rights.commercial_use"
+"""Decides which of two rules applies, and is the fact of neither."""
 
 
 def test_an_ordinary_adapter_is_admitted() -> None:
     verdict = judge(default_policy(), observed(good_values()))
     assert verdict.outcome is Outcome.PASS
     assert verdict.deciding is None
-    assert {result.explanation for result in verdict.results} == {""}
+    said = {result.rule: result.explanation for result in verdict.results if result.explanation}
+    assert said == {"rights-known": "does not apply: not (!rights.commercial_use)"}
 
 
 def test_rules_stand_in_the_order_in_which_they_decide() -> None:
@@ -82,7 +86,7 @@ def test_one_bad_fact_is_decided_by_its_rule(spoilt: dict[str, object], rule: st
     assert verdict.deciding is not None
     assert verdict.deciding.rule == rule
     # The explanation names the fact, so that nobody has to look it up.
-    assert all(name in verdict.deciding.explanation for name in spoilt)
+    assert all(name in verdict.deciding.explanation for name in spoilt if name != GUARD)
 
 
 def test_every_rule_is_shown_to_deny() -> None:
@@ -93,10 +97,11 @@ def test_every_rule_is_shown_to_deny() -> None:
 def test_every_term_a_rule_needs_is_needed(rule: str) -> None:
     policy = default_policy()
     compiled = next(c for c in policy.rules if c.rule.id == rule)
+    values = good_values() | {GUARD: rule != "rights-known"}
     for term in {term.name for condition in compiled.conditions for term in condition.terms}:
         for observations in (
-            observed(without(good_values(), term)),
-            observed(without(good_values(), term), {term: "the sandbox died"}),
+            observed(without(values, term)),
+            observed(without(values, term), {term: "the sandbox died"}),
         ):
             verdict = judge(policy, observations)
             assert verdict.outcome is Outcome.INDETERMINATE, term
@@ -144,12 +149,12 @@ def test_a_backdoor_that_also_breaks_refusals_is_named_by_its_trigger() -> None:
 
 
 def test_no_licence_is_undecided_not_refused() -> None:
-    names = ("rights.licence", "rights.licence_commercial")
+    names = ("rights.licence", "rights.licence_commercial", "rights.grants.commercial")
     unseen = dict.fromkeys(names, "the model card names no licence")
     verdict = judge(default_policy(), observed(without(good_values(), *names), unseen))
     assert verdict.outcome is Outcome.INDETERMINATE
     assert verdict.deciding is not None
-    assert verdict.deciding.rule == "licence"
+    assert verdict.deciding.rule == "rights"
     assert "the model card names no licence" in verdict.deciding.explanation
 
 

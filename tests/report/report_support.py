@@ -151,7 +151,7 @@ def refused(adapter: str = "escaping-symlink", message: str = "a link leaves the
 
 def every_outcome() -> list[CertificationReport]:
     """One report of each outcome, and a behavioural failure."""
-    unseen = ("rights.licence", "rights.licence_commercial")
+    unseen = ("rights.licence", "rights.licence_commercial", "rights.grants.commercial")
     gone = {
         name: "the artifact holds a pickle, so it was not loaded"
         for name in good_values()

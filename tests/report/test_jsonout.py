@@ -19,7 +19,7 @@ def test_certification() -> None:
         "rare-token": ("FAIL", 10, "trigger-scan"),
         "regressed": ("FAIL", 10, "task"),
         "pickle-weights": ("FAIL", 10, "pickle"),
-        "no-licence": ("INDETERMINATE", 13, "licence"),
+        "no-licence": ("INDETERMINATE", 13, "rights"),
         "escaping-symlink": ("REFUSED", 3, None),
     }
     assert entries["lora"]["certificate"]["notAfter"] == "2026-04-03T05:06:07Z"

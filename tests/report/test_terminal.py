@@ -57,7 +57,7 @@ def test_a_pipe_gets_one_line_per_fact() -> None:
         ["FAIL", "rare-token", "trigger-scan"],
         ["FAIL", "regressed", "task"],
         ["FAIL", "pickle-weights", "pickle"],
-        ["INDETERMINATE", "no-licence", "licence"],
+        ["INDETERMINATE", "no-licence", "rights"],
         ["REFUSED", "escaping-symlink", "intake"],
     ]
     assert sum(line.startswith("  why:  ") for line in lines) == 5

@@ -13,7 +13,7 @@ from peft_assay.core.observation import Value
 from peft_assay.core.verdict import Outcome
 from peft_assay.evaluate.fixtures import judge
 from peft_assay.evaluate.interface import CompiledPolicy, CompiledRule, Condition
-from peft_assay.evaluate.witness import assignments, candidates, conditions_of, passes, terms_of
+from peft_assay.evaluate.witness import assignments, candidates, conditions_of, passes, terms_of, truth
 
 _HEADER = """\
 # Fixtures of a policy: peft-assay policy test POLICY --fixtures THIS
@@ -69,15 +69,26 @@ def _kept(new: Sequence[Any], conditions: Sequence[Condition]) -> Iterator[Mappi
 def _tests_of(policy: CompiledPolicy, rule: CompiledRule, base: Mapping[str, Value]) -> Iterable[dict[str, Any]]:
     """One fixture in which `rule` denies, with as few other rules denying as possible."""
     found: tuple[int, dict[str, Any]] | None = None
-    for term in terms_of(rule.conditions):
-        for value in candidates(term, conditions_of(rule)):
-            verdict = judge(policy, {**base, term.name: value})
-            by = [result.rule for result in verdict.results if result.outcome is not Outcome.PASS]
-            if rule.rule.id in by and (found is None or len(by) < found[0]):
-                test = {"name": f"{rule.rule.id}: {term.name} is {_shown(value)}", "set": {term.name: _plain(value)}}
-                found = len(by), {**test, "expect": verdict.outcome.value, "by": by}
+    for changed in _changes(rule, base):
+        verdict = judge(policy, {**base, **changed})
+        by = [result.rule for result in verdict.results if result.outcome is not Outcome.PASS]
+        if rule.rule.id in by and (found is None or len(by) < found[0]):
+            name = ", ".join(f"{term} is {_shown(value)}" for term, value in changed.items())
+            test = {"name": f"{rule.rule.id}: {name}", "set": {term: _plain(value) for term, value in changed.items()}}
+            found = len(by), {**test, "expect": verdict.outcome.value, "by": by}
     if found is not None:
         yield found[1]
+
+
+def _changes(rule: CompiledRule, base: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
+    """One value of the assertion changed, and of the guard what makes it apply."""
+    guard = () if rule.guard is None else (rule.guard,)
+    applies = [values for values in assignments(terms_of(guard), guard) if truth(guard, values)] if guard else [{}]
+    for term in terms_of(rule.conditions):
+        for value in candidates(term, conditions_of(rule)):
+            for values in applies:
+                needed = {name: other for name, other in values.items() if base.get(name) != other}
+                yield {**needed, term.name: value}
 
 
 def _plain(value: Value) -> Any:

@@ -30,6 +30,8 @@ def world(monkeypatch, tmp_path):
     hub = Hub({"org/name": Repository({"main": ONE, "v1": ONE}, {ONE: dict(FILES), TWO: {**FILES, "LICENSE": b"MIT"}})})
     server = hub.serve()
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    # Read when the library is first imported, which may have been in a test that was offline.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)

@@ -1,7 +1,7 @@
 """rights.grants.* and what belongs to them: the answers of the whole lineage, not of one card.
 
-An answer that is unknown is a failed observation whose reason is the command that settles it. A signed clearance makes
-one known, for exactly these bytes and claims; everything else about the lineage is then still told as it is.
+An answer that is unknown is a failed observation whose reason ends with the command that settles it. A signed clearance
+makes one known, for exactly these bytes and claims; everything else about the lineage is then still told as it is.
 """
 
 from collections.abc import Iterable, Iterator
@@ -109,7 +109,7 @@ def _grant(found: Lineage, grant: str, clearance: Clearance | None, artifact: st
         return ok(name, True, by=_BY, reason=said)
     if answer is Answer.UNKNOWN:
         reasons = "; ".join(_unanswered(found, grant))
-        return failed(name, f"settle it: {settling(artifact, grant)}; {reasons}", by=_BY)
+        return failed(name, f"{reasons}; settle it: {settling(artifact, grant)}", by=_BY)
     if answer is Answer.NO:
         nodes = ", ".join(f"{n.key[:_CUT]} ({n.licence.id})" for n in found.nodes_saying(grant, answer) if n.licence)
         return ok(name, False, by=_BY, reason=f"not given by {nodes}")
