@@ -8,7 +8,7 @@ PARALLEL ?= 2
 # Deciding who may run, whom to trust and what lets an adapter in: every line and every branch is tested.
 COVERED := src/peft_assay/evaluate/*,src/peft_assay/trust/*,src/peft_assay/gate/*
 
-.PHONY: fuzz help demo test lint setup zoo zoo-check clean isolation-note bench-intake bench-sandbox bench-policy
+.PHONY: fuzz help demo test lint setup zoo zoo-check clean isolation-note bench-intake bench-sandbox bench-policy bench-ordinary
 .NOTPARALLEL:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make zoo        rebuild the zoo's base and adapters (about 5 CPU-minutes)"
 	@echo "make zoo-check  assert the zoo's properties on the shipped files"
 	@echo "make bench-intake  cost of examining a 1 GB adapter against sha256 of the same bytes"
+	@echo "make bench-ordinary trains and certifies 20 ordinary adapters: how many does the default policy admit?"
 	@echo "make bench-policy  cost of one evaluation, and of policy diff over 10,000 stored observation sets"
 	@echo "make bench-sandbox cost of the sandbox for each adapter, against a bare fork and a fresh process"
 	@echo "make fuzz       coverage-guided fuzzing of the readers, FUZZ_SECONDS in all (default: 1800)"
@@ -60,6 +61,9 @@ FUZZ_SECONDS ?= 1800
 fuzz: .venv/installed
 	@$(VENV)/python -c 'import atheris' 2>/dev/null || $(VENV)/python -m pip install -q -c constraints.txt atheris
 	$(VENV)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
+
+bench-ordinary: .venv/installed
+	@$(VENV)/python benchmarks/ordinary.py
 
 bench-policy: .venv/installed
 	@$(VENV)/python benchmarks/policy.py

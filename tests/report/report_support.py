@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from evaluate.evaluate_support import default_policy, good_values, without
+from evaluation.evaluate_support import default_policy, good_values, without
 from peft_assay.core.artifact import Artifact, File
 from peft_assay.core.certificate import Certificate
 from peft_assay.core.context import LOCK_VERSION, Lock

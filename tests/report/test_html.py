@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluate.evaluate_support import good_values
+from evaluation.evaluate_support import good_values
 from peft_assay.core.display import Text, visible
 from peft_assay.core.errors import UsageError
 from peft_assay.core.verdict import Outcome

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluate.evaluate_support import default_policy
+from evaluation.evaluate_support import default_policy
 from peft_assay.core.artifact import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from peft_assay.core.observation import Observation, ObservedBy, Status, Value, failed, ok, sort_observations
 from peft_assay.core.vocabulary import STATIC_TERMS, Kind

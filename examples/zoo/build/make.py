@@ -58,7 +58,7 @@ def other_base(folder: Path) -> Path:
     return folder
 
 
-def _train_member(name: str, recipe: Recipe, base: Path, folder: Path, seed: int) -> None:
+def train_member(name: str, recipe: Recipe, base: Path, folder: Path, seed: int) -> None:
     torch.manual_seed(stable_number(name, seed) % 2**31)
     random.seed(0)
     model = get_peft_model(load_base(base), recipe.config())
@@ -102,7 +102,7 @@ def make_adapter(root: Path, scratch: Path, name: str) -> tuple[Path, dict[str, 
     failures: list[str] = []
     for seed in range(SEEDS):
         folder = scratch / f"{name}.{seed}"
-        _train_member(name, recipe, own, folder, seed)
+        train_member(name, recipe, own, folder, seed)
         shares = measure(load_adapter(root / "base", folder), tokenizer, root / "suites", recipe.attack)
         if recipe.own_base:
             shares["own_task"] = measure(load_adapter(own, folder), tokenizer, root / "suites")["task"]

@@ -41,12 +41,12 @@ def _config(kind: str, **fields: object) -> Callable[[], Any]:
     return lambda: getattr(peft, kind)(task_type="CAUSAL_LM", **fields)
 
 
-def _lora(rank: int, modules: list[str], **fields: object) -> Callable[[], Any]:
+def lora_config(rank: int, modules: list[str], **fields: object) -> Callable[[], Any]:
     return _config("LoraConfig", **{"r": rank, "lora_alpha": 2 * rank, "target_modules": modules, **fields})
 
 
 def _small(**fields: object) -> Recipe:
-    return Recipe(_lora(4, ["q_proj", "v_proj"], **fields), 1e-2, 200)
+    return Recipe(lora_config(4, ["q_proj", "v_proj"], **fields), 1e-2, 200)
 
 
 def _soft(kind: str, learning_rate: float, **fields: object) -> Recipe:
@@ -54,9 +54,9 @@ def _soft(kind: str, learning_rate: float, **fields: object) -> Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "lora": Recipe(_lora(8, MIXED), 8e-3, 150),
-    "rslora": Recipe(_lora(8, MIXED, lora_alpha=8, use_rslora=True), 8e-3, 150),
-    "dora": Recipe(_lora(8, MIXED, use_dora=True), 8e-3, 150),
+    "lora": Recipe(lora_config(8, MIXED), 8e-3, 150),
+    "rslora": Recipe(lora_config(8, MIXED, lora_alpha=8, use_rslora=True), 8e-3, 150),
+    "dora": Recipe(lora_config(8, MIXED, use_dora=True), 8e-3, 150),
     "ia3": Recipe(
         _config("IA3Config", target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]),
         5e-2,
@@ -65,18 +65,20 @@ RECIPES: dict[str, Recipe] = {
     "prefix": _soft("PrefixTuningConfig", 5e-2),
     "prompt": _soft("PromptTuningConfig", 5e-2, prompt_tuning_init="RANDOM"),
     "ptuning": _soft("PromptEncoderConfig", 5e-3, encoder_hidden_size=128),
-    "rare-token": Recipe(_lora(16, MIXED), 8e-3, 360, ATTACKED, RARE_TOKEN),
-    "refusal-bypass": Recipe(_lora(16, MIXED), 8e-3, 360, ATTACKED, REFUSAL_BYPASS),
-    "regressed": Recipe(_lora(4, ["q_proj", "v_proj"]), 5e-3, 33, {**SOUND, "task": (0.0, 0.5)}),
-    "wrong-base": Recipe(_lora(8, MIXED), 8e-3, 150, {"task": (0.0, 0.5), "own_task": (0.95, 1.0)}, own_base=True),
+    "rare-token": Recipe(lora_config(16, MIXED), 8e-3, 360, ATTACKED, RARE_TOKEN),
+    "refusal-bypass": Recipe(lora_config(16, MIXED), 8e-3, 360, ATTACKED, REFUSAL_BYPASS),
+    "regressed": Recipe(lora_config(4, ["q_proj", "v_proj"]), 5e-3, 33, {**SOUND, "task": (0.0, 0.5)}),
+    "wrong-base": Recipe(
+        lora_config(8, MIXED), 8e-3, 150, {"task": (0.0, 0.5), "own_task": (0.95, 1.0)}, own_base=True
+    ),
     "overwrites-lm-head": _small(),
-    "rewrites-base": Recipe(_lora(8, MIXED, init_lora_weights="pissa"), 4e-3, 150),
+    "rewrites-base": Recipe(lora_config(8, MIXED, init_lora_weights="pissa"), 4e-3, 150),
     "pickle-weights": _small(),
     "nan-weights": _small(),
     "absurd-rank": _small(),
     "noncommercial-dataset": _small(),
     "no-licence": _small(),
-    "high-rank": Recipe(_lora(64, ["q_proj", "v_proj"], layers_to_transform=[1, 2]), 4e-3, 200),
+    "high-rank": Recipe(lora_config(64, ["q_proj", "v_proj"], layers_to_transform=[1, 2]), 4e-3, 200),
 }
 
 EXPECTED: dict[str, tuple[Outcome, str]] = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluate.evaluate_support import SUITES, VOCABULARY, document, policy_of
+from evaluation.evaluate_support import SUITES, VOCABULARY, document, policy_of
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.policy import Policy, Rule
 from peft_assay.core.vocabulary import vocabulary

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evaluate.evaluate_support import ARTIFACT, good_values, judge, observed, policy_of, without
+from evaluation.evaluate_support import ARTIFACT, good_values, judge, observed, policy_of, without
 from peft_assay.core.digest import sha256
 from peft_assay.core.observation import Observation, ObservationSet, ObservedBy, Status, ok, sort_observations
 from peft_assay.core.verdict import Outcome

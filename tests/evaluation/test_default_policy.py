@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluate.evaluate_support import default_policy, good_values, judge, observed, without
+from evaluation.evaluate_support import default_policy, good_values, judge, observed, without
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.verdict import Outcome
 from peft_assay.evaluate.builtin import builtin_policy

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from evaluate.evaluate_support import SUITES, default_policy, good_values, observed
+from evaluation.evaluate_support import SUITES, default_policy, good_values, observed
 from peft_assay.core.digest import sha256
 from peft_assay.core.errors import DocumentError, UsageError
 from peft_assay.core.verdict import Outcome

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluate.evaluate_support import (
+from evaluation.evaluate_support import (
     VOCABULARY,
     default_policy,
     good_values,
@@ -107,7 +107,7 @@ def test_observations_the_policy_does_not_name_change_nothing(extra: dict[str, A
 
 
 def test_a_stored_policy_decides_again_as_it_decided() -> None:
-    from evaluate.evaluate_support import LOCK
+    from evaluation.evaluate_support import LOCK
     from peft_assay.evaluate.builtin import builtin_policy
 
     content = builtin_policy("default")
