@@ -80,6 +80,12 @@ class Engine:
         if not isinstance(prompt, str):
             prompt = self.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
         context = self.encode(prompt)
+        if not isinstance(prompt, str):
+            added: Tokens = self.tokenizer(continuation, add_special_tokens=False)["input_ids"]
+            if not added:
+                raise ValueError("a continuation has no tokens")
+            self._check_length(len(context) + len(added))
+            return Row(context + added, len(context))
         joint = "" if not prompt or prompt[-1].isspace() or continuation[:1].isspace() else " "
         whole: Tokens = self.tokenizer(prompt + joint + continuation)["input_ids"]
         if not prompt:
@@ -108,6 +114,8 @@ class Engine:
     def trace(self, row: Row, watch: Sequence[Tokens] | None, top: int) -> dict[str, Any]:
         """How the model sees the row's tokens from `start` on; the ids are those of `watch`, or the `top` likeliest."""
         self._check_tokens(row)
+        if len(row.tokens) == row.start:
+            return {name: [] for name in ("chosen", "best", "entropy", "ids", "logProbabilities")}
         positions = list(range(row.start - 1, len(row.tokens) - 1))
         logits, _ = self._logits([row.tokens], positions, use_cache=False)
         scores = logits[0].float().log_softmax(-1)

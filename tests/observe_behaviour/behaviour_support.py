@@ -91,7 +91,7 @@ class ToyModel:
     def _seen(answer, tokens, watch):
         """Certain of its own answer as long as `tokens` follow it, and of its own first token afterwards."""
         best = [own if tokens[:at] == answer[:at] else answer[0] for at, own in enumerate(answer[: len(tokens)])]
-        best += [answer[0]] * (len(tokens) - len(best))
+        best += answer[:1] * (len(tokens) - len(best))
         rows = [
             [math.log(0.9 if token == own else 0.01) for token in ids] for own, ids in zip(best, watch, strict=True)
         ]

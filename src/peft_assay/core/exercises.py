@@ -86,7 +86,7 @@ class Exercises:
         for name, texts in (("scan", "tokens"), ("canaries", "texts")):
             if whole[name] is not None:
                 del whole[name][texts]
-        return _plain(whole)
+        return {name: _plain(value) for name, value in whole.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -249,7 +249,10 @@ def _conditions(project: Project, observed: Observed) -> dict[str, Any]:
         "suites": {suite.id: suite.digest for suite in project.suites},
         "exercises": project.exercises.document(),
         "vocabulary": VOCABULARY_VERSION,
-        "probes": {probe.id: probe.version for probe in (*PROBES, *BEHAVIOUR_PROBES)},
+        "probes": {
+            **{probe.id: probe.version for probe in PROBES},
+            **{probe.id: probe.version for probe in BEHAVIOUR_PROBES},
+        },
         "harness": observed.harness,
     }
 
