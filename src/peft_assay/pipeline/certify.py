@@ -33,6 +33,7 @@ from peft_assay.observe.behaviour.observe import (
     observations_of,
 )
 from peft_assay.observe.behaviour.reference import observe_base
+from peft_assay.observe.behaviour.tested import observed_on, what_was_tested
 from peft_assay.observe.catalogue import observe_static
 from peft_assay.observe.static.lineage import lineage
 from peft_assay.observe.static.lineage_probe import in_force
@@ -151,6 +152,18 @@ def _take_in(
     return _Candidate(name, str(source), admitted, static, why_unsafe(static), standing, until)
 
 
+@dataclass(frozen=True, slots=True)
+class _Behaviour:
+    """What exercising an adapter brought."""
+
+    observations: tuple[Observation, ...]
+    evidence: Mapping[str, Any] | None
+    """The record behind them; None where nothing was exercised."""
+    since: datetime
+    """When the oldest answer that they rest on was given."""
+    tested: Mapping[str, Any]
+
+
 class _Run:
     """One worker, one lock, one base reference: what the adapters of a run share."""
 
@@ -229,19 +242,20 @@ class _Run:
         started = self.clock()
         plan = Plan(self.deployment.project.suites, self.deployment.project.exercises, self.limits)
         if candidate.unsafe is None:
-            behaviour, evidence, since = self._exercise(candidate, plan, lock)
-            started = min(started, since)
+            seen = self._exercise(candidate, plan, lock)
         else:
-            behaviour, evidence = not_exercised(f"never instantiated: {candidate.unsafe}", plan), None
-        observations = sort_observations(map(_shortened, (*candidate.static, *self._with(evidence, behaviour))))
+            seen = _Behaviour(not_exercised(f"never instantiated: {candidate.unsafe}", plan), None, started, {})
+        behaviour = self._with(seen.evidence, seen.observations)
+        observations = sort_observations(map(_shortened, (*candidate.static, *behaviour)))
         act = ObservationAct(
             artifact=candidate.admitted.artifact,
             conditions=lock.document["conditions"],
             attestation=self.attestation,
-            started_at=started,
+            started_at=min(started, seen.since),
             finished_at=self.clock(),
             attempt=attempt,
             observations=observations,
+            tested=seen.tested,
         )
         sealer = self.deployment.sealer(Role.SANDBOX)
         envelope = sealer.seal(observation_document(act, keyid=sealer.keyid))
@@ -250,7 +264,7 @@ class _Run:
             envelope,
             artifact=candidate.admitted.artifact.digest,
             conditions=lock.conditions,
-            observed_at=started,
+            observed_at=act.started_at,
             at=self.clock(),
         )
         return record
@@ -267,10 +281,7 @@ class _Run:
             book.keep(self.base_state, known, started, self.clock())
         return self._base, self._base_since
 
-    def _exercise(
-        self, candidate: _Candidate, plan: Plan, lock: Lock
-    ) -> tuple[tuple[Observation, ...], Mapping[str, Any], datetime]:
-        """Observations, the evidence behind them, and when the oldest answer that they rest on was given."""
+    def _exercise(self, candidate: _Candidate, plan: Plan, lock: Lock) -> "_Behaviour":
         artifact = candidate.admitted.artifact
         files = self.deployment.workspace.files(artifact)
         book = AnswerBook.under(self.deployment, lock.document["conditions"], int(self.attestation["level"]))
@@ -284,8 +295,13 @@ class _Run:
         if engine.name != OBSERVED_ENGINE:
             as_served = f"observed on {OBSERVED_ENGINE}; the context declares {engine.name}"
         conditions = Conditions(int(self.attestation["level"]), self.base_state, as_served, base)
-        oldest = min(since, known.since or started)
-        return observations_of(found, plan, conditions), evidence_of(found, plan, base), oldest
+        on = observed_on(engine=OBSERVED_ENGINE, dtype=engine.dtype, stack=self.observed.stack)
+        return _Behaviour(
+            observations_of(found, plan, conditions),
+            evidence_of(found, plan, base),
+            min(since, known.since or started),
+            what_was_tested(found, plan, on),
+        )
 
     def _with(self, evidence: Mapping[str, Any] | None, observations: Sequence[Observation]) -> tuple[Observation, ...]:
         """`observations`, those drawn from answers pointing at the stored record of them."""
