@@ -23,8 +23,9 @@ from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, Verdict
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.intake.admit import admit
 from peft_assay.intake.interface import Admitted
-from peft_assay.observe.behaviour.observe import Exercise, evidence_of, exercise, not_exercised, observations_of
-from peft_assay.observe.behaviour.reference import BaseReference, observe_base
+from peft_assay.observe.behaviour.interface import Plan, Records
+from peft_assay.observe.behaviour.observe import Conditions, evidence_of, exercise, not_exercised, observations_of
+from peft_assay.observe.behaviour.reference import observe_base
 from peft_assay.observe.catalogue import observe_static
 from peft_assay.observe.static.lineage import lineage
 from peft_assay.observe.static.lineage_probe import in_force
@@ -156,7 +157,7 @@ class _Run:
         self.base_state = parse_digest(facts.state)
         harness = parse_digest(str(self.attestation["harness"]))
         self.observed = Observed(self.base_state, facts.stack, harness)
-        self._reference: BaseReference | None = None
+        self._base: Records | None = None
 
     def certify(self, candidate: _Candidate) -> Certification:
         """One adapter through the whole way."""
@@ -217,7 +218,7 @@ class _Run:
 
     def _observe(self, candidate: _Candidate, attempt: int, lock: Lock) -> ObservationRecord:
         started = self.clock()
-        plan = self._plan(candidate.unsafe is None)
+        plan = Plan(self.deployment.project.suites, self.deployment.project.exercises, self.limits)
         if candidate.unsafe is None:
             behaviour, evidence = self._exercise(candidate, plan)
         else:
@@ -244,23 +245,22 @@ class _Run:
         )
         return record
 
-    def _plan(self, runs: bool) -> Exercise:
-        project = self.deployment.project
-        if runs and self._reference is None:
-            self._reference = observe_base(self.sandbox, project.suites, project.scan, self.limits)
-        reference = self._reference or BaseReference({}, {})
-        return Exercise(project.suites, project.scan, reference, self.limits)
+    def _reference(self, plan: Plan) -> Records:
+        """What the base alone answers: asked once for all adapters of a run."""
+        if self._base is None:
+            self._base = observe_base(self.sandbox, plan)
+        return self._base
 
-    def _exercise(self, candidate: _Candidate, plan: Exercise) -> tuple[tuple[Observation, ...], Mapping[str, Any]]:
+    def _exercise(self, candidate: _Candidate, plan: Plan) -> tuple[tuple[Observation, ...], Mapping[str, Any]]:
         files = self.deployment.workspace.files(candidate.admitted.artifact)
-        record = exercise(self.sandbox, files, plan)
+        base = self._reference(plan)
+        found = exercise(self.sandbox, files, plan, base)
         engine = self.deployment.project.context.engine
         as_served = None
         if engine.name != OBSERVED_ENGINE:
             as_served = f"observed on {OBSERVED_ENGINE}; the context declares {engine.name}"
-        level = int(self.attestation["level"])
-        seen = observations_of(record, plan, level=level, base_state=self.base_state, as_served=as_served)
-        return seen, evidence_of(record, plan)
+        conditions = Conditions(int(self.attestation["level"]), self.base_state, as_served, base)
+        return observations_of(found, plan, conditions), evidence_of(found, plan, base)
 
     def _with(self, evidence: Mapping[str, Any] | None, observations: Sequence[Observation]) -> tuple[Observation, ...]:
         """`observations`, those drawn from answers pointing at the stored record of them."""
