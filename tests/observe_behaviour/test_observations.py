@@ -202,7 +202,7 @@ HARMLESS = {
             "bounds.exceeded",
         ),
         (),
-    ),  # fmt: skip
+    ),
     "weights.canonical": True,
     "config.strict": True,
     "weights.nonfinite": 0,

@@ -286,6 +286,10 @@ EXHIBITS = (
         "2.26", build_unknown_field, "a warning, and goes on without it", "config", {"config.strict": False},
         is_warned_of, advisory=(UNKNOWN_FIELDS,),
     ),
+    Exhibit(
+        "2.26", build_later_peft_version, "not compared with the version installed", "dependencies",
+        {"stack.unmet": "peft>=99.0.0"}, loads_silently, silent=True, advisory=(UNKNOWN_FIELDS,),
+    ),
     Exhibit("2.27", build_unknown_type, "KeyError", "config", {"config.strict": False}, is_not_loaded),
     Exhibit(
         "0.7", build_target_that_is_nowhere, "adapts the modules that exist", TOLD,

@@ -23,7 +23,10 @@ from peft_assay_loading.errors import LoadingError
 from peft_assay_loading.load import plan, shapes_of
 
 pytestmark = pytest.mark.model
-CONTEXT = StaticContext(Engine("peft", "float32", 32), datasets={"zoo/dialogues": "cc-by-4.0"}, base_licence="mit")
+CONTEXT = StaticContext(
+    Engine("peft", "float32", 32), datasets={"zoo/dialogues": "cc-by-4.0"}, base_licence="mit",
+    locked={"peft": "0.21.2", "transformers": "5.23.0"},
+)  # fmt: skip
 ADMITTED = (UNREAD, TOLD, ACTIVATION)
 
 
