@@ -194,7 +194,14 @@ def test_texts_are_kept_of_public_suites_only(label, kept):
 
 HARMLESS = {
     **dict.fromkeys(
-        ("weights.pickle_files", "weights.undeclared", "config.redirects", "config.base_rewrites", "bounds.exceeded"),
+        (
+            "weights.pickle_files",
+            "weights.undeclared",
+            "config.redirects",
+            "config.base_rewrites",
+            "config.unsafe_patterns",
+            "bounds.exceeded",
+        ),
         (),
     ),
     "weights.canonical": True,

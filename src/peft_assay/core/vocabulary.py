@@ -66,6 +66,12 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term(
         "stack.unsupported", Kind.STRINGS, "what the declared engine cannot serve: rank over its limit, type, feature"
     ),
+    Term("stack.locked", Kind.BOOL, "the context declares a lock of the serving environment (context.stack.lock)"),
+    Term("stack.requirements", Kind.STRINGS, "what the adapter says it needs, and where it says so"),
+    Term("stack.unmet", Kind.STRINGS, "what it needs and the lock does not provide, with what it has instead"),
+    Term(
+        "prompt.room", Kind.INT, "positions of the base left for prompt and answer beside the adapter's virtual tokens"
+    ),
     Term("publisher.identity", Kind.STRING, "who signed exactly these files, by the name the context gives the key"),
     Term("publisher.signature", Kind.STRING, "none, valid, unknown-key, not-verified or invalid"),
     Term("stack.observed_as_served", Kind.BOOL, "the engine and dtype observed are the ones the context declares"),

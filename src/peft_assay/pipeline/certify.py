@@ -41,7 +41,7 @@ from peft_assay.observe.static.weights import watch_weights
 from peft_assay.observe.unsafe import why_unsafe
 from peft_assay.pipeline.answers import AnswerBook, Recollection
 from peft_assay.pipeline.deployment import Clock, Deployment
-from peft_assay.pipeline.project import Observed, Project, Standing, build_lock
+from peft_assay.pipeline.project import Observed, Project, Standing, build_lock, served_stack
 from peft_assay.pipeline.standing import observed_subject
 from peft_assay.trust.certification import certificate_of
 from peft_assay.trust.envelope import open_envelope
@@ -290,12 +290,11 @@ class _Run:
         found = exercise(self.sandbox, files, plan, base, known.memory)
         if not is_void(found):
             book.keep(artifact.digest, known, started, self.clock())
-        engine = self.deployment.project.context.engine
-        as_served = None
-        if engine.name != OBSERVED_ENGINE:
-            as_served = f"observed on {OBSERVED_ENGINE}; the context declares {engine.name}"
+        as_served = not_as_served(self.deployment.project, self.observed.stack)
         conditions = Conditions(int(self.attestation["level"]), self.base_state, as_served, base)
-        on = observed_on(engine=OBSERVED_ENGINE, dtype=engine.dtype, stack=self.observed.stack)
+        on = observed_on(
+            engine=OBSERVED_ENGINE, dtype=self.deployment.project.context.engine.dtype, stack=self.observed.stack
+        )
         return _Behaviour(
             observations_of(found, plan, conditions),
             evidence_of(found, plan, base),
@@ -349,6 +348,24 @@ class _Run:
             not_after=certificate.not_after,
             at=now,
         )
+
+
+def not_as_served(project: Project, stack: Mapping[str, str]) -> str | None:
+    """Why what is observed on `stack` is not what the context declares to serve; None where it is."""
+    engine = project.context.engine
+    if engine.name != OBSERVED_ENGINE:
+        return f"observed on {OBSERVED_ENGINE}; the context declares {engine.name}"
+    locked = served_stack(project) or {}
+    others = [name for name, version in locked.items() if version.partition("+")[0] != _public(stack.get(name))]
+    if others:
+        name = others[0]
+        return f"observed on {name} {stack.get(name, 'absent')}; the lock has {locked[name]} (context.stack.lock)"
+    return None
+
+
+def _public(version: str | None) -> str:
+    """Without the local part, which names a build (torch 2.10.0+cpu) and no other release."""
+    return (version or "absent").partition("+")[0]
 
 
 def _shortened(observation: Observation) -> Observation:

@@ -57,6 +57,13 @@ class EngineSection(_Closed):
     maxRank: int | None = Field(default=None, ge=1, le=1 << 20)
 
 
+class StackSection(_Closed):
+    """The serving environment."""
+
+    lock: str
+    """File that locks it: ``pylock.toml`` (PEP 751), or ``name==version`` lines."""
+
+
 class ContextSection(_Closed):
     """What a verdict holds for."""
 
@@ -64,6 +71,7 @@ class ContextSection(_Closed):
     purpose: str = Field(min_length=1, max_length=500)
     base: BaseSection
     engine: EngineSection = EngineSection()
+    stack: StackSection | None = None
     labels: dict[str, str] = {}
     maximumAge: Duration = timedelta(days=30)
     production: bool = False

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from peft_assay.core.artifact import Artifact
+from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.context import LOCK_VERSION, DeploymentContext, Engine, Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, UsageError
@@ -23,8 +24,17 @@ from peft_assay.evaluate.interface import CompiledPolicy
 from peft_assay.intake.fetching import Tell
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
 from peft_assay.observe.catalogue import PROBES
+from peft_assay.observe.interface import BaseFacts
+from peft_assay.observe.locks import read_lock
 from peft_assay.observe.suites import read_document, read_suite, read_tokens
-from peft_assay.pipeline.base import CHAT_TEMPLATE, GENERATION_CONFIG, base_manifest, file_digest, tokenizer_digest
+from peft_assay.pipeline.base import (
+    CHAT_TEMPLATE,
+    GENERATION_CONFIG,
+    base_facts,
+    base_manifest,
+    file_digest,
+    tokenizer_digest,
+)
 from peft_assay.pipeline.documents import AssayDocument, read_assay, read_file
 from peft_assay.pipeline.sources import locate
 from peft_assay.trust.publisher import fingerprint
@@ -49,6 +59,9 @@ class Project:
     policy_document: bytes
     """As written."""
     publishers: PublisherKeys
+    served: BaseFacts
+    locked: Mapping[str, str] | None
+    """Version of every distribution of the serving environment; None where no lock is declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +107,17 @@ def load_project(path: Path) -> Project:
         policy=load_policy(written, where=where, vocabulary=vocabulary(names)),
         policy_document=written,
         publishers=_read_publishers(document, path),
+        served=base_facts(base_path),
+        locked=_read_lock(document, path),
     )
+
+
+def _read_lock(document: AssayDocument, path: Path) -> Mapping[str, str] | None:
+    section = document.context.stack
+    if section is None:
+        return None
+    file = path.parent / section.lock
+    return read_lock(read_file(file, named_by=f"{path}: context.stack.lock"), where=str(file))
 
 
 def _read_publishers(document: AssayDocument, path: Path) -> PublisherKeys:
@@ -200,6 +223,7 @@ def build_lock(project: Project, observed: Observed, artifact: Digest, standing:
             "context": {"name": project.context.name, "purpose": project.context.purpose},
             "engineLimits": {"maxRank": project.context.engine.max_rank},
             "labels": dict(project.context.labels),
+            "stackLock": None if project.locked is None else canonical_digest(dict(project.locked)),
             "maximumAgeSeconds": int(project.context.maximum_age.total_seconds()),
             "minimumIsolation": project.context.minimum_isolation,
             "policy": {"id": project.policy.policy.id, "digest": project.policy.policy.digest},
@@ -245,6 +269,7 @@ def _conditions(project: Project, observed: Observed) -> dict[str, Any]:
         "generationConfig": file_digest(project.base, GENERATION_CONFIG),
         "systemPrompt": project.context.system_prompt,
         "engine": {"name": project.context.engine.name, "dtype": project.context.engine.dtype},
+        "lockedStack": served_stack(project),
         "stack": {name: observed.stack.get(name, "absent") for name in STACK_MEMBERS},
         "suites": {suite.id: suite.digest for suite in project.suites},
         "exercises": project.exercises.document(),
@@ -255,6 +280,12 @@ def _conditions(project: Project, observed: Observed) -> dict[str, Any]:
         },
         "harness": observed.harness,
     }
+
+
+def served_stack(project: Project) -> dict[str, str] | None:
+    """What the lock has of the distributions that behaviour is observed on; None where no lock is declared."""
+    locked = project.locked
+    return None if locked is None else {name: locked[name] for name in STACK_MEMBERS if name in locked}
 
 
 @cache
