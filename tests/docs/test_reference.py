@@ -9,7 +9,7 @@ from docs.docs_support import DOCS, ROOT, blocks, text_of, tools_on_path
 from peft_assay.core.errors import DOOR_MEANINGS, Door
 from peft_assay.core.rights import GRANTS
 from peft_assay.core.sandbox import IsolationLevel
-from peft_assay.core.statement import OBSERVATION, REVOCATIONS, SUITE, VSA, Statement
+from peft_assay.core.statement import ANSWERS, OBSERVATION, REVOCATIONS, SUITE, VSA, Statement
 from peft_assay.core.suite import ScorerKind
 from peft_assay.core.vocabulary import STATIC_TERMS, suite_terms, vocabulary
 from peft_assay.evaluate.builtin import builtin_policy
@@ -131,7 +131,7 @@ def test_the_examples_of_statements_are_read_by_the_code_that_reads_real_ones():
             digests = {name: predicate[name] for name in ("document", "cases")}
             made = suite_statement(suite=predicate["id"], version=predicate["version"], **digests)
             assert made == document
-    assert read == {VSA, OBSERVATION, REVOCATIONS, LIFT, CLEARANCE, SUITE}
+    assert read == {VSA, OBSERVATION, ANSWERS, REVOCATIONS, LIFT, CLEARANCE, SUITE}
 
 
 def test_schemas_are_closed_and_describe_every_field_of_the_examples():
