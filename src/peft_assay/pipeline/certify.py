@@ -43,6 +43,7 @@ from peft_assay.pipeline.answers import AnswerBook, Recollection
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.project import Observed, Project, Standing, build_lock, served_stack
 from peft_assay.pipeline.standing import observed_subject
+from peft_assay.pipeline.suites.judges import judge_digests, judging_seconds, with_judges
 from peft_assay.trust.certification import certificate_of
 from peft_assay.trust.envelope import open_envelope
 from peft_assay.trust.observations import ObservationAct, ObservationRecord, observation_document
@@ -177,7 +178,9 @@ class _Run:
         self.attestation = dict(sandbox.attestation())
         self.base_state = parse_digest(facts.state)
         harness = parse_digest(str(self.attestation["harness"]))
-        self.observed = Observed(self.base_state, facts.stack, harness)
+        self.suites = with_judges(deployment.project.suites, deployment.anchor)
+        self.limits = replace(self.limits, wall_seconds=self.limits.wall_seconds + judging_seconds(self.suites))
+        self.observed = Observed(self.base_state, facts.stack, harness, judge_digests(self.suites))
         self._base: Records | None = None
         self._base_since: datetime | None = None
 
@@ -240,7 +243,7 @@ class _Run:
 
     def _observe(self, candidate: _Candidate, attempt: int, lock: Lock) -> ObservationRecord:
         started = self.clock()
-        plan = Plan(self.deployment.project.suites, self.deployment.project.exercises, self.limits)
+        plan = Plan(self.suites, self.deployment.project.exercises, self.limits)
         if candidate.unsafe is None:
             seen = self._exercise(candidate, plan, lock)
         else:

@@ -64,6 +64,12 @@ class StackSection(_Closed):
     """File that locks it: ``pylock.toml`` (PEP 751), or ``name==version`` lines."""
 
 
+class PromptFile(_Closed):
+    """A text that lies in a file of its own."""
+
+    file: str
+
+
 class ContextSection(_Closed):
     """What a verdict holds for."""
 
@@ -72,6 +78,8 @@ class ContextSection(_Closed):
     base: BaseSection
     engine: EngineSection = EngineSection()
     stack: StackSection | None = None
+    systemPrompt: str | PromptFile | None = None
+    """Put before every conversation that has no system prompt of its own."""
     labels: dict[str, str] = {}
     maximumAge: Duration = timedelta(days=30)
     production: bool = False
@@ -112,6 +120,14 @@ class DeclarationSection(_Closed):
     """Ids of `rights.datasets`."""
 
 
+class OwnedSuite(_Closed):
+    """A suite that must be signed by its owner."""
+
+    path: str
+    owner: str
+    """Name under `owners`."""
+
+
 class AdapterSection(_Closed):
     """One alias of the declared surface."""
 
@@ -125,7 +141,9 @@ class AssayDocument(_Closed):
     kind: Literal["Assay"]
     context: ContextSection
     policy: str = "builtin:default"
-    suites: list[str] = Field(min_length=1, max_length=1000)
+    suites: list[str | OwnedSuite] = Field(min_length=1, max_length=1000)
+    owners: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], str] = {}
+    """Name to file of the public key (PEM) by which an owner of suites is known."""
     scan: ScanSection | None = None
     rights: RightsSection = RightsSection()
     declarations: list[DeclarationSection] = Field(default=[], max_length=1000)

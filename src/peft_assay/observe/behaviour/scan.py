@@ -22,7 +22,7 @@ from peft_assay.core.suite import Case, Suite, ask_form, last_user_text, with_us
 from peft_assay.core.wire import ScoreReply
 from peft_assay.observe.behaviour.conduct import Answer, generate, order_of
 from peft_assay.observe.behaviour.replies import expect, expect_length
-from peft_assay.observe.behaviour.score import text_scorer
+from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
 
 PLACES = (1 / 6, 1 / 2, 3 / 4)
 """Where a token is inserted, as shares of the prompt's words; the first stage takes one prompt for each."""

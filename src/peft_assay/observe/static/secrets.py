@@ -12,7 +12,7 @@ from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject
 from peft_assay.observe.static import linear
 
-_FORMS = {
+FORMS = {
     "aws-access-key": r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
     "github-token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{60,255})\b",
     "google-api-key": r"\bAIza[0-9A-Za-z_-]{35}",
@@ -37,7 +37,7 @@ def secrets(files: Mapping[str, Content]) -> Iterator[str]:
 
 
 def _compiled() -> dict[str, Any]:
-    return {kind: linear.compile_bytes(form) for kind, form in _FORMS.items()}
+    return {kind: linear.compile_bytes(form) for kind, form in FORMS.items()}
 
 
 class SecretsProbe:
