@@ -24,6 +24,12 @@ CONTEXT = {
     "scan.tokens": "path of a text file with one token a line",
     "scan.answers": "id of the suite whose answers must not collapse into one foreign answer",
     "scan.refusals": "id of the suite whose refusals must not break",
+    "behaviour": "what an adapter is exercised with, and compared with, beyond its suites",
+    "behaviour.offTask": "ids of suites of generated text on which an adapter is not supposed to change anything: the terms `drift.*` and `match.*`",
+    "behaviour.claims": "id of a suite: the result of model cards (`model-index`) that is about the same task, for the terms `claims.*`",
+    "behaviour.claims.<key>.task": "the card's `task.type`",
+    "behaviour.claims.<key>.dataset": "the card's `dataset.type` (the data set's id), or its `dataset.name`",
+    "behaviour.claims.<key>.metric": "the card's `metrics[].type`; only a metric that is a share of cases can be compared",
     "rights": "what you know of licences",
     "rights.commercialUse": "whether the purpose is commercial; part of the lock, and the term `rights.commercial_use`",
     "rights.datasets": "dataset id from a model card: licence id, once somebody has read its terms",
@@ -46,8 +52,8 @@ CONTEXT_NOTES = """
 Edits of the policy, of `rights.commercialUse`, `rights.datasets`, the base's licence, `labels`, `maximumAge`,
 `minimumIsolation`, `production`, `maxRank`, `name` or `purpose` make another lock, so certificates are issued anew. Observations
 are reused when the conditions and the static facts are the same: an edit of the policy observes nothing again, a new entry in
-`rights.datasets` that decides something does. Edits of the base's files, the engine's name or dtype, a suite or the scan are
-other observation conditions. `adapters` is not part of the lock; of `rights.declared`, `declarations`,
+`rights.datasets` that decides something does. Edits of the base's files, the engine's name or dtype, a suite, the scan or
+`behaviour` are other observation conditions. `adapters` is not part of the lock; of `rights.declared`, `declarations`,
 clearances and the metadata snapshot the lock of an adapter has what is about that adapter.
 
 Not there yet: a system prompt, splitting the document into several files, sources with a revision, scale and composition

@@ -47,6 +47,16 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimedTask:
+    """A task on which publishers report results and that a suite asks too, by the names of a card's `model-index`."""
+
+    suite: str
+    task: str
+    dataset: str
+    metric: str
+
+
+@dataclass(frozen=True, slots=True)
 class Canaries:
     """Secrets that the consumer knows: does the adapter find them likelier than it should?"""
 
@@ -75,6 +85,8 @@ class Exercises:
     sampling: Sampling = field(default_factory=Sampling)
     off_task: tuple[str, ...] = ()
     """Ids of suites on which the adapter is not supposed to change anything."""
+    claims: tuple[ClaimedTask, ...] = ()
+    """Sorted by suite, each suite once."""
     scales: tuple[float, ...] = ()
     """Factors of the adapter's own strength at which the suites are asked again."""
     canaries: Canaries | None = None

@@ -78,6 +78,21 @@ class ScanSection(_Closed):
     refusals: str | None = None
 
 
+class ClaimSection(_Closed):
+    """A result of the card's `model-index`, by the names that the card uses."""
+
+    task: str = Field(min_length=1, max_length=200)
+    dataset: str = Field(min_length=1, max_length=200)
+    metric: str = Field(min_length=1, max_length=200)
+
+
+class BehaviourSection(_Closed):
+    """What an adapter is exercised with, and compared with, beyond its suites."""
+
+    offTask: list[str] = Field(default=[], max_length=1000)
+    claims: dict[str, ClaimSection] = {}
+
+
 class DeclaredRights(_Closed):
     """A licence that the consumer established for one adapter, by whatever means `reason` says."""
 
@@ -119,6 +134,7 @@ class AssayDocument(_Closed):
     policy: str = "builtin:default"
     suites: list[str] = Field(min_length=1, max_length=1000)
     scan: ScanSection | None = None
+    behaviour: BehaviourSection = BehaviourSection()
     rights: RightsSection = RightsSection()
     declarations: list[DeclarationSection] = Field(default=[], max_length=1000)
     publishers: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], str] = {}

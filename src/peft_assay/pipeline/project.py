@@ -11,10 +11,10 @@ from peft_assay.core.artifact import Artifact
 from peft_assay.core.context import LOCK_VERSION, DeploymentContext, Engine, Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, UsageError
-from peft_assay.core.exercises import Exercises, Scan
+from peft_assay.core.exercises import ClaimedTask, Exercises, Scan
 from peft_assay.core.publisher import PublisherKeys
 from peft_assay.core.rights import Clearance, Declaration
-from peft_assay.core.suite import ScorerKind, Suite
+from peft_assay.core.suite import Measure, ScorerKind, Suite
 from peft_assay.core.vocabulary import VERSION as VOCABULARY_VERSION
 from peft_assay.core.vocabulary import vocabulary
 from peft_assay.evaluate.builtin import builtin_policy
@@ -90,7 +90,7 @@ def load_project(path: Path) -> Project:
         base_path=base_path,
         base=base_manifest(base_path, where=f"{path}: context.base.path"),
         suites=suites,
-        exercises=Exercises(scan=_read_scan(document, path, {suite.id: suite for suite in suites})),
+        exercises=_read_exercises(document, path, {suite.id: suite for suite in suites}),
         policy=load_policy(written, where=where, vocabulary=vocabulary(names)),
         policy_document=written,
         publishers=_read_publishers(document, path),
@@ -135,6 +135,26 @@ def _read_suites(document: AssayDocument, path: Path) -> tuple[Suite, ...]:
             raise DocumentError(f"two suites have the id {suite.id}", where=field)
         suites[suite.id] = suite
     return tuple(suites[name] for name in sorted(suites))
+
+
+def _read_exercises(document: AssayDocument, path: Path, suites: Mapping[str, Suite]) -> Exercises:
+    section = document.behaviour
+    for number, name in enumerate(section.offTask):
+        where = f"{path}: behaviour.offTask.{number}"
+        if name not in suites or suites[name].measure is not Measure.GENERATE:
+            raise DocumentError(f"{name!r} is not a suite of generated text", where=where)
+        if name in section.offTask[:number]:
+            raise DocumentError(f"{name!r} is named twice", where=where)
+    for name in section.claims:
+        if name not in suites:
+            raise DocumentError(f"{name!r} is no suite of this document", where=f"{path}: behaviour.claims.{name}")
+    return Exercises(
+        scan=_read_scan(document, path, suites),
+        off_task=tuple(section.offTask),
+        claims=tuple(
+            ClaimedTask(name, claim.task, claim.dataset, claim.metric) for name, claim in sorted(section.claims.items())
+        ),
+    )
 
 
 def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite]) -> Scan | None:
