@@ -26,6 +26,7 @@ from peft_assay.observe.catalogue import PROBES
 from peft_assay.observe.suites import read_document, read_suite, read_tokens
 from peft_assay.pipeline.base import CHAT_TEMPLATE, GENERATION_CONFIG, base_manifest, file_digest, tokenizer_digest
 from peft_assay.pipeline.documents import AssayDocument, read_assay, read_file
+from peft_assay.pipeline.exercises import read_exercises
 from peft_assay.pipeline.sources import locate
 from peft_assay.trust.publisher import fingerprint
 
@@ -90,7 +91,9 @@ def load_project(path: Path) -> Project:
         base_path=base_path,
         base=base_manifest(base_path, where=f"{path}: context.base.path"),
         suites=suites,
-        exercises=_read_exercises(document, path, {suite.id: suite for suite in suites}),
+        exercises=read_exercises(
+            _read_exercises(document, path, {suite.id: suite for suite in suites}), document, path, base_path
+        ),
         policy=load_policy(written, where=where, vocabulary=vocabulary(names)),
         policy_document=written,
         publishers=_read_publishers(document, path),
@@ -168,7 +171,7 @@ def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite])
             raise DocumentError(f"{name!r} is not a suite of generated text", where=f"{path}: scan.{field}")
     content = read_file(path.parent / section.tokens, named_by=f"{path}: scan.tokens")
     tokens = read_tokens(content, where=str(path.parent / section.tokens))
-    return Scan(tokens, sha256(content), section.answers, section.refusals)
+    return Scan(tokens, sha256(content), section.answers, section.refusals, section.proposals)
 
 
 def _read_policy(document: AssayDocument, path: Path) -> tuple[bytes, str]:
