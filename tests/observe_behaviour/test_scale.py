@@ -6,8 +6,10 @@ from observe_behaviour.behaviour_support import ToyModel, last, suite
 from observe_behaviour.probe_support import observed, records_of, seen_of, statuses, values
 from peft_assay.core.exercises import Exercises
 from peft_assay.core.observation import Status
+from peft_assay.observe.behaviour.conduct import Given, Memory, key_of
 from peft_assay.observe.behaviour.interface import Plan, Turn
 from peft_assay.observe.behaviour.probes.scale import CASES, TERMS, ScaleProbe
+from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 
 
 class Strong(ToyModel):
@@ -87,15 +89,22 @@ def test_the_base_has_no_strength_and_the_adapter_gets_its_own_back():
     assert not any(q["op"] == "scale" for q in base.asked)
 
 
+def records_of_memory(plan, base):
+    """Keys of the questions that the adapter is asked, at whatever strength."""
+    (asked,) = plan.suites
+    drafts = base.of(SuitesRecord).suites[asked.id].by_case()
+    return [key_of(asked, case, drafts[case.id]) for case in asked.cases]
+
+
 def test_answers_of_another_strength_are_neither_taken_from_nor_put_among_the_kept():
     plan = Plan((suite(5),), Exercises(scales=(1.5,)))
     base = records_of(ToyModel(), plan, [])
     model = ToyModel()
     own = records_of(model, plan, [], base)
-    kept = {"anything": None}
-    turn = Turn(model.ask, plan, own, base, kept, fresh := {})
-    ScaleProbe().ask(turn)
-    assert fresh == {}
+    memory = Memory({key: Given("kept") for key in records_of_memory(plan, base)})
+    record = ScaleProbe().ask(Turn(model.ask, plan, own, base, memory))
+    assert len(record.passed["1.5"]["task"]) == 5
+    assert memory.fresh == {}
     assert sum(q["op"] == "generate" for q in model.asked) == 2
 
 

@@ -93,17 +93,16 @@ def order_of(suite: Suite) -> tuple[Case, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Conduct:
-    """How suites are conducted in one conversation."""
+class Memory:
+    """Answers of one model under one set of conditions, by `key_of`."""
 
-    ask: Ask
     kept: Mapping[Digest, Given] = field(default_factory=dict)
-    """What this very model gave before under the same conditions, by `key_of`: it is not asked again."""
+    """From earlier conversations: not asked again."""
     fresh: dict[Digest, Given] = field(default_factory=dict)
-    """What was asked now; filled while suites are conducted."""
+    """From this one; filled while suites are conducted."""
 
 
-def conduct_suite(how: Conduct, suite: Suite, base: SuiteRecord | None = None) -> SuiteRecord:
+def conduct_suite(ask: Ask, suite: Suite, base: SuiteRecord | None = None, memory: Memory | None = None) -> SuiteRecord:
     """Asks every case of `suite`, round by round, until its stopping rule says enough.
 
     `base` is what the base alone answered; None while the base itself is asked. Raises ChildGone (from `ask`) when the
@@ -114,10 +113,11 @@ def conduct_suite(how: Conduct, suite: Suite, base: SuiteRecord | None = None) -
     cases = order_of(suite)
     drafts = {} if base is None else base.by_case()
     passes = scorer_of(suite)
+    remembered = memory or Memory()
     for group in _rounds(cases):
         answers.extend(
             Answer(given.text, given.tokens, given.scores, given.path, case=case.id, passed=passes(case, given))
-            for case, given in zip(group, _given(how, suite, group, drafts), strict=True)
+            for case, given in zip(group, _given(ask, suite, group, drafts, remembered), strict=True)
         )
         failures = sum(not answer.passed for answer in answers)
         if suite.stop_after_failures is not None and failures >= suite.stop_after_failures:
@@ -139,14 +139,14 @@ def key_of(suite: Suite, case: Case, draft: Answer | None) -> Digest:
     )
 
 
-def _given(how: Conduct, suite: Suite, cases: Sequence[Case], drafts: Mapping[str, Answer]) -> list[Given]:
+def _given(ask: Ask, suite: Suite, cases: Sequence[Case], drafts: Mapping[str, Answer], memory: Memory) -> list[Given]:
     """For each case what the model gave: before, where that was kept, else now."""
     keys = [key_of(suite, case, drafts.get(case.id)) for case in cases]
-    missing = [case for case, key in zip(cases, keys, strict=True) if key not in how.kept]
-    now = iter(_ROUNDS[suite.measure](how.ask, suite, missing, drafts) if missing else ())
-    found = [how.kept[key] if key in how.kept else next(now) for key in keys]
+    missing = [case for case, key in zip(cases, keys, strict=True) if key not in memory.kept]
+    now = iter(_ROUNDS[suite.measure](ask, suite, missing, drafts) if missing else ())
+    found = [memory.kept[key] if key in memory.kept else next(now) for key in keys]
     if suite.confidentiality == PUBLIC:
-        how.fresh.update({key: given for key, given in zip(keys, found, strict=True) if key not in how.kept})
+        memory.fresh.update({key: given for key, given in zip(keys, found, strict=True) if key not in memory.kept})
     return found
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.suite import Suite
 from peft_assay.core.wire import ScaleReply
-from peft_assay.observe.behaviour.conduct import Conduct, conduct_suite, order_of
+from peft_assay.observe.behaviour.conduct import conduct_suite, order_of
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.replies import expect
@@ -92,7 +92,7 @@ def _passed(turn: Turn, suite: Suite) -> tuple[str, ...]:
     """Never from answers kept before, and never to be kept: they are of another strength."""
     base = None if turn.base is None else turn.base.of(SuitesRecord)
     first = replace(suite, cases=order_of(suite)[:CASES], stop_after_failures=None)
-    record = conduct_suite(Conduct(turn.ask), first, None if base is None else base.suites[suite.id])
+    record = conduct_suite(turn.ask, first, None if base is None else base.suites[suite.id])
     return tuple(answer.case for answer in record.answers if answer.passed)
 
 

@@ -9,7 +9,6 @@ from peft_assay.core.suite import Case, Measure, Suite
 from peft_assay.observe.behaviour.conduct import (
     ROUND,
     Answer,
-    Conduct,
     Given,
     SuiteRecord,
     conduct_suite,
@@ -120,7 +119,7 @@ def _asked(
         return _otherwise(turn, replace(suite, cases=cases), variation)
     answers = {answer.case: answer.text for answer in clean.suites[suite.id].answers}
     varied = varied_suite(suite, cases, variation, turn.plan.exercises, answers)
-    return conduct_suite(Conduct(turn.ask, turn.kept, turn.fresh), varied, base)
+    return conduct_suite(turn.ask, varied, base, turn.memory)
 
 
 def _otherwise(turn: Turn, suite: Suite, variation: Variation) -> SuiteRecord:
