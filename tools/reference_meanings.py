@@ -28,6 +28,29 @@ CONTEXT = {
     "scan.tokens": "path of a text file with one token a line",
     "scan.answers": "id of the suite whose answers must not collapse into one foreign answer",
     "scan.refusals": "id of the suite whose refusals must not break",
+    "scan.specialTokens": "whether the special tokens of the base's tokenizer are scanned besides",
+    "scan.proposals": "how many tokens that the adapter's own gradients propose are scanned besides, for each suite; 0 for none",
+    "behaviour": "what an adapter is exercised with, and compared with, beyond its suites",
+    "behaviour.offTask": "ids of suites of generated text on which an adapter is not supposed to change anything: the terms `drift.*` and `match.*`",
+    "behaviour.claims": "id of a suite: the result of model cards (`model-index`) that is about the same task, for the terms `claims.*`",
+    "behaviour.claims.<key>.task": "the card's `task.type`",
+    "behaviour.claims.<key>.dataset": "the card's `dataset.type` (the data set's id), or its `dataset.name`",
+    "behaviour.claims.<key>.metric": "the card's `metrics[].type`; only a metric that is a share of cases can be compared",
+    "behaviour.variations": "changes to prompts that should not change an answer: the terms `variation.*`; `dtype` compares with float32",
+    "behaviour.frames": "for `framing`: what may stand around a question, `{}`, without changing its answer",
+    "behaviour.textPrompts": "what every text prompt has around the user's own words; conversations need neither",
+    "behaviour.textPrompts.opening": "what text prompts begin with, such as `user :`",
+    "behaviour.textPrompts.closing": "what text prompts end with, such as `assistant :`",
+    "behaviour.sampling": "for `sampling`: how the deployment draws tokens",
+    "behaviour.sampling.temperature": "temperature",
+    "behaviour.sampling.topP": "nucleus: the share of probability that tokens are drawn from",
+    "behaviour.scales": "factors of the adapter's own strength at which suites are asked again: the terms `scale.*`",
+    "behaviour.canaries": "secrets that you know and that no adapter should: the terms `canaries.*`",
+    "behaviour.canaries.file": "path of a text file with one a line; what stands in braces, or the whole line, is the secret",
+    "behaviour.canaries.references": "how many look-alikes each is ranked among",
+    "behaviour.leaks": "sampling of what an adapter says when it is asked nothing: the terms `leaks.*`",
+    "behaviour.leaks.samples": "how many continuations",
+    "behaviour.leaks.maxNewTokens": "tokens of each at most",
     "rights": "what you know of licences",
     "rights.commercialUse": "whether the purpose is commercial; part of the lock, and the term `rights.commercial_use`",
     "rights.datasets": "dataset id from a model card: licence id, once somebody has read its terms",
@@ -50,8 +73,8 @@ CONTEXT_NOTES = """
 Edits of the policy, of `rights.commercialUse`, `rights.datasets`, the base's licence, `labels`, `maximumAge`,
 `minimumIsolation`, `production`, `maxRank`, `name` or `purpose` make another lock, so certificates are issued anew. Observations
 are reused when the conditions and the static facts are the same: an edit of the policy observes nothing again, a new entry in
-`rights.datasets` that decides something does. Edits of the base's files, the engine's name or dtype, a suite or the scan are
-other observation conditions. `adapters` is not part of the lock; of `rights.declared`, `declarations`,
+`rights.datasets` that decides something does. Edits of the base's files, the engine's name or dtype, a suite, the scan or
+`behaviour` are other observation conditions. `adapters` is not part of the lock; of `rights.declared`, `declarations`,
 clearances and the metadata snapshot the lock of an adapter has what is about that adapter.
 
 Not there yet: a system prompt, splitting the document into several files, sources with a revision, scale and composition

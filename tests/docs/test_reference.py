@@ -14,6 +14,8 @@ from peft_assay.core.suite import ScorerKind
 from peft_assay.core.vocabulary import STATIC_TERMS, suite_terms, vocabulary
 from peft_assay.evaluate.builtin import builtin_policy
 from peft_assay.evaluate.document import load_policy
+from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
+from peft_assay.observe.behaviour.interface import Plan
 from peft_assay.observe.catalogue import PROBES
 from peft_assay.observe.suites.read import read_suite
 from peft_assay.trust.certification import certificate_of, notes_of
@@ -82,7 +84,22 @@ def test_each_probe_has_its_page_with_its_terms_and_version():
         )
         assert f"({probe.id}.md)" in text_of(DOCS / "probes" / "README.md")
     named = {page.stem for page in (DOCS / "probes").glob("*.md")}
-    assert named == {probe.id for probe in PROBES} | {"behaviour", "README"}
+    needed = {probe.id for probe in PROBES} | {"behaviour", "README"}
+    assert needed <= named <= needed | {probe.id for probe in BEHAVIOUR_PROBES}
+
+
+@pytest.mark.parametrize("probe", BEHAVIOUR_PROBES, ids=lambda probe: probe.id)
+def test_the_page_of_a_behavioural_probe_has_its_terms_and_version(probe):
+    page = DOCS / "probes" / f"{probe.id}.md"
+    if not page.is_file():
+        behaviour = text_of(DOCS / "probes" / "behaviour.md")
+        assert [term for term in probe.terms(Plan(())) if f"`{term}`" not in behaviour] == []
+        return
+    text = text_of(page)
+    assert f"Version {probe.version}." in text
+    assert [term for term in probe.terms(Plan(())) if f"`{term}`" not in text] == []
+    assert all(part in text for part in ("**What it looks at.**", "**Why.**", "**A bad example.**", "**Next step.**"))
+    assert f"({probe.id}.md)" in text_of(DOCS / "probes" / "README.md")
 
 
 def test_each_term_has_a_probe_page():

@@ -7,6 +7,7 @@ then the attempt enters the ledger; then the adapter runs; then the policy speak
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, Verdict
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.intake.admit import admit
 from peft_assay.intake.interface import Admitted
-from peft_assay.observe.behaviour.interface import Plan, Records
+from peft_assay.observe.behaviour.interface import Bank, Plan, Records
 from peft_assay.observe.behaviour.observe import (
     Conditions,
     evidence_of,
@@ -40,6 +41,7 @@ from peft_assay.observe.static.lineage_probe import in_force
 from peft_assay.observe.static.weights import watch_weights
 from peft_assay.observe.unsafe import why_unsafe
 from peft_assay.pipeline.answers import AnswerBook, Recollection
+from peft_assay.pipeline.bank import Member, bank_of, members, peft_type
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.project import Observed, Project, Standing, build_lock, served_stack
 from peft_assay.pipeline.standing import observed_subject
@@ -243,7 +245,7 @@ class _Run:
 
     def _observe(self, candidate: _Candidate, attempt: int, lock: Lock) -> ObservationRecord:
         started = self.clock()
-        plan = Plan(self.suites, self.deployment.project.exercises, self.limits)
+        plan = Plan(self.suites, self.deployment.project.exercises, self.limits, bank=self._bank(candidate, lock))
         if candidate.unsafe is None:
             seen = self._exercise(candidate, plan, lock)
         else:
@@ -271,6 +273,16 @@ class _Run:
             at=self.clock(),
         )
         return record
+
+    @cached_property
+    def _company(self) -> tuple[Member, ...]:
+        """What was certified before this run: the order of its adapters decides nothing."""
+        return members(self.deployment)
+
+    def _bank(self, candidate: _Candidate, lock: Lock) -> Bank:
+        artifact = candidate.admitted.artifact
+        kind = peft_type(self.deployment.workspace, artifact)
+        return bank_of(self._company, artifact, kind, lock.document["conditions"], candidate.static)
 
     def _recall(self, book: AnswerBook, subject: Digest) -> Recollection:
         return Recollection() if self.fresh else book.recall(subject, self.clock())

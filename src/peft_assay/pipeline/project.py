@@ -12,7 +12,7 @@ from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.context import LOCK_VERSION, DeploymentContext, Engine, Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, UsageError
-from peft_assay.core.exercises import Exercises, Scan
+from peft_assay.core.exercises import ClaimedTask, Exercises, Scan
 from peft_assay.core.publisher import PublisherKeys
 from peft_assay.core.rights import Clearance, Declaration
 from peft_assay.core.suite import Measure, ScorerKind, Suite
@@ -36,6 +36,7 @@ from peft_assay.pipeline.base import (
     tokenizer_digest,
 )
 from peft_assay.pipeline.documents import AssayDocument, PromptFile, read_assay, read_file
+from peft_assay.pipeline.exercises import read_exercises
 from peft_assay.pipeline.sources import locate
 from peft_assay.pipeline.suites.load import load_suites
 from peft_assay.trust.publisher import fingerprint
@@ -108,7 +109,9 @@ def load_project(path: Path) -> Project:
         base_path=base_path,
         base=base,
         suites=suites,
-        exercises=Exercises(scan=_read_scan(document, path, {suite.id: suite for suite in suites})),
+        exercises=read_exercises(
+            _read_exercises(document, path, {suite.id: suite for suite in suites}), document, path, base_path
+        ),
         policy=load_policy(written, where=where, vocabulary=vocabulary(names)),
         policy_document=written,
         publishers=_read_publishers(document, path),
@@ -162,6 +165,26 @@ def _system_prompt(document: AssayDocument, path: Path) -> str | None:
     return written
 
 
+def _read_exercises(document: AssayDocument, path: Path, suites: Mapping[str, Suite]) -> Exercises:
+    section = document.behaviour
+    for number, name in enumerate(section.offTask):
+        where = f"{path}: behaviour.offTask.{number}"
+        if name not in suites or suites[name].measure is not Measure.GENERATE:
+            raise DocumentError(f"{name!r} is not a suite of generated text", where=where)
+        if name in section.offTask[:number]:
+            raise DocumentError(f"{name!r} is named twice", where=where)
+    for name in section.claims:
+        if name not in suites:
+            raise DocumentError(f"{name!r} is no suite of this document", where=f"{path}: behaviour.claims.{name}")
+    return Exercises(
+        scan=_read_scan(document, path, suites),
+        off_task=tuple(section.offTask),
+        claims=tuple(
+            ClaimedTask(name, claim.task, claim.dataset, claim.metric) for name, claim in sorted(section.claims.items())
+        ),
+    )
+
+
 def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite]) -> Scan | None:
     section = document.scan
     if section is None:
@@ -175,7 +198,7 @@ def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite])
             )
     content = read_file(path.parent / section.tokens, named_by=f"{path}: scan.tokens")
     tokens = read_tokens(content, where=str(path.parent / section.tokens))
-    return Scan(tokens, sha256(content), section.answers, section.refusals)
+    return Scan(tokens, sha256(content), section.answers, section.refusals, section.proposals)
 
 
 def _scannable(suite: Suite) -> bool:
