@@ -100,7 +100,7 @@ def bare(folder: Path, _: str) -> None:
     from peft_assay_harness.prepare import prepare
     from peft_assay_harness.zygote import Job
 
-    options = argparse.Namespace(base=str(folder / "base"), dtype="float32", fresh=False)
+    options = argparse.Namespace(base=str(folder / "base"), dtype="float32", device="cpu", fresh=False)
     prepared = prepare(options)
     files = adapter_of(folder)
     print("ready", flush=True)

@@ -4,13 +4,16 @@ Frames are a 4-byte big-endian length and that many bytes of JSON. Replies are h
 bytes, parses them strictly and validates them here (closed schemas, finite numbers) before anybody reads a field.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 PROTOCOL = 1
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Item = TypeVar("Item")
+Many = Annotated[list[Item], FailFast()]
+"""A list that is refused at its first wrong item: an error kept for each of millions would fill the supervisor."""
 
 
 class _Reply(BaseModel):
@@ -20,9 +23,9 @@ class _Reply(BaseModel):
 class Plan(_Reply):
     """Tensor names against what configuration and base require; all empty when they are equal."""
 
-    missing: list[str]
-    extra: list[str]
-    mismatched: list[str]
+    missing: Many[str]
+    extra: Many[str]
+    mismatched: Many[str]
 
 
 class LoadReply(_Reply):
@@ -50,7 +53,7 @@ class ChoicesReply(_Reply):
     """Answer to ``{"op": "choices", "items": [{"prompt", "choices": [...]}]}``."""
 
     op: Literal["choices"]
-    logLikelihoods: list[list[Finite]]
+    logLikelihoods: Many[Many[Finite]]
     """Per item, per choice: sum of token log-probabilities of the choice after the prompt, natural logarithm."""
 
 
@@ -58,8 +61,8 @@ class GenerateReply(_Reply):
     """Answer to ``{"op": "generate", "prompts": [...], "maxNewTokens": n}``: greedy, ended at end-of-sequence."""
 
     op: Literal["generate"]
-    texts: list[str]
-    tokens: list[list[int]]
+    texts: Many[str]
+    tokens: Many[Many[int]]
     """Generated token ids, end-of-sequence included where it was produced."""
 
 
@@ -67,7 +70,7 @@ class ScoreReply(_Reply):
     """Answer to ``{"op": "score", "items": [{"prompt", "continuation": [ids]}]}``."""
 
     op: Literal["score"]
-    logLikelihoods: list[Finite]
+    logLikelihoods: Many[Finite]
     """Sum of log-probabilities of the continuation's tokens after the prompt, natural logarithm."""
 
 
