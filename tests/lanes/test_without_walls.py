@@ -20,7 +20,24 @@ context:
   base: {{path: {ZOO / "base"}, licence: apache-2.0}}
   engine: {{name: peft, dtype: float32}}
 policy: ./careless.yaml
+suites: [./few.yaml]
 """
+SUITE = """\
+apiVersion: peft-assay/v1
+kind: Suite
+id: few
+version: "1"
+description: Enough to have asked something.
+source: synthetic
+period: null
+confidentiality: public
+measure: choice
+scorer: {kind: choice}
+maxNewTokens: 1
+stopAfterFailures: null
+cases: few.jsonl
+"""
+CASE = '{"id": "1", "prompt": "user : hello", "choices": ["hello .", "sorry ."], "answer": 0}\n'
 POLICY = """\
 apiVersion: peft-assay/v1
 kind: Policy
@@ -40,6 +57,8 @@ def careless(home: Path) -> tuple[Person, tuple[str, ...]]:
     context.mkdir()
     (context / "peft-assay.yaml").write_text(CONTEXT)
     (context / "careless.yaml").write_text(POLICY)
+    (context / "few.yaml").write_text(SUITE)
+    (context / "few.jsonl").write_text(CASE)
     person, place = Person(home), ("--context", str(context), "--workspace", str(home), "--trust", str(trust))
     assert person.run("init", str(context), *place[2:]).returncode == 0
     anchor = trust / "trust.yaml"

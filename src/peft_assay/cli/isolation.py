@@ -52,6 +52,7 @@ def sandbox_opener(backend: Backend | None) -> "OpenSandbox":
             dtype=project.context.engine.dtype,
             minimum_level=IsolationLevel(project.context.minimum_isolation),
             device=configured_device(),
+            sentinel_every=1,  # what is observed is signed at once, and a signature cannot be made void
         )
         if backend is Backend.NONE:
             output.note(WITHOUT_WALLS)
