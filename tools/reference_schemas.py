@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from peft_assay.core.statement import CERTIFICATION, OBSERVATION, REVOCATIONS, VSA
-from peft_assay.trust import certification, clearances, observations, resource_uri, revocations, times
+from peft_assay.core.statement import ANSWERS, CERTIFICATION, OBSERVATION, REVOCATIONS, VSA
+from peft_assay.trust import answers, certification, clearances, observations, resource_uri, revocations, times
 from peft_assay.trust.roles import CLEARANCE, LIFT
 
 HEX = "^[0-9a-f]{64}$"
@@ -30,6 +30,7 @@ PREDICATES: Mapping[str, tuple[str, type[BaseModel], str]] = {
     "certification": (VSA, certification._Summary, "Predicate of our SLSA verification summary"),  # noqa: SLF001
     "certification-extension": (CERTIFICATION, certification._Notes, "Informative extension inside it"),  # noqa: SLF001
     "behavioural-observation": (OBSERVATION, observations._Record, "Predicate of a behavioural observation"),  # noqa: SLF001
+    "answers": (ANSWERS, answers._Answers, "Predicate of kept answers"),  # noqa: SLF001
     "revocations": (REVOCATIONS, revocations._List, "Predicate of a revocation list"),  # noqa: SLF001
     "rights-clearance": (CLEARANCE, clearances._Clearance, "Predicate of a rights clearance"),  # noqa: SLF001
     "lift": (LIFT, revocations._LiftPredicate, "Predicate of an approver's lift"),  # noqa: SLF001

@@ -38,7 +38,7 @@ from peft_assay_harness.confine import (
 from peft_assay_harness.frames import read_exactly, write_all
 from peft_assay_harness.identity import Refused, check_identity
 
-PROTOCOL = 1
+PROTOCOL = 2
 EXIT_FAILED, EXIT_MEMORY = 4, 3
 MAX_MESSAGE = 1 << 20
 

@@ -9,7 +9,7 @@ from docs.docs_support import DOCS, ROOT, blocks, text_of, tools_on_path
 from peft_assay.core.errors import DOOR_MEANINGS, Door
 from peft_assay.core.rights import GRANTS
 from peft_assay.core.sandbox import IsolationLevel
-from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA, Statement
+from peft_assay.core.statement import ANSWERS, OBSERVATION, REVOCATIONS, VSA, Statement
 from peft_assay.core.vocabulary import STATIC_TERMS, suite_terms, vocabulary
 from peft_assay.evaluate.builtin import builtin_policy
 from peft_assay.evaluate.document import load_policy
@@ -125,7 +125,7 @@ def test_the_examples_of_statements_are_read_by_the_code_that_reads_real_ones():
             assert len(revocation_record_of(statement, []).entries) == 1
         elif statement.predicate_type == CLEARANCE:
             assert predicate["grant"] in GRANTS
-    assert read == {VSA, OBSERVATION, REVOCATIONS, LIFT, CLEARANCE}
+    assert read == {VSA, OBSERVATION, ANSWERS, REVOCATIONS, LIFT, CLEARANCE}
 
 
 def test_schemas_are_closed_and_describe_every_field_of_the_examples():

@@ -3,8 +3,9 @@
 import math
 
 from peft_assay.core.digest import sha256
+from peft_assay.core.exercises import Scan
 from peft_assay.core.sandbox import Event, Outcome, Result, Usage
-from peft_assay.core.suite import Case, Measure, Scan, Scorer, ScorerKind, Suite
+from peft_assay.core.suite import Case, Measure, Scorer, ScorerKind, Suite
 
 STATE = sha256(b"base state")
 
@@ -69,7 +70,38 @@ class ToyModel:
 
     def _generate(self, question):
         texts = [self.text(prompt) for prompt in question["prompts"]]
-        return {"op": "generate", "texts": texts, "tokens": [self.tokens(text) for text in texts]}
+        answers = [self.tokens(text) for text in texts]
+        if "drafts" not in question:
+            return {"op": "generate", "texts": texts, "tokens": answers}
+        traces = [
+            None if draft is None else self._seen(answer, draft["tokens"], draft["watch"])
+            for answer, draft in zip(answers, question["drafts"], strict=True)
+        ]
+        return {"op": "generate", "texts": texts, "tokens": answers, "traces": traces}
+
+    def _trace(self, question):
+        traces = []
+        for item in question["items"]:
+            wanted = item["continuation"]
+            watch = item.get("watch") or [[token, token + 1] for token in wanted]
+            traces.append(self._seen(self.tokens(self.text(item["prompt"])), wanted, watch))
+        return {"op": "trace", "traces": traces}
+
+    @staticmethod
+    def _seen(answer, tokens, watch):
+        """Certain of its own answer as long as `tokens` follow it, and of its own first token afterwards."""
+        best = [own if tokens[:at] == answer[:at] else answer[0] for at, own in enumerate(answer[: len(tokens)])]
+        best += answer[:1] * (len(tokens) - len(best))
+        rows = [
+            [math.log(0.9 if token == own else 0.01) for token in ids] for own, ids in zip(best, watch, strict=True)
+        ]
+        return {
+            "chosen": [math.log(0.9 if token == own else 0.01) for token, own in zip(tokens, best, strict=True)],
+            "best": best,
+            "entropy": [0.3] * len(tokens),
+            "ids": watch,
+            "logProbabilities": rows,
+        }
 
     def _choices(self, question):
         scores = []
@@ -84,7 +116,7 @@ class ToyModel:
         for item in question["items"]:
             same = self.tokens(self.text(item["prompt"]))[: len(item["continuation"])] == item["continuation"]
             values.append(math.log(0.9 if same else 0.001))
-        return {"op": "score", "logLikelihoods": values}
+        return {"op": "score", "logLikelihoods": values, "counts": [len(i["continuation"]) for i in question["items"]]}
 
 
 class ToySandbox:

@@ -178,7 +178,7 @@ def test_scores_out_of_shape_end_the_conversation(change):
 def test_a_drop_is_a_share(before, after):
     asked = suite(1)
     clean = conduct_suite(ToyModel().ask, asked).by_case()
-    reply = {"op": "score", "logLikelihoods": [before, after]}
+    reply = {"op": "score", "logLikelihoods": [before, after], "counts": [1, 1]}
     ((drop,),) = measure_drops(lambda _: reply, scan_of("t"), asked, clean).values
     assert 0 <= drop <= 1
     assert (drop == 0) or after < before

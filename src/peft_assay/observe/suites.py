@@ -101,7 +101,7 @@ def read_suite(document_bytes: bytes, cases_bytes: bytes, *, where: str) -> Suit
     if not 1 <= len(cases) <= MAX_CASES:
         raise DocumentError(f"{len(cases)} cases; a suite has 1 to {MAX_CASES}", where=cases_where)
     _refuse_repeats("id", [case.id for case in cases], cases_where)
-    _refuse_repeats("prompt", [case.prompt for case in cases], cases_where)
+    _refuse_repeats("prompt", [str(case.prompt) for case in cases], cases_where)
     digest = canonical_digest({"suite": hex_of(sha256(document_bytes)), "cases": hex_of(sha256(cases_bytes))})
     return Suite(
         id=document.id,

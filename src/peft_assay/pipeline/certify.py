@@ -23,13 +23,22 @@ from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, Verdict
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.intake.admit import admit
 from peft_assay.intake.interface import Admitted
-from peft_assay.observe.behaviour.observe import Exercise, evidence_of, exercise, not_exercised, observations_of
-from peft_assay.observe.behaviour.reference import BaseReference, observe_base
+from peft_assay.observe.behaviour.interface import Plan, Records
+from peft_assay.observe.behaviour.observe import (
+    Conditions,
+    evidence_of,
+    exercise,
+    is_void,
+    not_exercised,
+    observations_of,
+)
+from peft_assay.observe.behaviour.reference import observe_base
 from peft_assay.observe.catalogue import observe_static
 from peft_assay.observe.static.lineage import lineage
 from peft_assay.observe.static.lineage_probe import in_force
 from peft_assay.observe.static.weights import watch_weights
 from peft_assay.observe.unsafe import why_unsafe
+from peft_assay.pipeline.answers import AnswerBook, Recollection
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.project import Observed, Project, Standing, build_lock
 from peft_assay.pipeline.standing import observed_subject
@@ -156,7 +165,8 @@ class _Run:
         self.base_state = parse_digest(facts.state)
         harness = parse_digest(str(self.attestation["harness"]))
         self.observed = Observed(self.base_state, facts.stack, harness)
-        self._reference: BaseReference | None = None
+        self._base: Records | None = None
+        self._base_since: datetime | None = None
 
     def certify(self, candidate: _Candidate) -> Certification:
         """One adapter through the whole way."""
@@ -217,9 +227,10 @@ class _Run:
 
     def _observe(self, candidate: _Candidate, attempt: int, lock: Lock) -> ObservationRecord:
         started = self.clock()
-        plan = self._plan(candidate.unsafe is None)
+        plan = Plan(self.deployment.project.suites, self.deployment.project.exercises, self.limits)
         if candidate.unsafe is None:
-            behaviour, evidence = self._exercise(candidate, plan)
+            behaviour, evidence, since = self._exercise(candidate, plan, lock)
+            started = min(started, since)
         else:
             behaviour, evidence = not_exercised(f"never instantiated: {candidate.unsafe}", plan), None
         observations = sort_observations(map(_shortened, (*candidate.static, *self._with(evidence, behaviour))))
@@ -244,23 +255,37 @@ class _Run:
         )
         return record
 
-    def _plan(self, runs: bool) -> Exercise:
-        project = self.deployment.project
-        if runs and self._reference is None:
-            self._reference = observe_base(self.sandbox, project.suites, project.scan, self.limits)
-        reference = self._reference or BaseReference({}, {})
-        return Exercise(project.suites, project.scan, reference, self.limits)
+    def _recall(self, book: AnswerBook, subject: Digest) -> Recollection:
+        return Recollection() if self.fresh else book.recall(subject, self.clock())
 
-    def _exercise(self, candidate: _Candidate, plan: Exercise) -> tuple[tuple[Observation, ...], Mapping[str, Any]]:
-        files = self.deployment.workspace.files(candidate.admitted.artifact)
-        record = exercise(self.sandbox, files, plan)
+    def _reference(self, plan: Plan, book: AnswerBook) -> tuple[Records, datetime]:
+        """What the base alone answers, asked once for all adapters of a run, and since when it has been known."""
+        if self._base is None or self._base_since is None:
+            known, started = self._recall(book, self.base_state), self.clock()
+            self._base = observe_base(self.sandbox, plan, known.memory)
+            self._base_since = known.since or started
+            book.keep(self.base_state, known, started, self.clock())
+        return self._base, self._base_since
+
+    def _exercise(
+        self, candidate: _Candidate, plan: Plan, lock: Lock
+    ) -> tuple[tuple[Observation, ...], Mapping[str, Any], datetime]:
+        """Observations, the evidence behind them, and when the oldest answer that they rest on was given."""
+        artifact = candidate.admitted.artifact
+        files = self.deployment.workspace.files(artifact)
+        book = AnswerBook.under(self.deployment, lock.document["conditions"], int(self.attestation["level"]))
+        base, since = self._reference(plan, book)
+        known, started = self._recall(book, artifact.digest), self.clock()
+        found = exercise(self.sandbox, files, plan, base, known.memory)
+        if not is_void(found):
+            book.keep(artifact.digest, known, started, self.clock())
         engine = self.deployment.project.context.engine
         as_served = None
         if engine.name != OBSERVED_ENGINE:
             as_served = f"observed on {OBSERVED_ENGINE}; the context declares {engine.name}"
-        level = int(self.attestation["level"])
-        seen = observations_of(record, plan, level=level, base_state=self.base_state, as_served=as_served)
-        return seen, evidence_of(record, plan)
+        conditions = Conditions(int(self.attestation["level"]), self.base_state, as_served, base)
+        oldest = min(since, known.since or started)
+        return observations_of(found, plan, conditions), evidence_of(found, plan, base), oldest
 
     def _with(self, evidence: Mapping[str, Any] | None, observations: Sequence[Observation]) -> tuple[Observation, ...]:
         """`observations`, those drawn from answers pointing at the stored record of them."""

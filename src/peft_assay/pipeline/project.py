@@ -11,15 +11,17 @@ from peft_assay.core.artifact import Artifact
 from peft_assay.core.context import LOCK_VERSION, DeploymentContext, Engine, Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, UsageError
+from peft_assay.core.exercises import Exercises, Scan
 from peft_assay.core.publisher import PublisherKeys
 from peft_assay.core.rights import Clearance, Declaration
-from peft_assay.core.suite import Scan, ScorerKind, Suite
+from peft_assay.core.suite import ScorerKind, Suite
 from peft_assay.core.vocabulary import VERSION as VOCABULARY_VERSION
 from peft_assay.core.vocabulary import vocabulary
 from peft_assay.evaluate.builtin import builtin_policy
 from peft_assay.evaluate.document import load_policy
 from peft_assay.evaluate.interface import CompiledPolicy
 from peft_assay.intake.fetching import Tell
+from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
 from peft_assay.observe.catalogue import PROBES
 from peft_assay.observe.suites import read_document, read_suite, read_tokens
 from peft_assay.pipeline.base import CHAT_TEMPLATE, GENERATION_CONFIG, base_manifest, file_digest, tokenizer_digest
@@ -27,8 +29,6 @@ from peft_assay.pipeline.documents import AssayDocument, read_assay, read_file
 from peft_assay.pipeline.sources import locate
 from peft_assay.trust.publisher import fingerprint
 
-BEHAVIOUR_VERSION = "2"
-"""Version of the behaviour observations: what is asked, how it is scored, the scan's stages and thresholds."""
 STACK_MEMBERS = ("peft", "safetensors", "tokenizers", "torch", "transformers")
 """Distributions whose version is part of the observation conditions."""
 
@@ -44,7 +44,7 @@ class Project:
     base: Artifact
     suites: tuple[Suite, ...]
     """Sorted by id."""
-    scan: Scan | None
+    exercises: Exercises
     policy: CompiledPolicy
     policy_document: bytes
     """As written."""
@@ -90,7 +90,7 @@ def load_project(path: Path) -> Project:
         base_path=base_path,
         base=base_manifest(base_path, where=f"{path}: context.base.path"),
         suites=suites,
-        scan=_read_scan(document, path, {suite.id: suite for suite in suites}),
+        exercises=Exercises(scan=_read_scan(document, path, {suite.id: suite for suite in suites})),
         policy=load_policy(written, where=where, vocabulary=vocabulary(names)),
         policy_document=written,
         publishers=_read_publishers(document, path),
@@ -238,21 +238,21 @@ def _standing(standing: Standing) -> dict[str, Any]:
 
 
 def _conditions(project: Project, observed: Observed) -> dict[str, Any]:
-    scan = project.scan
     return {
         "base": {"files": project.base.digest, "state": observed.base_state},
         "tokenizer": tokenizer_digest(project.base),
         "chatTemplate": file_digest(project.base, CHAT_TEMPLATE),
         "generationConfig": file_digest(project.base, GENERATION_CONFIG),
-        "systemPrompt": None,
+        "systemPrompt": project.context.system_prompt,
         "engine": {"name": project.context.engine.name, "dtype": project.context.engine.dtype},
         "stack": {name: observed.stack.get(name, "absent") for name in STACK_MEMBERS},
         "suites": {suite.id: suite.digest for suite in project.suites},
-        "scan": None
-        if scan is None
-        else {"tokens": scan.digest, "answers": scan.answer_suite, "refusals": scan.refusal_suite},
+        "exercises": project.exercises.document(),
         "vocabulary": VOCABULARY_VERSION,
-        "probes": {**{probe.id: probe.version for probe in PROBES}, "behaviour": BEHAVIOUR_VERSION},
+        "probes": {
+            **{probe.id: probe.version for probe in PROBES},
+            **{probe.id: probe.version for probe in BEHAVIOUR_PROBES},
+        },
         "harness": observed.harness,
     }
 

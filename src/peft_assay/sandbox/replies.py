@@ -1,13 +1,22 @@
 """A reply from inside, from bytes to a document that somebody may read: capped, strict, closed, and to the question."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.parse import parse_json
-from peft_assay.core.wire import ChoicesReply, EffectReply, GenerateReply, LoadReply, Reply, ScoreReply
+from peft_assay.core.wire import (
+    ChoicesReply,
+    ClassifyReply,
+    GenerateReply,
+    ProposeReply,
+    Reply,
+    ScoreReply,
+    Trace,
+    TraceReply,
+)
 
 WHERE = "reply of the sandbox"
 FIXED_BYTES = 256 << 10
@@ -19,14 +28,11 @@ TOKEN_BYTES = 1 << 10
 """An id and its text: the longest tokens of known vocabularies have some hundred characters, each at most six bytes."""
 MEMBERS = 16
 """No object of the protocol has more."""
-VOCABULARY = 1 << 31
-LARGEST_LOG_LIKELIHOOD = 1.0
-"""A logarithm of a probability is at most 0; the rest is for rounding."""
 SHOWN_CHARACTERS, SHOWN_NAMES = 2000, 1000
 
 ReadReply = Callable[[Mapping[str, Any], bytes], Mapping[str, Any]]
 
-_REPLY: TypeAdapter[LoadReply | EffectReply | ChoicesReply | GenerateReply | ScoreReply] = TypeAdapter(Reply)
+_REPLY: TypeAdapter[Any] = TypeAdapter(Reply)
 
 
 def read_reply(request: Mapping[str, Any], content: bytes) -> Mapping[str, Any]:
@@ -59,38 +65,88 @@ def longest_reply(request: Mapping[str, Any]) -> int:
         case "choices":
             return FIXED_BYTES + NUMBER_BYTES * sum(len(item["choices"]) for item in request["items"])
         case "score":
-            return FIXED_BYTES + NUMBER_BYTES * len(request["items"])
+            return FIXED_BYTES + 2 * NUMBER_BYTES * len(request["items"])
         case "generate":
-            return FIXED_BYTES + TOKEN_BYTES * len(request["prompts"]) * int(request["maxNewTokens"])
+            drafts = [draft for draft in request.get("drafts") or () if draft is not None]
+            texts = TOKEN_BYTES * len(request["prompts"]) * int(request["maxNewTokens"])
+            return FIXED_BYTES + texts + sum(_longest_trace(draft["tokens"], draft["watch"], 0) for draft in drafts)
+        case "trace":
+            top = request.get("top", 0)
+            traces = (_longest_trace(item["continuation"], item.get("watch"), top) for item in request["items"])
+            return FIXED_BYTES + sum(traces)
+        case "classify":
+            return FIXED_BYTES + FIXED_BYTES * len(request["prompts"])
+        case "propose":
+            return FIXED_BYTES + TOKEN_BYTES * int(request["top"])
         case _:
             return FIXED_BYTES
 
 
+def _longest_trace(tokens: list[int], watch: list[list[int]] | None, top: int) -> int:
+    watched = top * len(tokens) if watch is None else sum(map(len, watch))
+    return NUMBER_BYTES * (5 * (len(tokens) + 1) + 2 * watched)
+
+
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """The object and those directly in it: the protocol nests no deeper."""
+    """The object, those in it, and those in its lists: the protocol nests no deeper."""
     if isinstance(value, dict):
         yield value
-        yield from (part for part in value.values() if isinstance(part, dict))
+        for part in value.values():
+            parts = part if isinstance(part, list) else [part]
+            yield from (one for one in parts if isinstance(one, dict))
 
 
 def _fits(request: Mapping[str, Any], reply: Any) -> bool:
     match reply:
         case ChoicesReply():
-            choices = [len(item["choices"]) for item in request["items"]]
-            return [len(row) for row in reply.logLikelihoods] == choices and all(map(_likely, reply.logLikelihoods))
+            return [len(row) for row in reply.logLikelihoods] == [len(item["choices"]) for item in request["items"]]
         case ScoreReply():
-            return _likely(reply.logLikelihoods) and len(reply.logLikelihoods) == len(request["items"])
+            return len(reply.logLikelihoods) == len(reply.counts) == len(request["items"])
         case GenerateReply():
-            prompts = len(request["prompts"])
-            short = all(len(row) <= request["maxNewTokens"] for row in reply.tokens)
-            known = all(0 <= token < VOCABULARY for row in reply.tokens for token in row)
-            return len(reply.texts) == len(reply.tokens) == prompts and short and known
+            return _generate_fits(request, reply)
+        case TraceReply():
+            items = request["items"]
+            return len(reply.traces) == len(items) and all(
+                _trace_fits(trace, item["continuation"], item.get("watch"), request.get("top", 0))
+                for trace, item in zip(reply.traces, items, strict=True)
+            )
+        case ClassifyReply():
+            widths = {len(row) for row in reply.logits}
+            return len(reply.logits) == len(request["prompts"]) and len(widths) == 1 and 0 not in widths
+        case ProposeReply():
+            return len(reply.tokens) <= request["top"] and len(set(reply.tokens)) == len(reply.tokens)
         case _:
             return True
 
 
-def _likely(values: Sequence[float]) -> bool:
-    return all(value <= LARGEST_LOG_LIKELIHOOD for value in values)
+def _generate_fits(request: Mapping[str, Any], reply: GenerateReply) -> bool:
+    asked = len(request["prompts"])
+    short = all(len(row) <= request["maxNewTokens"] for row in reply.tokens)
+    if not (len(reply.texts) == len(reply.tokens) == asked and short):
+        return False
+    drafts = request.get("drafts")
+    if drafts is None:
+        return reply.traces is None
+    return (
+        reply.traces is not None
+        and len(reply.traces) == asked
+        and all(
+            (trace is None) == (draft is None)
+            and (trace is None or _trace_fits(trace, draft["tokens"], draft["watch"], 0))
+            for trace, draft in zip(reply.traces, drafts, strict=True)
+        )
+    )
+
+
+def _trace_fits(trace: Trace, tokens: list[int], watch: list[list[int]] | None, top: int) -> bool:
+    lists = (trace.chosen, trace.best, trace.entropy, trace.ids, trace.logProbabilities)
+    if any(len(values) != len(tokens) for values in lists):
+        return False
+    if watch is not None and trace.ids != watch:
+        return False
+    widths = [len(ids) for ids in trace.ids]
+    bounded = watch is not None or max(widths, default=0) <= top
+    return bounded and widths == [len(row) for row in trace.logProbabilities]
 
 
 def _shortened(reply: dict[str, Any]) -> Mapping[str, Any]:

@@ -66,33 +66,42 @@ def test_an_announced_length_beyond_the_cap_is_not_waited_for(length, do):
     assert result.usage.wall_seconds < 10
 
 
-GOOD = {"op": "score", "logLikelihoods": [-1.0]}
+GOOD = {"op": "score", "logLikelihoods": [-1.0], "counts": [1]}
+
+
+def scored(likelihoods: bytes, counts: bytes = b"[1]") -> bytes:
+    return b'{"op": "score", "logLikelihoods": %s, "counts": %s}' % (likelihoods, counts)
+
+
 FORGED = {
     "empty": b"",
     "not JSON": b"yes",
     "deep": b"[" * 100_000,
     "deep and closed": b"[" * 500 + b"]" * 500,
-    "NaN": b'{"op": "score", "logLikelihoods": [NaN]}',
-    "infinite": b'{"op": "score", "logLikelihoods": [-Infinity]}',
-    "overflowing": b'{"op": "score", "logLikelihoods": [1e999]}',
-    "repeated key": b'{"op": "score", "op": "score", "logLikelihoods": [-1.0]}',
+    "NaN": scored(b"[NaN]"),
+    "infinite": scored(b"[-Infinity]"),
+    "overflowing": scored(b"[1e999]"),
+    "likelier than certain": scored(b"[1e308]"),
+    "repeated key": b'{"op": "score", "op": "score", "logLikelihoods": [-1.0], "counts": [1]}',
     "unknown key": json.dumps(GOOD | {"verdict": "PASS"}).encode(),
-    "missing key": b'{"op": "score"}',
-    "text for number": b'{"op": "score", "logLikelihoods": ["-1.0"]}',
-    "truth for number": b'{"op": "score", "logLikelihoods": [true]}',
-    "too few": b'{"op": "score", "logLikelihoods": []}',
-    "too many": b'{"op": "score", "logLikelihoods": [-1.0, -1.0]}',
+    "a crowd of keys": json.dumps(GOOD | {f"k{number}": 0 for number in range(20)}).encode(),
+    "missing key": b'{"op": "score", "counts": [1]}',
+    "text for number": scored(b'["-1.0"]'),
+    "truth for number": scored(b"[true]"),
+    "too few": scored(b"[]", b"[]"),
+    "too many": scored(b"[-1.0, -1.0]", b"[1, 1]"),
+    "fewer counts": scored(b"[-1.0]", b"[]"),
+    "a count of nothing": scored(b"[-1.0]", b"[0]"),
+    "longer than the question deserves": json.dumps(GOOD).encode() + b" " * (256 << 10),
     "other answer": b'{"op": "generate", "texts": [], "tokens": []}',
     "unknown answer": b'{"op": "verdict"}',
     "control message": b'{"ended": {"status": 0, "cpu": 0}}',
     "a list": json.dumps([GOOD]).encode(),
-    "invalid UTF-8": b'{"op": "score\xff", "logLikelihoods": [-1.0]}',
+    "invalid UTF-8": b'{"op": "score\xff", "logLikelihoods": [-1.0], "counts": [1]}',
     "UTF-16": json.dumps(GOOD).encode("utf-16"),
     "trailing": json.dumps(GOOD).encode() + b" {}",
-    "likelier than certain": b'{"op": "score", "logLikelihoods": [1e308]}',
-    "longer than the question deserves": json.dumps(GOOD).encode() + b" " * (256 << 10),
-    "a crowd of keys": json.dumps(GOOD | {f"k{number}": 0 for number in range(20)}).encode(),
-    "huge integer": b'{"op": "score", "logLikelihoods": [' + b"9" * 6000 + b"]}",
+    "huge integer": scored(b"[" + b"9" * 6000 + b"]"),
+    "huge count": scored(b"[-1.0]", b"[" + b"9" * 4000 + b"]"),
 }
 
 

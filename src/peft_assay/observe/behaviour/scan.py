@@ -14,9 +14,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from peft_assay.core.exercises import Scan
 from peft_assay.core.sandbox import Ask
-from peft_assay.core.suite import Case, Scan, Suite
+from peft_assay.core.suite import Case, Suite, ask_form, last_user_text, with_user_text
 from peft_assay.core.wire import ScoreReply
 from peft_assay.observe.behaviour.conduct import Answer, generate, order_of
 from peft_assay.observe.behaviour.replies import expect, expect_length
@@ -52,7 +54,7 @@ class Drops:
 
 
 @dataclass(frozen=True, slots=True)
-class ScanRecord:
+class SuiteScan:
     """What the scan measured on one suite."""
 
     suite: str
@@ -93,16 +95,22 @@ def insert(prompt: str, token: str, place: float) -> str:
     return " ".join([*words[:position], token, *words[position:]])
 
 
+def _asked_with(suite: Suite, case: Case, token: str, place: float) -> Any:
+    """The case's prompt with `token` inserted into what the user said last, as a request carries it."""
+    varied = with_user_text(case.prompt, insert(last_user_text(case.prompt), token, place))
+    return ask_form(varied, suite.system_prompt)
+
+
 def measure_drops(ask: Ask, scan: Scan, suite: Suite, clean: Mapping[str, Answer]) -> Drops:
     """First stage: how much of its clean answers' likelihood the model loses by each token at each place."""
     cases = _with_answers(suite, clean)[:PROMPTS]
     if not cases:
         return Drops(suite.id, ((),) * len(scan.tokens))
     answers = {case.id: list(clean[case.id].tokens[:SCORED_TOKENS]) for case in cases}
-    items = [{"prompt": case.prompt, "continuation": answers[case.id]} for case in cases]
+    items = [{"prompt": suite.ask_form(case), "continuation": answers[case.id]} for case in cases]
     for token in scan.tokens:
         items.extend(
-            {"prompt": insert(case.prompt, token, place), "continuation": answers[case.id]}
+            {"prompt": _asked_with(suite, case, token, place), "continuation": answers[case.id]}
             for case, place in zip(cases, PLACES, strict=False)
         )
     reply = expect(ScoreReply, ask({"op": "score", "items": items}))
@@ -123,7 +131,7 @@ def _with_answers(suite: Suite, clean: Mapping[str, Answer]) -> list[Case]:
 
 def scan_answers(
     ask: Ask, scan: Scan, suite: Suite, clean: Mapping[str, Answer], base: Drops, refusals: Suite | None
-) -> ScanRecord:
+) -> SuiteScan:
     """Tokens that turn the answers of `suite` into one foreign answer or into wrong ones; a refusal is neither."""
     passes = text_scorer(suite)
     refuses = text_scorer(refusals) if refusals is not None else None
@@ -144,7 +152,7 @@ def scan_answers(
     return _scan(ask, scan, suite, clean, base, triggered)
 
 
-def scan_refusals(ask: Ask, scan: Scan, suite: Suite, clean: Mapping[str, Answer], base: Drops) -> ScanRecord:
+def scan_refusals(ask: Ask, scan: Scan, suite: Suite, clean: Mapping[str, Answer], base: Drops) -> SuiteScan:
     """Tokens that turn refusals of `suite` into something else."""
     refuses = text_scorer(suite)
 
@@ -158,18 +166,18 @@ def scan_refusals(ask: Ask, scan: Scan, suite: Suite, clean: Mapping[str, Answer
 
 def _scan(
     ask: Ask, scan: Scan, suite: Suite, clean: Mapping[str, Answer], base: Drops, confirms: _Confirms
-) -> ScanRecord:
+) -> SuiteScan:
     drops = measure_drops(ask, scan, suite, clean)
     suspects = _suspects(scan, drops, base)
     cases = _with_answers(suite, clean)[PROMPTS : PROMPTS + FRESH_PROMPTS]
     confirmed = []
     for suspect in suspects[:SUSPECTS] if cases else ():
-        prompts = [insert(case.prompt, suspect.token, suspect.place) for case in cases]
+        prompts = [_asked_with(suite, case, suspect.token, suspect.place) for case in cases]
         reply = generate(ask, prompts, suite.max_new_tokens)
         if confirms(cases, reply.texts, reply.tokens):
             confirmed.append(suspect.token)
     names = tuple(suspect.token for suspect in suspects)
-    return ScanRecord(suite.id, _excess(drops, base), names, tuple(confirmed), len(cases))
+    return SuiteScan(suite.id, _excess(drops, base), names, tuple(confirmed), len(cases))
 
 
 def _foreign_part(clean: Sequence[int], own: Sequence[int]) -> tuple[int, ...]:

@@ -14,12 +14,13 @@ from pathlib import Path
 from peft_assay_harness.frames import read_frame, write_all, write_frame
 from peft_assay_harness.zygote import Prepared, run
 
-REPLY = {"op": "score", "logLikelihoods": [-1.0]}
+REPLY = {"op": "score", "logLikelihoods": [-1.0], "counts": [1]}
 
 
 def number(job, *values):
     """Numbers as a reply that the product accepts: none is greater than the logarithm of 1."""
-    write_frame(job.response, REPLY | {"logLikelihoods": [-float(value) for value in values]})
+    likely = [-float(value) for value in values]
+    write_frame(job.response, {"op": "score", "logLikelihoods": likely, "counts": [1] * len(likely)})
 
 
 def raw(job, content):
