@@ -18,8 +18,16 @@ LogProbability = Annotated[float, Field(allow_inf_nan=False, le=1.0)]
 """At most 0; the rest is for rounding."""
 TokenId = Annotated[int, Field(ge=0, lt=1 << 31)]
 Count = Annotated[int, Field(ge=1, lt=1 << 31)]
+
+
+class _FirstError(FailFast):
+    """pydantic's own cannot stand in a union, whose members must be hashable."""
+
+    __hash__ = object.__hash__
+
+
 Item = TypeVar("Item")
-Many = Annotated[list[Item], FailFast()]
+Many = Annotated[list[Item], _FirstError()]
 """A list that is refused at its first wrong item: an error kept for each of millions would fill the supervisor."""
 
 
