@@ -92,7 +92,7 @@ FORGED = {
     "too many": scored(b"[-1.0, -1.0]", b"[1, 1]"),
     "fewer counts": scored(b"[-1.0]", b"[]"),
     "a count of nothing": scored(b"[-1.0]", b"[0]"),
-    "longer than the question deserves": json.dumps(GOOD).encode() + b" " * (256 << 10),
+    "longer than the question deserves": json.dumps(GOOD).encode() + b" " * (257 << 10),
     "other answer": b'{"op": "generate", "texts": [], "tokens": []}',
     "unknown answer": b'{"op": "verdict"}',
     "control message": b'{"ended": {"status": 0, "cpu": 0}}',
