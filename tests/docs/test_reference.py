@@ -18,7 +18,7 @@ from peft_assay.observe.suites import read_suite
 from peft_assay.trust.certification import certificate_of, notes_of
 from peft_assay.trust.observations import observation_record_of
 from peft_assay.trust.revocations import revocation_record_of
-from peft_assay.trust.roles import CLEARANCE, LIFT, ROLE_OF_PREDICATE
+from peft_assay.trust.roles import CLEARANCE, LIFT, ROLE_OF_PREDICATE, WAIVER
 
 tools_on_path()
 import generate_reference  # noqa: E402
@@ -125,7 +125,9 @@ def test_the_examples_of_statements_are_read_by_the_code_that_reads_real_ones():
             assert len(revocation_record_of(statement, []).entries) == 1
         elif statement.predicate_type == CLEARANCE:
             assert predicate["grant"] in GRANTS
-    assert read == {VSA, OBSERVATION, REVOCATIONS, LIFT, CLEARANCE}
+        elif statement.predicate_type == WAIVER:
+            assert predicate["saw"]["suite.lookups.lower"] < 0.8
+    assert read == {VSA, OBSERVATION, REVOCATIONS, LIFT, CLEARANCE, WAIVER}
 
 
 def test_schemas_are_closed_and_describe_every_field_of_the_examples():

@@ -23,6 +23,7 @@ from peft_assay.report.interface import (
     VerificationReport,
     next_step,
 )
+from peft_assay.report.waivers import waiver_document
 
 FORMAT = "peft-assay/report/v1"
 """Fields may be added within a version; what a field means never changes within one."""
@@ -53,6 +54,7 @@ def _adapter(report: CertificationReport) -> dict[str, Any]:
         "observedAt": None if report.observations is None else _time(report.observations.observed_at),
         "isolation": report.isolation,
         "attempts": report.attempts,
+        "waivers": [waiver_document(waiver) for waiver in report.waivers],
         "certificate": _certificate(report.certificate),
     }
 
@@ -64,6 +66,7 @@ def _rule(result: RuleResult, report: CertificationReport) -> dict[str, Any]:
         "assertion": result.assertion,
         "explanation": result.explanation,
         "saw": _values(result.saw),
+        "waiver": result.waiver,
         "nextStep": next_step(result, report),
     }
 
@@ -89,6 +92,7 @@ def _certificate(certificate: Certificate | None) -> dict[str, Any] | None:
         "issuedAt": _time(certificate.issued_at),
         "notAfter": _time(certificate.not_after),
         "keyid": certificate.keyid,
+        "waivers": dict(certificate.waivers),
     }
 
 

@@ -39,6 +39,8 @@ class Kind(StrEnum):
     RIGHTS = "rights"
     CLEARED = "cleared"
     UNCLEARED = "uncleared"
+    WAIVED = "waived"
+    UNWAIVED = "unwaived"
 
 
 @dataclass(frozen=True, slots=True)
