@@ -10,8 +10,10 @@ from typing import Any
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Certificate
 from peft_assay.core.context import Lock
+from peft_assay.core.digest import Digest
 from peft_assay.core.errors import Door
 from peft_assay.core.observation import Observation, ObservationSet, Value
+from peft_assay.core.rights import Lineage
 from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, RuleResult, Verdict
 from peft_assay.core.waiver import Waiver
@@ -122,6 +124,25 @@ class CertificationReport:
         if stopped is not None:
             return stopped.next_step
         return "" if self.deciding is None else next_step(self.deciding, self)
+
+
+@dataclass(frozen=True, slots=True)
+class BillEntry:
+    """One judged adapter as a bill of materials lists it."""
+
+    report: CertificationReport
+    """With a verdict: what intake refused is no component."""
+    lineage: Lineage
+    """The adapter's node first, as it is declared now."""
+    cleared: frozenset[str]
+    """Grants that stand on a clearance in force."""
+    base_files: Digest
+    """Digest of the manifest of the base that is served."""
+    observation: Digest
+    """Envelope of the observations."""
+    policy_id: str
+    package: str | None = None
+    """Package URL, where the source is a repository at a commit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from peft_assay.core.observation import Observation, Value
 from peft_assay.core.verdict import Outcome, RuleResult
 from peft_assay.core.waiver import Waiver
+from peft_assay.report.control_map import ControlMap, Given, evidence_given
 from peft_assay.report.figures import Forest, SuiteResult, difference_forest, rate_forest, suite_results
 from peft_assay.report.interface import CertificationReport, Sample, next_step
 from peft_assay.report.sink import json_lines
@@ -63,10 +64,11 @@ class AdapterView:
     tested: tuple[str, ...]
     lock_lines: tuple[str, ...]
     attestation_lines: tuple[str, ...]
+    evidence: tuple[Given, ...]
 
 
-def adapter_view(report: CertificationReport, index: int) -> AdapterView:
-    """The view of `report`, the `index`-th in its file."""
+def adapter_view(report: CertificationReport, index: int, controls: ControlMap | None = None) -> AdapterView:
+    """The view of `report`, the `index`-th in its file; with its evidence by control where a map is given."""
     suites = () if report.observations is None else suite_results(report.observations)
     parameters = report.parameters or {}
     measured = any(suite.rate is not None for suite in suites)
@@ -86,6 +88,7 @@ def adapter_view(report: CertificationReport, index: int) -> AdapterView:
         tested=tuple(_tested(report, suites)),
         lock_lines=() if report.lock is None else tuple(json_lines(report.lock.document)),
         attestation_lines=() if report.attestation is None else tuple(json_lines(report.attestation)),
+        evidence=() if controls is None else evidence_given(controls, report),
     )
 
 
