@@ -184,7 +184,9 @@ Outcomes of a rule:
 
 The whole is FAIL when a rule fails, else INDETERMINATE when one is, else PASS. `suite.*` in an assertion means every
 suite of the context. Fractions keep their decimal point: `1.0`, not `1`. At least one rule has no `when`. Evaluation is
-bounded and reads neither clock nor network. Waivers are not there yet.
+bounded and reads neither clock nor network.
+[Waivers](../how-to/waive-a-rule.md) are documents of their own and no part of a policy: a rule that fails is WAIVED where an
+approver signed that exactly what it saw is accepted.
 
 A check without a run: `peft-assay certify --plan SOURCE` reads the policy, reports every problem at once, and says which
 rules no adapter could satisfy with so few cases.

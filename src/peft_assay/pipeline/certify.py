@@ -21,6 +21,7 @@ from peft_assay.core.observation import Observation, ObservedBy, sort_observatio
 from peft_assay.core.sandbox import Limits, Sandbox
 from peft_assay.core.statement import VSA
 from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, Verdict
+from peft_assay.core.waiver import Waiver
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.intake.admit import admit
 from peft_assay.intake.interface import Admitted
@@ -46,6 +47,7 @@ from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.project import Observed, Project, Standing, build_lock, served_stack
 from peft_assay.pipeline.standing import observed_subject
 from peft_assay.pipeline.suites.judges import judge_digests, judging_seconds, with_judges
+from peft_assay.pipeline.waivers import with_waivers
 from peft_assay.trust.certification import certificate_of
 from peft_assay.trust.envelope import open_envelope
 from peft_assay.trust.observations import ObservationAct, ObservationRecord, observation_document
@@ -80,6 +82,8 @@ class Certification:
     attempts: int = 0
     reused: bool = False
     """The observations were made by an earlier attempt, under the same conditions."""
+    waivers: tuple[Waiver, ...] = ()
+    """Those that the verdict stands on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +208,15 @@ class _Run:
         reused = record is not None
         if record is None:
             record = self._observe(candidate, attempt, lock)
-        verdict = evaluate(policy, record.observations, lock.digest)
+        judged = evaluate(policy, record.observations, lock.digest)
+        now = self.clock()
+        verdict, waivers = with_waivers(self.deployment, policy, judged, lock, now)
         written = self.deployment.project.policy_document
-        workspace.record_verdict(verdict, policy=written, observations=record.envelope, at=self.clock())
+        workspace.record_verdict(verdict, policy=written, observations=record.envelope, at=now)
         certificate, withheld = None, None
         if verdict.outcome is Outcome.PASS:
             try:
-                certificate = self._issue(candidate, verdict, record, attempt, lock)
+                certificate = self._issue(candidate, verdict, record, attempt, lock, waivers)
             except Withheld as hold:
                 withheld = hold
         else:
@@ -229,6 +235,7 @@ class _Run:
             withheld=withheld,
             attempts=attempt,
             reused=reused,
+            waivers=waivers,
         )
 
     def _earlier(self, candidate: _Candidate, lock: Lock) -> ObservationRecord | None:
@@ -331,7 +338,13 @@ class _Run:
         return longest if until is None else min(longest, until - record.started_at)
 
     def _issue(
-        self, candidate: _Candidate, verdict: Verdict, record: ObservationRecord, attempts: int, lock: Lock
+        self,
+        candidate: _Candidate,
+        verdict: Verdict,
+        record: ObservationRecord,
+        attempts: int,
+        lock: Lock,
+        waivers: Sequence[Waiver],
     ) -> Digest:
         now, workspace, artifact = self.clock(), self.deployment.workspace, candidate.admitted.artifact
         earlier = [
@@ -352,6 +365,7 @@ class _Run:
             revocations=self.deployment.fresh_revocations(now),
             earlier=[sha256(envelope) for envelope in earlier],
             sealer=self.deployment.sealer(Role.AUTHORITY),
+            waivers=waivers,
         )
         certificate = certificate_of(open_envelope(envelope, keys, predicate_type=VSA))
         return workspace.certify(
