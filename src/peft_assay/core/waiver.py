@@ -45,6 +45,7 @@ PROTECTED: Mapping[str, Protected] = {
     "plan.unmet": Protected.INTEGRITY,
     "effect.base_unchanged": Protected.INTEGRITY,
     "effect.deterministic": Protected.TRUST,
+    "stack.locked": Protected.CONTEXT,
     "publisher.identity": Protected.TRUST,
     "publisher.signature": Protected.TRUST,
     "stack.observed_as_served": Protected.TRUST,
@@ -62,7 +63,12 @@ PROTECTED: Mapping[str, Protected] = {
 
 WAIVABLE: frozenset[str] = frozenset(
     {
-        "artifact.companions", "artifact.unexpected_files", "base.claims", "bounds.exceeded", "bounds.max_rank",
+        "artifact.companions", "artifact.unexpected_files", "bank.highest", "bank.size", "bank.unusual",
+        "base.claims", "bounds.exceeded", "bounds.max_rank", "canaries.excess", "canaries.exposed",
+        "canaries.exposure", "canaries.n", "leaks.overrepresented", "leaks.samples", "leaks.secrets", "prompt.room",
+        "scale.breaks", "scale.lost", "scale.lost_upper", "scale.modules", "scan.excess", "scan.proposed",
+        "scan.sequences", "stack.requirements", "stack.unmet", "variation.excess", "variation.excess_lower",
+        "variation.excess_upper", "variation.lost", "variation.n", "variation.worst",
         "card.gaps", "config.conditional", "config.unusual", "delta.cast_change", "delta.effective_rank",
         "delta.largest_norm", "delta.relative_norm", "delta.spectral_share", "delta.zero_modules",
         "effect.differs_from_base", "reach.full_weights", "rights.base_licence_commercial", "rights.candidates",
