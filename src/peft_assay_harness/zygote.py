@@ -113,6 +113,8 @@ def _run_fresh(control: socket.socket, options: argparse.Namespace, setup: Mappi
     child = os.fork()
     if child == 0:
         protect_worker()
+        if _hung_up(control):
+            os._exit(0)
         worker = _get_ready(control, options, setup, prepare)
         if worker is None:
             os._exit(1)
