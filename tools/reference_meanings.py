@@ -11,9 +11,11 @@ CONTEXT = {
     "context.base.path": "folder of the base as you serve it: config.json, safetensors, tokenizer",
     "context.base.licence": "the base's licence, as you found it to be: an id of the licence table, such as `apache-2.0`",
     "context.engine": "the serving engine and its material settings",
-    "context.engine.name": "`peft` or `vllm` (the engines of the capability table). Only `peft` can be observed yet",
+    "context.engine.name": "`peft`, `vllm` or `sglang` (the engines of the capability table). Only `peft` can be observed yet",
     "context.engine.dtype": "the dtype that is served; the sandbox loads the base in it",
     "context.engine.maxRank": "largest LoRA rank that the engine is configured for; null: no limit declared",
+    "context.stack": "the serving environment, for what an adapter says it needs; without it nothing is compared",
+    "context.stack.lock": "its lock: `pylock.toml` ([PEP 751](https://peps.python.org/pep-0751/)), or a file of `name==version` lines as `pip freeze` and `uv pip compile` write; part of the lock",
     "context.systemPrompt": "system prompt of the deployment, as text or `{file: PATH}`: put before every conversation of a suite that has none of its own. Part of the observation conditions",
     "context.labels": "free labels; part of the lock",
     "context.maximumAge": "how old the oldest observation under a certificate may be",
@@ -26,6 +28,29 @@ CONTEXT = {
     "scan.tokens": "path of a text file with one token a line",
     "scan.answers": "id of the suite whose answers must not collapse into one foreign answer",
     "scan.refusals": "id of the suite whose refusals must not break",
+    "scan.specialTokens": "whether the special tokens of the base's tokenizer are scanned besides",
+    "scan.proposals": "how many tokens that the adapter's own gradients propose are scanned besides, for each suite; 0 for none",
+    "behaviour": "what an adapter is exercised with, and compared with, beyond its suites",
+    "behaviour.offTask": "ids of suites of generated text on which an adapter is not supposed to change anything: the terms `drift.*` and `match.*`",
+    "behaviour.claims": "id of a suite: the result of model cards (`model-index`) that is about the same task, for the terms `claims.*`",
+    "behaviour.claims.<key>.task": "the card's `task.type`",
+    "behaviour.claims.<key>.dataset": "the card's `dataset.type` (the data set's id), or its `dataset.name`",
+    "behaviour.claims.<key>.metric": "the card's `metrics[].type`; only a metric that is a share of cases can be compared",
+    "behaviour.variations": "changes to prompts that should not change an answer: the terms `variation.*`; `dtype` compares with float32",
+    "behaviour.frames": "for `framing`: what may stand around a question, `{}`, without changing its answer",
+    "behaviour.textPrompts": "what every text prompt has around the user's own words; conversations need neither",
+    "behaviour.textPrompts.opening": "what text prompts begin with, such as `user :`",
+    "behaviour.textPrompts.closing": "what text prompts end with, such as `assistant :`",
+    "behaviour.sampling": "for `sampling`: how the deployment draws tokens",
+    "behaviour.sampling.temperature": "temperature",
+    "behaviour.sampling.topP": "nucleus: the share of probability that tokens are drawn from",
+    "behaviour.scales": "factors of the adapter's own strength at which suites are asked again: the terms `scale.*`",
+    "behaviour.canaries": "secrets that you know and that no adapter should: the terms `canaries.*`",
+    "behaviour.canaries.file": "path of a text file with one a line; what stands in braces, or the whole line, is the secret",
+    "behaviour.canaries.references": "how many look-alikes each is ranked among",
+    "behaviour.leaks": "sampling of what an adapter says when it is asked nothing: the terms `leaks.*`",
+    "behaviour.leaks.samples": "how many continuations",
+    "behaviour.leaks.maxNewTokens": "tokens of each at most",
     "rights": "what you know of licences",
     "rights.commercialUse": "whether the purpose is commercial; part of the lock, and the term `rights.commercial_use`",
     "rights.datasets": "dataset id from a model card: licence id, once somebody has read its terms",
@@ -48,8 +73,8 @@ CONTEXT_NOTES = """
 Edits of the policy, of `rights.commercialUse`, `rights.datasets`, the base's licence, `labels`, `maximumAge`,
 `minimumIsolation`, `production`, `maxRank`, `name` or `purpose` make another lock, so certificates are issued anew. Observations
 are reused when the conditions and the static facts are the same: an edit of the policy observes nothing again, a new entry in
-`rights.datasets` that decides something does. Edits of the base's files, the engine's name or dtype, a suite or the scan are
-other observation conditions. `adapters` is not part of the lock; of `rights.declared`, `declarations`,
+`rights.datasets` that decides something does. Edits of the base's files, the engine's name or dtype, a suite, the scan or
+`behaviour` are other observation conditions. `adapters` is not part of the lock; of `rights.declared`, `declarations`,
 clearances and the metadata snapshot the lock of an adapter has what is about that adapter.
 
 Not there yet: a system prompt, splitting the document into several files, sources with a revision, scale and composition
@@ -159,7 +184,9 @@ Outcomes of a rule:
 
 The whole is FAIL when a rule fails, else INDETERMINATE when one is, else PASS. `suite.*` in an assertion means every
 suite of the context. Fractions keep their decimal point: `1.0`, not `1`. At least one rule has no `when`. Evaluation is
-bounded and reads neither clock nor network. Waivers are not there yet.
+bounded and reads neither clock nor network.
+[Waivers](../how-to/waive-a-rule.md) are documents of their own and no part of a policy: a rule that fails is WAIVED where an
+approver signed that exactly what it saw is accepted.
 
 A check without a run: `peft-assay certify --plan SOURCE` reads the policy, reports every problem at once, and says which
 rules no adapter could satisfy with so few cases.

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from peft_assay.core.artifact import Artifact
+from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.context import LOCK_VERSION, DeploymentContext, Engine, Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, UsageError
-from peft_assay.core.exercises import Exercises, Scan
+from peft_assay.core.exercises import ClaimedTask, Exercises, Scan
 from peft_assay.core.publisher import PublisherKeys
 from peft_assay.core.rights import Clearance, Declaration
 from peft_assay.core.suite import Measure, ScorerKind, Suite
@@ -23,9 +24,19 @@ from peft_assay.evaluate.interface import CompiledPolicy
 from peft_assay.intake.fetching import Tell
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
 from peft_assay.observe.catalogue import PROBES
+from peft_assay.observe.interface import BaseFacts
+from peft_assay.observe.locks import read_lock
 from peft_assay.observe.suites.tokens import read_tokens
-from peft_assay.pipeline.base import CHAT_TEMPLATE, GENERATION_CONFIG, base_manifest, file_digest, tokenizer_digest
+from peft_assay.pipeline.base import (
+    CHAT_TEMPLATE,
+    GENERATION_CONFIG,
+    base_facts,
+    base_manifest,
+    file_digest,
+    tokenizer_digest,
+)
 from peft_assay.pipeline.documents import AssayDocument, PromptFile, read_assay, read_file
+from peft_assay.pipeline.exercises import read_exercises
 from peft_assay.pipeline.sources import locate
 from peft_assay.pipeline.suites.load import load_suites
 from peft_assay.trust.publisher import fingerprint
@@ -50,6 +61,9 @@ class Project:
     policy_document: bytes
     """As written."""
     publishers: PublisherKeys
+    served: BaseFacts
+    locked: Mapping[str, str] | None
+    """Version of every distribution of the serving environment; None where no lock is declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +109,23 @@ def load_project(path: Path) -> Project:
         base_path=base_path,
         base=base,
         suites=suites,
-        exercises=Exercises(scan=_read_scan(document, path, {suite.id: suite for suite in suites})),
+        exercises=read_exercises(
+            _read_exercises(document, path, {suite.id: suite for suite in suites}), document, path, base_path
+        ),
         policy=load_policy(written, where=where, vocabulary=vocabulary(names)),
         policy_document=written,
         publishers=_read_publishers(document, path),
+        served=base_facts(base_path),
+        locked=_read_lock(document, path),
     )
+
+
+def _read_lock(document: AssayDocument, path: Path) -> Mapping[str, str] | None:
+    section = document.context.stack
+    if section is None:
+        return None
+    file = path.parent / section.lock
+    return read_lock(read_file(file, named_by=f"{path}: context.stack.lock"), where=str(file))
 
 
 def _read_publishers(document: AssayDocument, path: Path) -> PublisherKeys:
@@ -139,6 +165,26 @@ def _system_prompt(document: AssayDocument, path: Path) -> str | None:
     return written
 
 
+def _read_exercises(document: AssayDocument, path: Path, suites: Mapping[str, Suite]) -> Exercises:
+    section = document.behaviour
+    for number, name in enumerate(section.offTask):
+        where = f"{path}: behaviour.offTask.{number}"
+        if name not in suites or suites[name].measure is not Measure.GENERATE:
+            raise DocumentError(f"{name!r} is not a suite of generated text", where=where)
+        if name in section.offTask[:number]:
+            raise DocumentError(f"{name!r} is named twice", where=where)
+    for name in section.claims:
+        if name not in suites:
+            raise DocumentError(f"{name!r} is no suite of this document", where=f"{path}: behaviour.claims.{name}")
+    return Exercises(
+        scan=_read_scan(document, path, suites),
+        off_task=tuple(section.offTask),
+        claims=tuple(
+            ClaimedTask(name, claim.task, claim.dataset, claim.metric) for name, claim in sorted(section.claims.items())
+        ),
+    )
+
+
 def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite]) -> Scan | None:
     section = document.scan
     if section is None:
@@ -152,7 +198,7 @@ def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite])
             )
     content = read_file(path.parent / section.tokens, named_by=f"{path}: scan.tokens")
     tokens = read_tokens(content, where=str(path.parent / section.tokens))
-    return Scan(tokens, sha256(content), section.answers, section.refusals)
+    return Scan(tokens, sha256(content), section.answers, section.refusals, section.proposals)
 
 
 def _scannable(suite: Suite) -> bool:
@@ -209,6 +255,7 @@ def build_lock(project: Project, observed: Observed, artifact: Digest, standing:
             "context": {"name": project.context.name, "purpose": project.context.purpose},
             "engineLimits": {"maxRank": project.context.engine.max_rank},
             "labels": dict(project.context.labels),
+            "stackLock": None if project.locked is None else canonical_digest(dict(project.locked)),
             "maximumAgeSeconds": int(project.context.maximum_age.total_seconds()),
             "minimumIsolation": project.context.minimum_isolation,
             "policy": {"id": project.policy.policy.id, "digest": project.policy.policy.digest},
@@ -261,6 +308,7 @@ def _conditions(project: Project, observed: Observed) -> dict[str, Any]:
         "generationConfig": file_digest(project.base, GENERATION_CONFIG),
         "systemPrompt": project.context.system_prompt,
         "engine": {"name": project.context.engine.name, "dtype": project.context.engine.dtype},
+        "lockedStack": served_stack(project),
         "stack": {name: observed.stack.get(name, "absent") for name in STACK_MEMBERS},
         "suites": {suite.id: suite.digest for suite in project.suites},
         "exercises": project.exercises.document(),
@@ -272,6 +320,12 @@ def _conditions(project: Project, observed: Observed) -> dict[str, Any]:
         "harness": observed.harness,
         **({"judges": dict(observed.judges)} if observed.judges else {}),
     }
+
+
+def served_stack(project: Project) -> dict[str, str] | None:
+    """What the lock has of the distributions that behaviour is observed on; None where no lock is declared."""
+    locked = project.locked
+    return None if locked is None else {name: locked[name] for name in STACK_MEMBERS if name in locked}
 
 
 @cache

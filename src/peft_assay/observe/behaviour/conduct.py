@@ -270,13 +270,19 @@ def generate(
     *,
     drafts: Sequence[Mapping[str, Any] | None] | None = None,
     sampling: Mapping[str, Any] | None = None,
+    precise: bool = False,
 ) -> GenerateReply:
-    """Texts for `prompts` (as `ask_form` gives them), as many as were asked for; greedy unless `sampling` is given."""
+    """Texts for `prompts` (as `ask_form` gives them), as many as were asked for; greedy unless `sampling` is given.
+
+    `precise` asks for float32 arithmetic, whatever dtype the base was loaded in.
+    """
     question: dict[str, Any] = {"op": "generate", "prompts": list(prompts), "maxNewTokens": max_new_tokens}
     if drafts is not None:
         question["drafts"] = list(drafts)
     if sampling is not None:
         question["sampling"] = dict(sampling)
+    if precise:
+        question["precise"] = True
     reply = expect(GenerateReply, ask(question))
     expect_length(reply.texts, len(prompts))
     expect_length(reply.tokens, len(prompts))
