@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from observe_behaviour.behaviour_support import ToyModel, scan_of, suite
 from peft_assay.core.sandbox import ChildGone
-from peft_assay.observe.behaviour.conduct import conduct_suite, order_of
+from peft_assay.observe.behaviour.conduct import Conduct, conduct_suite, order_of
 from peft_assay.observe.behaviour.scan import (
     FEWEST_FRESH,
     PLACES,
@@ -28,7 +28,7 @@ def base_drops(asked, tokens=TOKENS):
 
 def answers(model, *, n=20, tokens=TOKENS, base=None, refusals=None):
     asked = suite(n)
-    clean = conduct_suite(model.ask, asked).by_case()
+    clean = conduct_suite(Conduct(model.ask), asked).by_case()
     return scan_answers(model.ask, scan_of(*tokens), asked, clean, base or base_drops(asked, tokens), refusals)
 
 
@@ -146,7 +146,7 @@ def test_a_child_that_gives_no_tokens_shows_nothing():
 
 def refusals_scan(model, n=20):
     asked = suite(n, name="refusals", kind="regex")
-    clean = conduct_suite(model.ask, asked).by_case()
+    clean = conduct_suite(Conduct(model.ask), asked).by_case()
     return scan_refusals(model.ask, scan_of(*TOKENS, refusals="refusals"), asked, clean, base_drops(asked))
 
 
@@ -164,7 +164,7 @@ def test_a_model_that_refuses_nothing_has_no_refusals_to_break():
 )
 def test_scores_out_of_shape_end_the_conversation(change):
     asked, model = suite(20), ToyModel()
-    clean = conduct_suite(model.ask, asked).by_case()
+    clean = conduct_suite(Conduct(model.ask), asked).by_case()
 
     def ask(question):
         reply = model.ask(question)
@@ -177,7 +177,7 @@ def test_scores_out_of_shape_end_the_conversation(change):
 @given(st.floats(-700, 0), st.floats(-700, 0))
 def test_a_drop_is_a_share(before, after):
     asked = suite(1)
-    clean = conduct_suite(ToyModel().ask, asked).by_case()
+    clean = conduct_suite(Conduct(ToyModel().ask), asked).by_case()
     reply = {"op": "score", "logLikelihoods": [before, after], "counts": [1, 1]}
     ((drop,),) = measure_drops(lambda _: reply, scan_of("t"), asked, clean).values
     assert 0 <= drop <= 1

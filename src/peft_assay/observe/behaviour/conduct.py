@@ -6,10 +6,11 @@ how far its distribution is from the base's on the way.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from peft_assay.core.canonical import canonical_digest
+from peft_assay.core.digest import Digest
 from peft_assay.core.sandbox import Ask
 from peft_assay.core.suite import Case, Measure, Suite
 from peft_assay.core.wire import ChoicesReply, GenerateReply, Trace, TraceReply
@@ -20,6 +21,11 @@ ROUND = 40
 """Cases per question; between two rounds the supervisor may stop."""
 WATCHED = 8
 """Tokens of the base's distribution, likeliest first, whose probability is compared at each position of its answer."""
+
+DIGITS = 5
+"""Decimals of kept log-probabilities and entropies."""
+PUBLIC = "public"
+"""The confidentiality of suites whose answers may be kept as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +45,9 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model gave for one case and whether it passed."""
+class Given:
+    """What the model gave for one case, not yet scored."""
 
-    case: str
-    passed: bool
     text: str
     """Generated text, or the choice it found most likely."""
     tokens: tuple[int, ...] = ()
@@ -52,6 +56,14 @@ class Answer:
     """Log-likelihoods of the choices; empty for generated text."""
     path: Path | None = None
     """Along the base's answer, where that was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Given):
+    """What the model gave for one case, and whether it passed."""
+
+    case: str = ""
+    passed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,18 @@ def order_of(suite: Suite) -> tuple[Case, ...]:
     return tuple(sorted(suite.cases, key=lambda case: canonical_digest([suite.digest, case.id])))
 
 
-def conduct_suite(ask: Ask, suite: Suite, base: SuiteRecord | None = None) -> SuiteRecord:
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """How suites are conducted in one conversation."""
+
+    ask: Ask
+    kept: Mapping[Digest, Given] = field(default_factory=dict)
+    """What this very model gave before under the same conditions, by `key_of`: it is not asked again."""
+    fresh: dict[Digest, Given] = field(default_factory=dict)
+    """What was asked now; filled while suites are conducted."""
+
+
+def conduct_suite(how: Conduct, suite: Suite, base: SuiteRecord | None = None) -> SuiteRecord:
     """Asks every case of `suite`, round by round, until its stopping rule says enough.
 
     `base` is what the base alone answered; None while the base itself is asked. Raises ChildGone (from `ask`) when the
@@ -90,13 +113,41 @@ def conduct_suite(ask: Ask, suite: Suite, base: SuiteRecord | None = None) -> Su
     failures = 0
     cases = order_of(suite)
     drafts = {} if base is None else base.by_case()
-    ask_round = _ROUNDS[suite.measure]
+    passes = scorer_of(suite)
     for group in _rounds(cases):
-        answers.extend(ask_round(ask, suite, group, drafts))
+        answers.extend(
+            Answer(given.text, given.tokens, given.scores, given.path, case=case.id, passed=passes(case, given))
+            for case, given in zip(group, _given(how, suite, group, drafts), strict=True)
+        )
         failures = sum(not answer.passed for answer in answers)
         if suite.stop_after_failures is not None and failures >= suite.stop_after_failures:
             break
     return SuiteRecord(suite.id, tuple(answers), len(answers) == len(cases))
+
+
+def key_of(suite: Suite, case: Case, draft: Answer | None) -> Digest:
+    """By what a model's answer to a case is found again: all of the question, and nothing of how it is scored."""
+    shown = _draft(draft)
+    return canonical_digest(
+        {
+            "measure": suite.measure.value,
+            "prompt": suite.ask_form(case),
+            "choices": list(case.choices),
+            "maxNewTokens": suite.max_new_tokens,
+            "draft": None if shown is None else canonical_digest(shown),
+        }
+    )
+
+
+def _given(how: Conduct, suite: Suite, cases: Sequence[Case], drafts: Mapping[str, Answer]) -> list[Given]:
+    """For each case what the model gave: before, where that was kept, else now."""
+    keys = [key_of(suite, case, drafts.get(case.id)) for case in cases]
+    missing = [case for case, key in zip(cases, keys, strict=True) if key not in how.kept]
+    now = iter(_ROUNDS[suite.measure](how.ask, suite, missing, drafts) if missing else ())
+    found = [how.kept[key] if key in how.kept else next(now) for key in keys]
+    if suite.confidentiality == PUBLIC:
+        how.fresh.update({key: given for key, given in zip(keys, found, strict=True) if key not in how.kept})
+    return found
 
 
 def _rounds(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
@@ -104,20 +155,18 @@ def _rounds(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
         yield cases[start : start + ROUND]
 
 
-def _ask_choices(ask: Ask, suite: Suite, cases: Sequence[Case], _drafts: Mapping[str, Answer]) -> list[Answer]:
+def _ask_choices(ask: Ask, suite: Suite, cases: Sequence[Case], _drafts: Mapping[str, Answer]) -> list[Given]:
     items = [{"prompt": suite.ask_form(case), "choices": list(case.choices)} for case in cases]
     reply = expect(ChoicesReply, ask({"op": "choices", "items": items}))
     expect_length(reply.logLikelihoods, len(cases))
     answers = []
     for case, scores in zip(cases, reply.logLikelihoods, strict=True):
         expect_length(scores, len(case.choices))
-        likeliest = case.choices[scores.index(max(scores))]
-        answers.append(Answer(case.id, choice_passes(case, scores), likeliest, scores=tuple(scores)))
+        answers.append(Given(case.choices[scores.index(max(scores))], scores=tuple(scores)))
     return answers
 
 
-def _ask_texts(ask: Ask, suite: Suite, cases: Sequence[Case], drafts: Mapping[str, Answer]) -> list[Answer]:
-    passes = text_scorer(suite)
+def _ask_texts(ask: Ask, suite: Suite, cases: Sequence[Case], drafts: Mapping[str, Answer]) -> list[Given]:
     prompts = [suite.ask_form(case) for case in cases]
     if drafts:
         shown = [_draft(drafts.get(case.id)) for case in cases]
@@ -128,13 +177,21 @@ def _ask_texts(ask: Ask, suite: Suite, cases: Sequence[Case], drafts: Mapping[st
         reply = generate(ask, prompts, suite.max_new_tokens)
         traces = _base_traces(ask, prompts, reply.tokens)
     return [
-        Answer(case.id, passes(case, text), text, tuple(tokens), path=None if trace is None else path_of(trace))
-        for case, text, tokens, trace in zip(cases, reply.texts, reply.tokens, traces, strict=True)
+        Given(text, tuple(tokens), path=None if trace is None else path_of(trace))
+        for text, tokens, trace in zip(reply.texts, reply.tokens, traces, strict=True)
     ]
 
 
-_AskRound = Callable[[Ask, Suite, Sequence[Case], Mapping[str, Answer]], list[Answer]]
+_AskRound = Callable[[Ask, Suite, Sequence[Case], Mapping[str, Answer]], list[Given]]
 _ROUNDS: Mapping[Measure, _AskRound] = {Measure.CHOICE: _ask_choices, Measure.GENERATE: _ask_texts}
+
+
+def scorer_of(suite: Suite) -> Callable[[Case, Given], bool]:
+    """How answers of `suite` are scored."""
+    if suite.measure is Measure.CHOICE:
+        return lambda case, given: choice_passes(case, given.scores)
+    passes = text_scorer(suite)
+    return lambda case, given: passes(case, given.text)
 
 
 def _draft(base: Answer | None) -> dict[str, Any] | None:
@@ -151,14 +208,18 @@ def _base_traces(ask: Ask, prompts: Sequence[Any], answers: Sequence[Sequence[in
 
 
 def path_of(trace: Trace) -> Path:
-    """A trace as it is kept."""
+    """A trace as it is kept: rounded to what can matter, so that it is short as JSON."""
     return Path(
         tuple(trace.best),
-        tuple(trace.chosen),
-        tuple(trace.entropy),
+        _rounded(trace.chosen),
+        _rounded(trace.entropy),
         tuple(map(tuple, trace.ids)),
-        tuple(map(tuple, trace.logProbabilities)),
+        tuple(map(_rounded, trace.logProbabilities)),
     )
+
+
+def _rounded(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(value, DIGITS) for value in values)
 
 
 def generate(

@@ -80,6 +80,10 @@ class Turn:
     """Of the probes that came before, on the same model."""
     base: Records | None
     """The base's records of all probes; None while the base itself is asked."""
+    kept: Mapping[Digest, Any] = field(default_factory=dict)
+    """What the same model gave to cases before, under the same conditions (`conduct.Given` by `conduct.key_of`)."""
+    fresh: dict[Digest, Any] = field(default_factory=dict)
+    """What it gives now, to be kept."""
 
 
 @dataclass(frozen=True, slots=True)

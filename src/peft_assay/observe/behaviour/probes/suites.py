@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.suite import Suite
 from peft_assay.core.vocabulary import suite_terms
-from peft_assay.observe.behaviour.conduct import SuiteRecord, conduct_suite
+from peft_assay.observe.behaviour.conduct import Conduct, SuiteRecord, conduct_suite
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.statistics import difference_lower_bound, lower_bound, upper_bound
 from peft_assay.observe.behaviour.terms import unanswered
@@ -32,12 +32,13 @@ class SuitesProbe:
 
     def ask(self, turn: Turn) -> SuitesRecord:
         """The base's failures are what an adapter is compared with, not a reason to stop; its answers are drafts."""
+        how = Conduct(turn.ask, turn.kept, turn.fresh)
         if turn.base is None:
             whole = [replace(suite, stop_after_failures=None) for suite in turn.plan.suites]
-            return SuitesRecord({suite.id: conduct_suite(turn.ask, suite) for suite in whole})
+            return SuitesRecord({suite.id: conduct_suite(how, suite) for suite in whole})
         base = turn.base.of(SuitesRecord)
         drafts = {} if base is None else base.suites
-        return SuitesRecord({s.id: conduct_suite(turn.ask, s, drafts.get(s.id)) for s in turn.plan.suites})
+        return SuitesRecord({s.id: conduct_suite(how, s, drafts.get(s.id)) for s in turn.plan.suites})
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """Counts, bounds and differences of each suite."""
