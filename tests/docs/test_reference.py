@@ -6,6 +6,7 @@ import re
 import pytest
 
 from docs.docs_support import DOCS, ROOT, blocks, text_of, tools_on_path
+from observe_behaviour.behaviour_support import suite
 from peft_assay.core.errors import DOOR_MEANINGS, Door
 from peft_assay.core.rights import GRANTS
 from peft_assay.core.sandbox import IsolationLevel
@@ -13,6 +14,8 @@ from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA, Statement
 from peft_assay.core.vocabulary import STATIC_TERMS, suite_terms, vocabulary
 from peft_assay.evaluate.builtin import builtin_policy
 from peft_assay.evaluate.document import load_policy
+from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
+from peft_assay.observe.behaviour.interface import Plan
 from peft_assay.observe.catalogue import PROBES
 from peft_assay.observe.suites import read_suite
 from peft_assay.trust.certification import certificate_of, notes_of
@@ -52,6 +55,10 @@ def test_a_field_without_a_meaning_is_an_error(monkeypatch):
             page()
 
 
+OWN_PAGE = [probe for probe in BEHAVIOUR_PROBES if probe.id not in {"load", "effect", "suites", "scan"}]
+"""The others share docs/probes/behaviour.md."""
+
+
 def test_each_exit_code_has_one_row():
     rows = re.findall(r"^\| (\d+) \| (.*?) \|", text_of(REFERENCE / "exit-codes.md"), re.MULTILINE)
     assert [(int(code), meaning) for code, meaning in rows] == [(int(d), DOOR_MEANINGS[d]) for d in DOOR_MEANINGS]
@@ -80,7 +87,20 @@ def test_each_probe_has_its_page_with_its_terms_and_version():
         )
         assert f"({probe.id}.md)" in text_of(DOCS / "probes" / "README.md")
     named = {page.stem for page in (DOCS / "probes").glob("*.md")}
-    assert named == {probe.id for probe in PROBES} | {"behaviour", "README"}
+    assert named == {probe.id for probe in (*PROBES, *OWN_PAGE)} | {"behaviour", "README"}
+
+
+def test_each_behavioural_probe_has_its_page_with_its_terms_and_version():
+    for probe in OWN_PAGE:
+        page = text_of(DOCS / "probes" / f"{probe.id}.md")
+        assert page.startswith(f"# {probe.id}\n")
+        assert f"Version {probe.version}." in page, probe.id
+        terms = {re.sub(r"^suite\.\w+\.", "suite.<id>.", term) for term in probe.terms(Plan((suite(1),)))}
+        assert [term for term in terms if f"`{term}`" not in page] == []
+        assert all(
+            part in page for part in ("**What it looks at.**", "**Why.**", "**A bad example.**", "**Next step.**")
+        )
+        assert f"({probe.id}.md)" in text_of(DOCS / "probes" / "README.md")
 
 
 def test_each_term_has_a_probe_page():

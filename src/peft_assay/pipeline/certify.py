@@ -23,6 +23,7 @@ from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, Verdict
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.intake.admit import admit
 from peft_assay.intake.interface import Admitted
+from peft_assay.observe.behaviour.claims import claims_of
 from peft_assay.observe.behaviour.interface import Plan, Records
 from peft_assay.observe.behaviour.observe import Conditions, evidence_of, exercise, not_exercised, observations_of
 from peft_assay.observe.behaviour.reference import observe_base
@@ -41,6 +42,7 @@ from peft_assay.trust.roles import Role
 
 OBSERVED_ENGINE = "peft"
 """The engine that the harness runs; another declared engine is not observed as served."""
+DRAWN_FROM_ANSWERS = ("suite.", "scan.", "drift.", "match.", "claims.")
 REASON_LENGTH = 500
 """Characters of a reason that a signed statement keeps."""
 
@@ -218,7 +220,8 @@ class _Run:
 
     def _observe(self, candidate: _Candidate, attempt: int, lock: Lock) -> ObservationRecord:
         started = self.clock()
-        plan = Plan(self.deployment.project.suites, self.deployment.project.exercises, self.limits)
+        project, claims = self.deployment.project, claims_of(candidate.admitted.contents)
+        plan = Plan(project.suites, project.exercises, self.limits, claims)
         if candidate.unsafe is None:
             behaviour, evidence = self._exercise(candidate, plan)
         else:
@@ -267,7 +270,7 @@ class _Run:
         if evidence is None:
             return tuple(observations)
         digest = self.deployment.workspace.blobs.put(canonical_bytes(evidence))
-        return tuple(replace(o, evidence=digest) if o.name.startswith(("suite.", "scan.")) else o for o in observations)
+        return tuple(replace(o, evidence=digest) if o.name.startswith(DRAWN_FROM_ANSWERS) else o for o in observations)
 
     def _lifetime(self, candidate: _Candidate, record: ObservationRecord) -> timedelta:
         """The context's maximum, or less: a certificate outlives no clearance that it stands on."""

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from peft_assay.core.errors import UsageError
 from peft_assay.core.verdict import Outcome
 from peft_assay.report import sink
+from peft_assay.report.comparison import CAPTION, HEADINGS
 from peft_assay.report.interface import CertificationReport
 from peft_assay.report.view import GLYPHS, adapter_view
 
@@ -30,6 +31,8 @@ def render_html(reports: Sequence[CertificationReport]) -> sink.Rendered:
         contexts=sorted({report.context for report in reports}),
         generated_at=max(report.generated_at for report in reports),
         counts=[(outcome, GLYPHS[outcome], counts[outcome]) for outcome in Outcome if counts[outcome]],
+        headings=HEADINGS,
+        comparison_caption=CAPTION,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         adapters=[adapter_view(report, index) for index, report in enumerate(reports, 1)],
     )

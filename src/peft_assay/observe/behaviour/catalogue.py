@@ -1,10 +1,25 @@
 """All behavioural probes, listed in code, in the order in which they ask."""
 
 from peft_assay.observe.behaviour.interface import BehaviourProbe
+from peft_assay.observe.behaviour.probes.claims import ClaimsProbe
+from peft_assay.observe.behaviour.probes.coherence import CoherenceProbe
+from peft_assay.observe.behaviour.probes.drift import DriftProbe
 from peft_assay.observe.behaviour.probes.effect import EffectProbe
 from peft_assay.observe.behaviour.probes.load import LoadProbe
+from peft_assay.observe.behaviour.probes.match import MatchProbe
+from peft_assay.observe.behaviour.probes.resources import ResourcesProbe
 from peft_assay.observe.behaviour.probes.scan import ScanProbe
 from peft_assay.observe.behaviour.probes.suites import SuitesProbe
 
-BEHAVIOUR_PROBES: tuple[BehaviourProbe, ...] = (LoadProbe(), EffectProbe(), SuitesProbe(), ScanProbe())
+BEHAVIOUR_PROBES: tuple[BehaviourProbe, ...] = (
+    LoadProbe(),
+    EffectProbe(),
+    SuitesProbe(),
+    DriftProbe(),
+    CoherenceProbe(),
+    ClaimsProbe(),
+    MatchProbe(),
+    ResourcesProbe(),
+    ScanProbe(),
+)
 """Later probes may read the records of earlier ones."""
