@@ -92,6 +92,9 @@ class SuiteDrift:
 
 def suite_drift(own: SuiteRecord, base: SuiteRecord) -> SuiteDrift:
     """The drift over all asked cases; raises Incomparable when there is none to compare, or a trace is none."""
+    unjudged = own.unjudged or base.unjudged
+    if unjudged is not None:
+        raise Incomparable(unjudged)
     pairs = list(_pairs(own, base))
     cases = tuple(_case_drift(mine, its) for mine, its in pairs if its.tokens)
     if not cases:

@@ -15,7 +15,7 @@ SHOWN = 60
 
 
 class Unstated(ValueError):
-    """A claim of a matching task that states no share of cases."""
+    """A claim that cannot be compared: it states no share of cases, or its suite has none."""
 
 
 class ClaimsProbe:
@@ -64,7 +64,11 @@ def _contradicted(
         suite = plan.suite(task.suite)
         if suite is None:
             raise Unstated(f"there is no suite {task.suite}")
-        low, high = counts_of(suite, own.suites[suite.id], base.suites[suite.id]).rate_interval()
+        mine, its = own.suites[suite.id], base.suites[suite.id]
+        unjudged = mine.unjudged or its.unjudged
+        if unjudged is not None:
+            raise Unstated(f"suite {suite.id}: {unjudged}")
+        low, high = counts_of(suite, mine, its).rate_interval()
         share = share_of(claim)
         if not low <= share <= high:
             yield f"{suite.id}: {_named(claim)} is claimed to be {share:.4g}, measured {low:.4g} to {high:.4g}"

@@ -12,7 +12,7 @@ from peft_assay.observe.behaviour.endings import end_tokens, fault
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.statistics import upper_bound
-from peft_assay.observe.behaviour.terms import unanswered
+from peft_assay.observe.behaviour.terms import all_failed, unanswered
 
 
 class CoherenceProbe:
@@ -39,7 +39,9 @@ class CoherenceProbe:
 
 def _of_suite(suite: Suite, own: SuiteRecord, base: SuiteRecord) -> Iterable[Observation]:
     count, bound = (term.name for term in coherence_terms(suite.id))
-    by = ObservedBy.SUPERVISOR
+    by, unjudged = ObservedBy.SUPERVISOR, own.unjudged or base.unjudged
+    if unjudged is not None:
+        return all_failed((count, bound), unjudged)
     if suite.measure is not Measure.GENERATE:
         nothing = "nothing is generated for this suite"
         return [ok(count, 0, by=by, reason=nothing), ok(bound, 0.0, by=by, reason=nothing)]

@@ -93,6 +93,8 @@ def _lengths(suites: Iterable[Suite], own: SuitesRecord, base: SuitesRecord) -> 
     for suite in suites:
         before, ends = base.suites[suite.id].by_case(), end_tokens(base.suites[suite.id], suite.max_new_tokens)
         for answer in own.suites[suite.id].answers:
+            if answer.case not in before:  # the base's suite ended with its judge
+                continue
             theirs = before[answer.case]
             mine, its = mine + len(answer.tokens), its + len(theirs.tokens)
             ended = has_ended(answer, suite.max_new_tokens, ends)

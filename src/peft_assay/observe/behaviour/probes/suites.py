@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.core.suite import Suite
 from peft_assay.core.vocabulary import counted_terms
-from peft_assay.observe.behaviour.conduct import Conduct, SuiteRecord, conduct_suite
+from peft_assay.observe.behaviour.conduct import SuiteRecord, conduct_suite
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.statistics import Counts, mcnemar_p
-from peft_assay.observe.behaviour.terms import unanswered
+from peft_assay.observe.behaviour.terms import all_failed, unanswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,12 @@ class SuitesProbe:
 
     def ask(self, turn: Turn) -> SuitesRecord:
         """The base's failures are what an adapter is compared with, not a reason to stop; its answers are drafts."""
-        how = Conduct(turn.ask, turn.kept, turn.fresh)
         if turn.base is None:
             whole = [replace(suite, stop_after_failures=None) for suite in turn.plan.suites]
-            return SuitesRecord({suite.id: conduct_suite(how, suite) for suite in whole})
+            return SuitesRecord({suite.id: conduct_suite(turn.ask, suite, memory=turn.memory) for suite in whole})
         base = turn.base.of(SuitesRecord)
         drafts = {} if base is None else base.suites
-        return SuitesRecord({s.id: conduct_suite(how, s, drafts.get(s.id)) for s in turn.plan.suites})
+        return SuitesRecord({s.id: conduct_suite(turn.ask, s, drafts.get(s.id), turn.memory) for s in turn.plan.suites})
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """Counts, bounds and differences of each suite."""
@@ -58,6 +57,9 @@ def suite_observations(suite: Suite, own: SuiteRecord, base: SuiteRecord) -> lis
     Of a suite that was stopped early every statistic is censored: each observation says so, and the test that cannot
     be made of censored counts fails.
     """
+    unjudged = own.unjudged or base.unjudged
+    if unjudged is not None:
+        return all_failed([term.name for term in counted_terms(suite.id)], unjudged)
     by = ObservedBy.SUPERVISOR
     counts = counts_of(suite, own, base)
     stopped = None if own.complete else f"stopped after {counts.asked} of {counts.n} cases; the rest count as failures"
