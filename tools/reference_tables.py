@@ -10,7 +10,9 @@ from peft_assay.core.vocabulary import STATIC_TERMS, VERSION, Term, suite_terms
 from peft_assay.core.waiver import PROTECTED, Protected
 from peft_assay.evaluate.builtin import builtin_policy
 from peft_assay.evaluate.expression import names_in
-from peft_assay.observe.behaviour.observe import EFFECT_TERMS, LOAD_TERMS, SANDBOX_TERMS, SCAN_TERMS
+from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
+from peft_assay.observe.behaviour.interface import Plan
+from peft_assay.observe.behaviour.observe import SANDBOX_TERMS, SERVED_TERM
 from peft_assay.observe.catalogue import PROBES
 from peft_assay.sandbox.microsuite import ATTACKS, NAMESPACE_ONLY
 
@@ -81,8 +83,11 @@ def _observer(name: str) -> str:
     for probe in PROBES:
         if name in probe.terms:
             return f"[{probe.id}](../probes/{probe.id}.md)"
-    if name in (*LOAD_TERMS, *EFFECT_TERMS, *SCAN_TERMS, "stack.observed_as_served") or name.startswith("suite."):
+    if name == SERVED_TERM or name.startswith("suite."):
         return "[behaviour](../probes/behaviour.md)"
+    for behavioural in BEHAVIOUR_PROBES:
+        if name in behavioural.terms(Plan(())):
+            return "[behaviour](../probes/behaviour.md)"
     if name in SANDBOX_TERMS:
         return "[sandbox](isolation.md)"
     raise LookupError(f"nobody observes {name}")

@@ -17,6 +17,8 @@ MAX_LOGIT_ELEMENTS = 1 << 26
 """Rows in one batch are bounded by what the logits at the wanted positions take (256 MiB in float32)."""
 
 Tokens = list[int]
+Prompt = str | list[dict[str, str]]
+"""A text, or a conversation for the chat template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,16 @@ class Engine:
         ends = base.generation_config.eos_token_id
         self._ends = frozenset([ends] if isinstance(ends, int) else ends or ())
 
-    def encode(self, prompt: str) -> Tokens:
-        """Token ids of a prompt with the tokenizer's special tokens; raises ValueError when the base cannot take it."""
-        tokens: Tokens = self.tokenizer(prompt)["input_ids"]
+    def encode(self, prompt: Prompt) -> Tokens:
+        """Token ids of a prompt with the tokenizer's special tokens; raises ValueError when the base cannot take it.
+
+        A conversation is rendered by the chat template, with the opening of the answer.
+        """
+        tokens: Tokens = (
+            self.tokenizer(prompt)["input_ids"]
+            if isinstance(prompt, str)
+            else self.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
+        )
         if not tokens:
             starts = [token for token in (self.tokenizer.bos_token_id, *sorted(self._ends)) if token is not None]
             if not starts:
@@ -62,13 +71,21 @@ class Engine:
         self._check_length(len(tokens))
         return tokens
 
-    def encode_pair(self, prompt: str, continuation: str) -> Row:
+    def encode_pair(self, prompt: Prompt, continuation: str) -> Row:
         """Prompt and continuation as one row, split as lm-evaluation-harness splits them.
 
         One blank joins them unless either already has it; tokens of the joined text beyond the prompt's own count are
         the continuation's.
         """
+        if not isinstance(prompt, str):
+            prompt = self.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
         context = self.encode(prompt)
+        if not isinstance(prompt, str):
+            added: Tokens = self.tokenizer(continuation, add_special_tokens=False)["input_ids"]
+            if not added:
+                raise ValueError("a continuation has no tokens")
+            self._check_length(len(context) + len(added))
+            return Row(context + added, len(context))
         joint = "" if not prompt or prompt[-1].isspace() or continuation[:1].isspace() else " "
         whole: Tokens = self.tokenizer(prompt + joint + continuation)["input_ids"]
         if not prompt:
@@ -92,6 +109,25 @@ class Engine:
             for row, value in zip(batch, self._score(batch), strict=True):
                 found[tuple(row.tokens), row.start] = value
         return [found[tuple(row.tokens), row.start] for row in rows]
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def trace(self, row: Row, watch: Sequence[Tokens] | None, top: int) -> dict[str, Any]:
+        """How the model sees the row's tokens from `start` on; the ids are those of `watch`, or the `top` likeliest."""
+        self._check_tokens(row)
+        if len(row.tokens) == row.start:
+            return {name: [] for name in ("chosen", "best", "entropy", "ids", "logProbabilities")}
+        positions = list(range(row.start - 1, len(row.tokens) - 1))
+        logits, _ = self._logits([row.tokens], positions, use_cache=False)
+        scores = logits[0].float().log_softmax(-1)
+        tokens = torch.tensor(row.tokens[row.start :])
+        ids = scores.topk(min(top, scores.shape[-1]), dim=-1).indices.tolist() if watch is None else watch
+        return {
+            "chosen": scores.gather(1, tokens[:, None])[:, 0].tolist(),
+            "best": scores.argmax(-1).tolist(),
+            "entropy": (-(scores.exp() * scores).nan_to_num(0.0).sum(-1)).tolist(),
+            "ids": ids,
+            "logProbabilities": [scores[at, wanted].tolist() for at, wanted in enumerate(ids)],
+        }
 
     def last_logits(self, prompts: Sequence[Tokens]) -> torch.Tensor:
         """Logits after each prompt, shape (prompts, vocabulary), float32."""

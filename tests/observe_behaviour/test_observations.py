@@ -6,11 +6,15 @@ import pytest
 
 from observe_behaviour.behaviour_support import STATE, ToyModel, ToySandbox, event, scan_of, suite
 from peft_assay.core.errors import ObservationError
+from peft_assay.core.exercises import Exercises
 from peft_assay.core.observation import ObservedBy, Status, ok
-from peft_assay.core.sandbox import Limits, Outcome
+from peft_assay.core.sandbox import Outcome
 from peft_assay.core.vocabulary import vocabulary
-from peft_assay.observe.behaviour.observe import Exercise, evidence_of, exercise, not_exercised, observations_of
+from peft_assay.observe.behaviour.interface import Plan
+from peft_assay.observe.behaviour.observe import Conditions, evidence_of, exercise, not_exercised, observations_of
+from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.reference import observe_base
+from peft_assay.observe.behaviour.tested import observed_on, what_was_tested
 from peft_assay.observe.catalogue import PROBES
 from peft_assay.observe.unsafe import why_unsafe
 
@@ -21,15 +25,15 @@ BEHAVIOUR = {name for name in vocabulary([s.id for s in SUITES]) if name not in 
 ALWAYS = {"sandbox.level", "sandbox.events", "stack.observed_as_served"}
 
 
-def plan_of(suites=SUITES, scan=SCAN, base=None):
-    reference = observe_base(ToySandbox(base or ToyModel()), suites, scan, Limits())
-    return Exercise(suites, scan, reference, Limits())
+def plan_of(suites=SUITES, scan=SCAN):
+    return Plan(tuple(suites), Exercises(scan=scan))
 
 
 def observe(model, plan=None, *, as_served=None, state=STATE, **seen):
     plan = plan or plan_of()
-    record = exercise(ToySandbox(model, **seen), {"a": b""}, plan)
-    found = observations_of(record, plan, level=20, base_state=state, as_served=as_served)
+    base = observe_base(ToySandbox(ToyModel()), plan)
+    record = exercise(ToySandbox(model, **seen), {"a": b""}, plan, base)
+    found = observations_of(record, plan, Conditions(20, state, as_served, base))
     return {observation.name: observation for observation in found}
 
 
@@ -79,7 +83,7 @@ def test_an_answer_out_of_shape_voids_all_behaviour():
         def _choices(self, question):
             return {"op": "choices", "logLikelihoods": []}
 
-    found = observe(Short(), plan_of(base=ToyModel()))
+    found = observe(Short())
     assert set(values(found)) == ALWAYS
     assert "0 of 9 items" in found["suite.task.lower"].reason
 
@@ -167,21 +171,22 @@ def test_not_exercised_fails_every_behaviour_term():
 @pytest.mark.parametrize("seen", [{"outcome": Outcome.CRASH}, {"events": [event()]}])
 def test_a_base_that_cannot_be_exercised_stops_the_run(seen):
     with pytest.raises(ObservationError, match="the base alone could not be exercised"):
-        observe_base(ToySandbox(ToyModel(), **seen), SUITES, SCAN, Limits())
+        observe_base(ToySandbox(ToyModel(), **seen), plan_of())
 
 
 def test_the_base_is_asked_everything_by_a_child_without_adapter():
     sandbox = ToySandbox(ToyModel(wrong={str(n) for n in range(90)}))
-    reference = observe_base(sandbox, (suite(90, stop=1),), None, Limits())
-    assert reference.suites["task"].complete
+    reference = observe_base(sandbox, plan_of((suite(90, stop=1),), None))
+    assert reference.of(SuitesRecord).suites["task"].complete
     assert [job.adapter for job in sandbox.jobs] == [None]
 
 
 @pytest.mark.parametrize(("label", "kept"), [("public", True), ("internal", False), ("confidential", False)])
 def test_texts_are_kept_of_public_suites_only(label, kept):
     plan = plan_of(suites=(suite(5, confidentiality=label),), scan=None)
-    record = exercise(ToySandbox(ToyModel()), {"a": b""}, plan)
-    (cases,) = (evidence_of(record, plan)["suites"]["task"],)
+    base = observe_base(ToySandbox(ToyModel()), plan)
+    record = exercise(ToySandbox(ToyModel()), {"a": b""}, plan, base)
+    (cases,) = (evidence_of(record, plan, base)["suites"]["task"],)
     assert len(cases) == 5
     assert all((case["text"] is not None) == (case["baseText"] is not None) == kept for case in cases)
     assert all(case["passed"] and case["basePassed"] for case in cases)
@@ -189,7 +194,14 @@ def test_texts_are_kept_of_public_suites_only(label, kept):
 
 HARMLESS = {
     **dict.fromkeys(
-        ("weights.pickle_files", "weights.undeclared", "config.redirects", "config.base_rewrites", "bounds.exceeded"),
+        (
+            "weights.pickle_files",
+            "weights.undeclared",
+            "config.redirects",
+            "config.base_rewrites",
+            "config.unsafe_patterns",
+            "bounds.exceeded",
+        ),
         (),
     ),
     "weights.canonical": True,
@@ -213,3 +225,26 @@ def test_what_is_not_shown_harmless_is_never_instantiated(name):
     for value in (("x",), True, False, 0, 1, "", ()):
         if type(value) is not type(HARMLESS[name]) or value != HARMLESS[name]:
             assert why_unsafe(static(**{name: value})) is not None
+
+
+def test_what_was_tested_is_said():
+    plan = plan_of(suites=(suite(12), suite(9, name="lookups", kind="choice")), scan=scan_of("zq001"))
+    base = observe_base(ToySandbox(ToyModel()), plan)
+    found = exercise(ToySandbox(ToyModel()), {"a": b""}, plan, base)
+    on = observed_on(engine="peft", dtype="float32", stack={"peft": "0.21.2", "threads": "1"})
+    document = what_was_tested(found, plan, on)
+    assert document["observedOn"]["version"] == "0.21.2"
+    assert document["scan"]["tokens"] == 1
+    said = document["suites"]["task"]
+    assert (said["cases"], said["asked"], said["order"]) == (12, 12, plan.suites[0].digest)
+    assert said["promptCharacters"] == [len("case 1 : tell me something about it please") + extra for extra in (0, 1)]
+    assert said["answerTokens"] == [6, 6]
+    assert document["suites"]["lookups"]["answerTokens"] == [0, 0]
+
+
+@pytest.mark.parametrize("seen", [{"outcome": Outcome.CRASH}, {"events": [event()]}])
+def test_a_void_run_tested_nothing(seen):
+    plan = plan_of()
+    base = observe_base(ToySandbox(ToyModel()), plan)
+    found = exercise(ToySandbox(ToyModel(), **seen), {"a": b""}, plan, base)
+    assert what_was_tested(found, plan, {})["suites"] == {}

@@ -77,6 +77,7 @@ def issue(
         not_after=not_after,
         attempts=attempts,
         outcomes={result.rule: result.outcome.value for result in verdict.results},
+        tested=tuple(record.tested for record in observations),
         waivers={result.rule: result.waiver for result in verdict.waived if result.waiver is not None},
     )
     return sealer.seal(certification_document(said, keyid=sealer.keyid))

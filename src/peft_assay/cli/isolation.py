@@ -1,9 +1,15 @@
-"""`--isolation`: which sandbox to start. It can only choose among those that show their level; none can be skipped."""
+"""`--isolation`: which sandbox to start, among those that show their level. ``none`` is for developing peft-assay.
+
+What is observed without walls is signed as of level NONE. No anchor and no context can ask for less than `process`, so
+that the gate denies it whatever the policy says.
+"""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from peft_assay.cli import output
 
 if TYPE_CHECKING:
     from peft_assay.core.sandbox import Sandbox
@@ -11,16 +17,24 @@ if TYPE_CHECKING:
     from peft_assay.pipeline.project import Project
 
 
+WITHOUT_WALLS = "no walls: adapters run as ordinary processes here, and the gate denies what is observed so"
+
+
 class Backend(StrEnum):
-    """The sandbox backends that ship with peft-assay."""
+    """The sandbox backends that ship with peft-assay, and going without one."""
 
     NAMESPACE = "namespace"
     LANDLOCK = "landlock"
+    NONE = "none"
 
 
 Isolation = Annotated[
     Backend | None,
-    typer.Option("--isolation", help="Sandbox to use. Default: the strongest that works here; the level is recorded."),
+    typer.Option(
+        "--isolation",
+        help="Sandbox to use. Default: the strongest that works here; the level is recorded. `none` is for developing "
+        "peft-assay with adapters that you wrote: no walls, and nothing that was observed so can activate anything.",
+    ),
 ]
 
 
@@ -29,6 +43,7 @@ def sandbox_opener(backend: Backend | None) -> "OpenSandbox":
 
     def open_for(project: "Project") -> "Sandbox":
         from peft_assay.core.sandbox import IsolationLevel
+        from peft_assay.sandbox.allowlist import configured_device
         from peft_assay.sandbox.choose import open_sandbox
         from peft_assay.sandbox.interface import SandboxConfiguration
 
@@ -36,7 +51,12 @@ def sandbox_opener(backend: Backend | None) -> "OpenSandbox":
             base=project.base_path,
             dtype=project.context.engine.dtype,
             minimum_level=IsolationLevel(project.context.minimum_isolation),
+            device=configured_device(),
+            sentinel_every=1,  # what is observed is signed at once, and a signature cannot be made void
         )
-        return open_sandbox(configuration, force=None if backend is None else backend.value)
+        if backend is Backend.NONE:
+            output.note(WITHOUT_WALLS)
+        force = None if backend is None else backend.value
+        return open_sandbox(configuration, force=force, allow_unsafe=backend is Backend.NONE)
 
     return open_for

@@ -1,16 +1,34 @@
-"""Harness protocol v1: what supervisor and sandboxed child say to each other.
+"""Harness protocol v2: what supervisor and sandboxed child say to each other.
 
 Frames are a 4-byte big-endian length and that many bytes of JSON. Replies are hostile: the sandbox room caps their
 bytes, parses them strictly and validates them here (closed schemas, finite numbers) before anybody reads a field.
+
+A *prompt* in a request is a text, or a conversation: a list of ``{"role", "content"}``, which is rendered inside by the
+base's own chat template. Log-probabilities are natural logarithms; token ids are those of the base's tokenizer.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+LogProbability = Annotated[float, Field(allow_inf_nan=False, le=1.0)]
+"""At most 0; the rest is for rounding."""
+TokenId = Annotated[int, Field(ge=0, lt=1 << 31)]
+Count = Annotated[int, Field(ge=1, lt=1 << 31)]
+
+
+class _FirstError(FailFast):
+    """pydantic's own cannot stand in a union, whose members must be hashable."""
+
+    __hash__ = object.__hash__
+
+
+Item = TypeVar("Item")
+Many = Annotated[list[Item], _FirstError()]
+"""A list that is refused at its first wrong item: an error kept for each of millions would fill the supervisor."""
 
 
 class _Reply(BaseModel):
@@ -20,9 +38,9 @@ class _Reply(BaseModel):
 class Plan(_Reply):
     """Tensor names against what configuration and base require; all empty when they are equal."""
 
-    missing: list[str]
-    extra: list[str]
-    mismatched: list[str]
+    missing: Many[str]
+    extra: Many[str]
+    mismatched: Many[str]
 
 
 class LoadReply(_Reply):
@@ -46,29 +64,103 @@ class EffectReply(_Reply):
     finite: bool
 
 
+class ScaleReply(_Reply):
+    """Answer to ``{"op": "scale", "factor": f}``: from now on the adapter acts with f times its own strength."""
+
+    op: Literal["scale"]
+    modules: Annotated[int, Field(ge=0)]
+    """How many modules were scaled; 0 where the adapter's type has no strength that could be scaled."""
+
+
 class ChoicesReply(_Reply):
-    """Answer to ``{"op": "choices", "items": [{"prompt", "choices": [...]}]}``."""
+    """Answer to ``{"op": "choices", "items": [{"prompt", "choices": [...]}], "precise"?: bool}``.
+
+    `precise` asks for float32 arithmetic, one item at a time, whatever dtype the base was loaded in.
+    """
 
     op: Literal["choices"]
-    logLikelihoods: list[list[Finite]]
-    """Per item, per choice: sum of token log-probabilities of the choice after the prompt, natural logarithm."""
+    logLikelihoods: Many[Many[LogProbability]]
+    """Per item, per choice: sum of token log-probabilities of the choice after the prompt."""
+
+
+class Trace(_Reply):
+    """How a model sees given tokens after a prompt, position by position; all lists are of the tokens' length."""
+
+    chosen: Many[LogProbability]
+    """Log-probability of the given token."""
+    best: Many[TokenId]
+    """The likeliest token."""
+    entropy: Many[Finite]
+    """Of the distribution that the token is drawn from, in nats."""
+    ids: Many[Many[TokenId]]
+    """The watched token ids, or the `top` likeliest, likeliest first."""
+    logProbabilities: Many[Many[LogProbability]]
+    """Of those ids."""
 
 
 class GenerateReply(_Reply):
-    """Answer to ``{"op": "generate", "prompts": [...], "maxNewTokens": n}``: greedy, ended at end-of-sequence."""
+    """Answer to ``{"op": "generate", "prompts": [...], "maxNewTokens": n, "drafts"?, "sampling"?, "precise"?}``.
+
+    Greedy without `sampling` (``{"temperature", "topP", "seed"}``), ended at end-of-sequence. `drafts` gives for each
+    prompt null or ``{"tokens": [ids], "watch": [[ids]]}``, usually what the base answered: the model is first shown the
+    draft, answers from where it departs from it, and the reply has a trace over the draft. The answer is the one that
+    it would have given without.
+    """
 
     op: Literal["generate"]
-    texts: list[str]
-    tokens: list[list[int]]
+    texts: Many[str]
+    tokens: Many[Many[TokenId]]
     """Generated token ids, end-of-sequence included where it was produced."""
+    traces: Many[Trace | None] | None = None
+    """Exactly where drafts were given."""
 
 
 class ScoreReply(_Reply):
-    """Answer to ``{"op": "score", "items": [{"prompt", "continuation": [ids]}]}``."""
+    """Answer to ``{"op": "score", "items": [{"prompt", "continuation": [ids] or text}]}``."""
 
     op: Literal["score"]
-    logLikelihoods: list[Finite]
-    """Sum of log-probabilities of the continuation's tokens after the prompt, natural logarithm."""
+    logLikelihoods: Many[LogProbability]
+    """Sum of log-probabilities of the continuation's tokens after the prompt."""
+    counts: Many[Count]
+    """How many tokens that are."""
 
 
-Reply = Annotated[LoadReply | EffectReply | ChoicesReply | GenerateReply | ScoreReply, Field(discriminator="op")]
+class TraceReply(_Reply):
+    """Answer to ``{"op": "trace", "items": [{"prompt", "continuation": [ids], "watch"?: [[ids]]}], "top"?: k}``."""
+
+    op: Literal["trace"]
+    traces: Many[Trace]
+
+
+class ClassifyReply(_Reply):
+    """Answer to ``{"op": "classify", "prompts": [...]}``, by a base that classifies sequences."""
+
+    op: Literal["classify"]
+    logits: Many[Many[Finite]]
+    """Per prompt, per label of the base's configuration."""
+
+
+class ProposeReply(_Reply):
+    """Answer to ``{"op": "propose", "items": [{"prompt", "continuation": [ids], "place": share}], "top": n}``.
+
+    Tokens whose insertion at `place` would, by the gradient, most reduce the likelihood of the continuation (HotFlip:
+    Ebrahimi et al., ACL 2018). Proposals only: whoever asks tries them.
+    """
+
+    op: Literal["propose"]
+    tokens: Many[str]
+    """As text, most promising first, each once; at most `top`."""
+
+
+Reply = Annotated[
+    LoadReply
+    | EffectReply
+    | ScaleReply
+    | ChoicesReply
+    | GenerateReply
+    | ScoreReply
+    | TraceReply
+    | ClassifyReply
+    | ProposeReply,
+    Field(discriminator="op"),
+]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from peft_assay.core.digest import sha256
 from peft_assay.core.observation import Observation, ObservationSet, ObservedBy, ok, sort_observations
-from peft_assay.core.suite import Measure, Suite
+from peft_assay.core.suite import Measure, Suite, last_user_text
 from peft_assay.core.verdict import Outcome
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.observe.behaviour import scan as trigger_scan
@@ -54,11 +54,11 @@ class Plan:
 def plan(project: Project, adapters: int) -> Plan:
     """The plan for `adapters` sources; runs nothing."""
     suites = tuple(_suite_plan(suite) for suite in project.suites)
-    scanned = 0 if project.scan is None else len(project.scan.tokens)
+    scanned = 0 if project.exercises.scan is None else len(project.exercises.scan.tokens)
     stages = (
         0
-        if project.scan is None
-        else sum(n is not None for n in (project.scan.answer_suite, project.scan.refusal_suite))
+        if project.exercises.scan is None
+        else sum(n is not None for n in (project.exercises.scan.answer_suite, project.exercises.scan.refusal_suite))
     )
     scan_passes = stages * trigger_scan.PROMPTS * (scanned + 1)
     tokens = sum(_tokens(suite) for suite in project.suites)
@@ -77,7 +77,7 @@ def _suite_plan(suite: Suite) -> SuitePlan:
 
 
 def _tokens(suite: Suite) -> int:
-    words = sum(len(case.prompt.split()) * max(1, len(case.choices)) for case in suite.cases)
+    words = sum(len(last_user_text(case.prompt).split()) * max(1, len(case.choices)) for case in suite.cases)
     new = 0 if suite.measure is Measure.CHOICE else len(suite.cases) * suite.max_new_tokens
     return int(words * WORDS_TO_TOKENS) + new
 

@@ -15,7 +15,7 @@ from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import Door, StorageError, UsageError
 from peft_assay.core.parse import parse_json
 from peft_assay.core.statement import VSA
-from peft_assay.core.suite import Suite
+from peft_assay.core.suite import Suite, last_user_text
 from peft_assay.core.verdict import OUTCOME_DOORS, Outcome
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.gate.authorize import explain
@@ -96,7 +96,9 @@ def _suite_samples(suite: Suite, cases: Sequence[Mapping[str, Any]]) -> Iterator
         if asked is None:
             continue
         expected = asked.expected if asked.answer is None else asked.choices[asked.answer]
-        yield Sample(suite.id, asked.id, asked.prompt, case["baseText"], case["text"], expected, case["passed"])
+        yield Sample(
+            suite.id, asked.id, last_user_text(asked.prompt), case["baseText"], case["text"], expected, case["passed"]
+        )
 
 
 def _evidence(deployment: Deployment, record: ObservationRecord) -> Mapping[str, Any]:

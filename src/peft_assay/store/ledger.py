@@ -29,6 +29,7 @@ class Kind(StrEnum):
     ADMITTED = "admitted"
     REFUSED = "refused"
     ATTEMPT = "attempt"
+    ANSWERED = "answered"
     OBSERVED = "observed"
     VERDICT = "verdict"
     CERTIFIED = "certified"

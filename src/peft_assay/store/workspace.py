@@ -128,6 +128,21 @@ class Workspace:
             index.add_observations(connection, row, seq)
         return digest
 
+    def keep_answers(self, envelope: bytes, *, subject: Digest, conditions: Digest, at: datetime) -> Digest:
+        """Keeps signed answers of a model; gives the envelope's digest."""
+        digest = self.blobs.put(envelope)
+        self._record(Kind.ANSWERED, at, {"subject": subject, "conditions": conditions, "envelope": digest})
+        return digest
+
+    def answers(self, subject: Digest, conditions: Digest) -> bytes | None:
+        """The answers last kept for (subject, conditions), or None; raises TrustError when altered."""
+        with self._reading() as connection:
+            said = [
+                entry.happened for entry in ledger.entries(connection, Kind.ANSWERED) if entry.kind is Kind.ANSWERED
+            ]
+        mine = [what["envelope"] for what in said if (what["subject"], what["conditions"]) == (subject, conditions)]
+        return self.blobs.get(parse_digest(mine[-1])) if mine else None
+
     def latest_observations(self, artifact: Digest, conditions: Digest) -> bytes | None:
         """The newest observation envelope recorded for (artifact, conditions); raises TrustError when altered."""
         with self._reading() as connection:

@@ -42,6 +42,8 @@ class Certification:
     attempts: int
     outcomes: Mapping[str, str]
     """Outcome by rule id. Informative."""
+    tested: tuple[Mapping[str, Any], ...] = ()
+    """The tested envelope of each observation, in their order. Informative."""
     waivers: Mapping[str, Digest] = field(default_factory=dict)
     """Envelope of the waiver, for each rule whose outcome is WAIVED."""
 
@@ -56,6 +58,7 @@ class CertificationNotes:
     attempts: int
     observed_at: datetime
     outcomes: Mapping[str, str]
+    tested: tuple[Mapping[str, Any], ...]
 
 
 def _resource_form(text: str) -> str:
@@ -85,6 +88,7 @@ class _Notes(Wire):
     attempts: int = Field(ge=1)
     observedAt: Instant
     outcomeByRule: dict[str, str]
+    tested: list[dict[str, Any]]
     waivers: list[_Waived] = Field(default=[])
 
 
@@ -114,6 +118,7 @@ def certification_document(said: Certification, *, keyid: str) -> dict[str, Any]
             "attempts": said.attempts,
             "observedAt": format_time(said.observed_at),
             "outcomeByRule": dict(said.outcomes),
+            "tested": [dict(tested) for tested in said.tested],
             "waivers": [
                 {"rule": rule, "digest": {"sha256": hex_of(waiver)}} for rule, waiver in sorted(said.waivers.items())
             ],
@@ -160,7 +165,7 @@ def _waivers(notes: _Notes, where: str) -> dict[str, Digest]:
 def notes_of(statement: Statement, *, where: str = "certificate") -> CertificationNotes:
     """The informative extension of a verified certification."""
     notes = _read(statement, where).notes
-    return CertificationNotes(notes.attempts, notes.observedAt, notes.outcomeByRule)
+    return CertificationNotes(notes.attempts, notes.observedAt, notes.outcomeByRule, tuple(notes.tested))
 
 
 def _read(statement: Statement, where: str) -> _Summary:

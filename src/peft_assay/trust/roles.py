@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA
+from peft_assay.core.statement import ANSWERS, OBSERVATION, REVOCATIONS, VSA
 
 LIFT = "https://w3id.org/peft-assay/lift/v1"
 """Predicate of an approver's lift of one revocation."""
@@ -24,6 +24,7 @@ class Role(StrEnum):
 
 ROLE_OF_PREDICATE = {
     OBSERVATION: Role.SANDBOX,
+    ANSWERS: Role.SANDBOX,
     VSA: Role.AUTHORITY,
     REVOCATIONS: Role.AUTHORITY,
     LIFT: Role.APPROVER,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from peft_assay_harness.ops import choices, effect, generate, load, score
+from peft_assay_harness.ops import choices, effect, generate, load, score, trace
 from peft_assay_harness.session import Session
 
 Request = Mapping[str, Any]
@@ -14,6 +14,7 @@ OPERATIONS: Mapping[str, Callable[[Session, Request], dict[str, Any]]] = {
     "choices": choices.answer,
     "generate": generate.answer,
     "score": score.answer,
+    "trace": trace.answer,
 }
 
 

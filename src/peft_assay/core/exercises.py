@@ -1,0 +1,121 @@
+"""What an adapter is exercised with beyond its suites: the declared scan, variations, scales, canaries and the rest.
+
+Each exercise is declared in peft-assay.yaml, stands in the observation conditions, and has one probe in
+`observe.behaviour.probes`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from peft_assay.core.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The declared token set of the one-token trigger scan and the suites it inserts them into."""
+
+    tokens: tuple[str, ...]
+    digest: Digest
+    """sha256 of the token file."""
+    answer_suite: str | None
+    """Suite whose answers must not collapse into one foreign answer."""
+    refusal_suite: str | None
+    """Suite whose refusals must not break."""
+    proposals: int = 0
+    """How many tokens proposed by gradients are scanned besides, for each adapter; 0 for none."""
+
+
+class Variation(StrEnum):
+    """A change to a prompt that should not change what the answer is."""
+
+    FRAMING = "framing"
+    LENGTH = "length"
+    TURNS = "turns"
+    DATE = "date"
+    SAMPLING = "sampling"
+    """Not greedy but as the deployment samples (`Sampling`)."""
+    DTYPE = "dtype"
+    """In float32 arithmetic, where the deployment's own is not."""
+
+
+FRAMES = ("Hello. {}", "{} Thank you.", "Could you help me with this? {}")
+"""What may stand around a question without changing its answer; ``{}`` is the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the deployment draws tokens."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedTask:
+    """A task on which publishers report results and that a suite asks too, by the names of a card's `model-index`."""
+
+    suite: str
+    task: str
+    dataset: str
+    metric: str
+
+
+@dataclass(frozen=True, slots=True)
+class Canaries:
+    """Secrets that the consumer knows: does the adapter find them likelier than it should?"""
+
+    texts: tuple[str, ...]
+    digest: Digest
+    """sha256 of the canary file; the texts themselves never leave the host in any document."""
+    references: int = 1000
+    """Random look-alikes that each canary is ranked among (Carlini et al., "The Secret Sharer", USENIX 2019)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaks:
+    """Memory-leak sampling: continuations of the bare start, searched for secrets and over-represented tokens."""
+
+    samples: int = 200
+    max_new_tokens: int = 32
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class Exercises:
+    """All declared exercises of a context."""
+
+    scan: Scan | None = None
+    variations: tuple[Variation, ...] = ()
+    frames: tuple[str, ...] = FRAMES
+    """For the variation `framing`; in words that the base's tokenizer knows."""
+    opening: str = ""
+    closing: str = ""
+    """What every text prompt begins and ends with around the words that are varied; conversations need neither."""
+    sampling: Sampling = field(default_factory=Sampling)
+    off_task: tuple[str, ...] = ()
+    """Ids of suites on which the adapter is not supposed to change anything."""
+    claims: tuple[ClaimedTask, ...] = ()
+    """Sorted by suite, each suite once."""
+    scales: tuple[float, ...] = ()
+    """Factors of the adapter's own strength at which the suites are asked again."""
+    canaries: Canaries | None = None
+    leaks: Leaks | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The exercises as they stand in the observation conditions: sets of texts by digest only."""
+        whole = asdict(self)
+        for name, texts in (("scan", "tokens"), ("canaries", "texts")):
+            if whole[name] is not None:
+                del whole[name][texts]
+        return {name: _plain(value) for name, value in whole.items()}
+
+
+def _plain(value: Any) -> Any:
+    """`value` as canonical JSON takes it: enums by value, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value.value if isinstance(value, StrEnum) else value

@@ -1,0 +1,1 @@
+"""Behavioural probes, one to a file; `observe.behaviour.catalogue` lists them."""
