@@ -114,9 +114,7 @@ def _explain(error: Exception, vocabulary: Iterable[str]) -> str:
 
 def _plain(message: str) -> str:
     """What CEL says, without its word for a name that nobody declared and for a scope that we do not have."""
-    return re.sub(
-        r"undeclared reference to ('[^']*') \(in container ''\)", r"there is no name \1", message
-    )
+    return re.sub(r"undeclared reference to ('[^']*') \(in container ''\)", r"there is no name \1", message)
 
 
 def _hint(message: str, vocabulary: Iterable[str]) -> str:
