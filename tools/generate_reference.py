@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import reference_attacks
 import reference_commands
 import reference_documents
+import reference_protocol
 import reference_schemas
 import reference_tables
 
@@ -28,9 +29,11 @@ def pages() -> Mapping[str, str]:
         "vocabulary.md": reference_tables.vocabulary(),
         "isolation.md": reference_tables.isolation(),
         "sandbox-attacks.md": reference_attacks.sandbox_attacks(),
+        "adapter-attacks.md": reference_attacks.adapter_attacks(),
         "context-document.md": reference_documents.context_document(),
         "suite-document.md": reference_documents.suite_document(),
         "policy-document.md": reference_documents.policy_document(),
+        "harness-protocol.md": reference_protocol.harness_protocol(),
         "cli.md": reference_commands.commands(),
     }
     schemas = {

@@ -60,7 +60,7 @@ def protect_worker() -> None:
 
 
 def end_with(parent: int) -> None:
-    """The kernel kills this process when `parent`, which forked it, dies; it ends at once where that is dead already."""
+    """Has this process die with `parent`, which forked it; at once, where that is dead already."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)

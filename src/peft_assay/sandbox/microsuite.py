@@ -48,7 +48,7 @@ LANDLOCK_ONLY = frozenset({"read-unlisted-file"})
 without where the kernel has it is a defect, and no level."""
 
 GROUP_BOUNDS = frozenset({"memory", "processes"})
-"""What a control group must have been seen to bound. A bound on CPU time shows only where the host has time to spare."""
+"""What a control group must have been seen to bound. A bound on CPU time shows only where a host has time to spare."""
 
 LIMITS = Limits(wall_seconds=30.0, cpu_seconds=10, memory_bytes=256 << 20, output_bytes=1 << 20)
 

@@ -11,6 +11,7 @@ from peft_assay.core.wire import (
     ChoicesReply,
     ClassifyReply,
     GenerateReply,
+    MeasureReply,
     ProposeReply,
     Reply,
     ScoreReply,
@@ -64,6 +65,8 @@ def longest_reply(request: Mapping[str, Any]) -> int:
             return PLAN_BYTES
         case "choices":
             return FIXED_BYTES + NUMBER_BYTES * sum(len(item["choices"]) for item in request["items"])
+        case "measure":
+            return FIXED_BYTES + NUMBER_BYTES * len(request["prompts"])
         case "score":
             return FIXED_BYTES + 2 * NUMBER_BYTES * len(request["items"])
         case "generate":
@@ -98,6 +101,8 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 def _fits(request: Mapping[str, Any], reply: Any) -> bool:
     match reply:
+        case MeasureReply():
+            return len(reply.lengths) == len(request["prompts"])
         case ChoicesReply():
             return [len(row) for row in reply.logLikelihoods] == [len(item["choices"]) for item in request["items"]]
         case ScoreReply():

@@ -59,7 +59,9 @@ def exercise(
             if isinstance(record, LoadRecord) and not record.loaded:
                 return
 
-    return Conversation(records, sandbox.run(Job(adapter, plan.limits, plan.compartment), converse))
+    result = sandbox.run(Job(adapter, plan.limits, plan.compartment), converse)
+    records.keep(result.usage)
+    return Conversation(records, result)
 
 
 def observations_of(found: Conversation, plan: Plan, conditions: Conditions) -> tuple[Observation, ...]:
@@ -138,7 +140,15 @@ def evidence_of(found: Conversation, plan: Plan, base: Records) -> dict[str, Any
         "scans": {}
         if scans is None
         else {
-            name: {"excess": list(scan.excess), "suspects": list(scan.suspects), "confirmed": list(scan.confirmed)}
+            name: {
+                "excess": list(scan.excess),
+                "suspects": list(scan.suspects),
+                "proposed": list(scan.proposed),
+                "proposedSuspects": list(scan.proposed_suspects),
+                "confirmed": list(scan.confirmed),
+                "prompts": scan.prompts,
+                "sequences": scan.sequences,
+            }
             for name, scan in scans.scans.items()
         },
     }
