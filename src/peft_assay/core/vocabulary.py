@@ -109,7 +109,8 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term(
         "match.log_likelihood_change",
         Kind.DOUBLE,
-        "log_likelihood_change of the off-task suite on which it fell most: far below 0 on a base it was not made for",
+        "of ordinary text, in nats per token, on the off-task or perplexity suite where it fell most: far below 0 on a "
+        "base it was not made for",
     ),
     Term("claims.checked", Kind.INT, "results claimed in the card that a suite of the same task was compared with"),
     Term("claims.contradicted", Kind.STRINGS, "those outside the exact two-sided 95 % interval of that suite"),
