@@ -32,19 +32,21 @@ class Nucleus:
         ranked[ranked.cumsum(-1) - ranked >= self._sampling.top_p] = 0.0
         kept = torch.zeros_like(ranked).scatter_(-1, order, ranked)
         reached = kept.cumsum(-1)
-        drawn = torch.cat([torch.rand(1, 1, generator=self._of(prompt), dtype=torch.float64) for prompt in prompts])
+        drawn = torch.tensor([[self._number(prompt)] for prompt in prompts], dtype=torch.float64)
         chosen = torch.searchsorted(reached, drawn * reached[:, -1:], right=True)[:, 0]
         # A draw at the very end of the last interval falls beyond it.
         last = scores.shape[-1] - 1 - kept.flip(-1).gt(0).double().argmax(-1)
         tokens: list[int] = torch.minimum(chosen, last).tolist()
         return tokens
 
-    def _of(self, prompt: Tokens) -> Any:
+    def _number(self, prompt: Tokens) -> float:
+        """The next of the prompt's own numbers, uniform in [0, 1); always from the processor's generator."""
         if prompt not in self._generators:
             material = f"{self._sampling.seed} {' '.join(map(str, prompt))}"
             seed = int.from_bytes(hashlib.sha256(material.encode()).digest()[:8], "big") >> 1
-            self._generators[prompt] = torch.Generator().manual_seed(seed)
-        return self._generators[prompt]
+            self._generators[prompt] = torch.Generator("cpu").manual_seed(seed)
+        drawn = torch.rand(1, generator=self._generators[prompt], dtype=torch.float64, device="cpu")
+        return float(drawn)
 
 
 def chooser(sampling: Sampling | None) -> Choose:

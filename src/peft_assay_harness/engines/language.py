@@ -124,11 +124,14 @@ class LanguageEngine(ABC):
             drawn = self._answered([Row(prompt, ()) for prompt in prompts], limit, chooser(sampling), lambda *_: None)
             return drawn, [trace if draft else None for trace, draft in zip(traces, shown, strict=True)]
         found: dict[int, Trace] = {}
+        wanted: dict[Row, list[tuple[int, Draft]]] = {}
+        for index, (row, draft) in enumerate(zip(asked, shown, strict=True)):
+            if draft is not None:
+                wanted.setdefault(row, []).append((index, draft))
 
         def see(row: Row, logits: Any) -> None:
-            for index, (other, draft) in enumerate(zip(asked, shown, strict=True)):
-                if draft is not None and other == row:
-                    found[index] = trace_of(logits, row.continuation, draft.watch, 0)
+            for index, draft in wanted[row]:
+                found[index] = trace_of(logits, row.continuation, draft.watch, 0)
 
         answers = self._answered(asked, limit, chooser(None), see)
         return answers, [
