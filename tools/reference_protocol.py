@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - prose and table rows stand on one line, as they do in the page
 """The harness protocol as a page: the docstrings of core/wire.py, which are the contract."""
 
 import ast
@@ -18,8 +17,8 @@ In float32:
   drawn by seed and prompt alone. It is what PEFT's own forward and generate give for one text at a time.
 - Choices after one context are computed as branches of one row. For each adapter that is put on, the first such row is
   compared with a plain one (1e-4 in float32, 0.25 per token in half precision); where they differ, or the adapter type
-  or the architecture cannot do it (virtual tokens, activated LoRA, adaption prompts, recurrent models, rows longer than a
-  sliding window), rows are computed plainly. Half precision is coarse: what is close to call is asked again with
+  or the architecture cannot do it (virtual tokens, activated LoRA, adaption prompts, recurrent models, rows longer than
+  a sliding window), rows are computed plainly. Half precision is coarse: what is close to call is asked again with
   `precise`.
 - A draft is seen in the same pass as the prompt. What the model would have answered itself is kept, and it goes on from
   its first departure. An activated LoRA is answered without taking anything over from the draft.

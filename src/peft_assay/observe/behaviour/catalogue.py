@@ -31,7 +31,7 @@ BEHAVIOUR_PROBES: tuple[BehaviourProbe, ...] = (
     ScanProbe(),
     LeaksProbe(),
     CanariesProbe(),
-    BankProbe((ScanProbe(),)),
+    BankProbe((DriftProbe(), ScanProbe())),
     ScaleProbe(),
 )
 """Later probes may read the records of earlier ones; the last one changes the adapter's strength while it asks."""
