@@ -45,6 +45,7 @@ PROTECTED: Mapping[str, Protected] = {
     "plan.unmet": Protected.INTEGRITY,
     "effect.base_unchanged": Protected.INTEGRITY,
     "effect.deterministic": Protected.TRUST,
+    "stack.locked": Protected.CONTEXT,
     "publisher.identity": Protected.TRUST,
     "publisher.signature": Protected.TRUST,
     "stack.observed_as_served": Protected.TRUST,
@@ -62,14 +63,22 @@ PROTECTED: Mapping[str, Protected] = {
 
 WAIVABLE: frozenset[str] = frozenset(
     {
-        "artifact.companions", "artifact.unexpected_files", "base.claims", "bounds.exceeded", "bounds.max_rank",
-        "card.gaps", "config.conditional", "config.unusual", "delta.cast_change", "delta.effective_rank",
+        "artifact.companions", "artifact.unexpected_files", "bank.highest", "bank.size", "bank.unusual",
+        "base.claims", "bounds.exceeded", "bounds.max_rank", "canaries.excess", "canaries.exposed",
+        "canaries.exposure", "canaries.n", "card.gaps", "claims.checked", "claims.contradicted",
+        "config.conditional", "config.unusual", "delta.cast_change", "delta.effective_rank",
         "delta.largest_norm", "delta.relative_norm", "delta.spectral_share", "delta.zero_modules",
-        "effect.differs_from_base", "reach.full_weights", "rights.base_licence_commercial", "rights.candidates",
-        "rights.cleared", "rights.datasets_commercial", "rights.gated", "rights.licence",
-        "rights.licence_commercial", "rights.lineage_conflicts", "rights.obligations", "rights.undisclosed",
-        "rights.unknown_nodes", "rights.unpinned", "rights.use_restrictions", "scan.refusal_breakers", "scan.tokens",
-        "scan.triggers", "secrets.found", "stack.unsupported",
+        "drift.off_task_agreement", "drift.off_task_kl", "effect.differs_from_base", "leaks.overrepresented",
+        "leaks.samples", "leaks.secrets", "match.log_likelihood_change", "prompt.room", "reach.full_weights",
+        "resources.latency_ratio", "resources.length_ratio", "resources.peak_bytes", "resources.unended",
+        "rights.base_licence_commercial", "rights.candidates", "rights.cleared", "rights.datasets_commercial",
+        "rights.gated", "rights.licence", "rights.licence_commercial", "rights.lineage_conflicts",
+        "rights.obligations", "rights.undisclosed", "rights.unknown_nodes", "rights.unpinned",
+        "rights.use_restrictions", "scale.breaks", "scale.lost", "scale.lost_upper", "scale.modules",
+        "scan.excess", "scan.proposed", "scan.refusal_breakers", "scan.sequences", "scan.tokens",
+        "scan.triggers", "secrets.found", "stack.requirements", "stack.unmet", "stack.unsupported",
+        "variation.excess", "variation.excess_lower", "variation.excess_upper", "variation.lost", "variation.n",
+        "variation.worst",
     }
 )  # fmt: skip
 """Terms whose rules may be waived, beside those of suites. A term in neither list is not waivable."""
