@@ -16,7 +16,7 @@ from peft_assay.core.exercises import ClaimedTask, Exercises, Scan
 from peft_assay.core.publisher import PublisherKeys
 from peft_assay.core.rights import Clearance, Declaration
 from peft_assay.core.sandbox import Limits
-from peft_assay.core.suite import Measure, ScorerKind, Suite
+from peft_assay.core.suite import Measure, Suite
 from peft_assay.core.vocabulary import VERSION as VOCABULARY_VERSION
 from peft_assay.core.vocabulary import vocabulary
 from peft_assay.evaluate.builtin import builtin_policy
@@ -212,7 +212,7 @@ def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite])
 
 def _scannable(suite: Suite) -> bool:
     """Whether a scan can tell right answers from wrong ones: thousands of them, so that no judge is asked."""
-    return suite.measure is Measure.GENERATE and suite.scorer.kind is not ScorerKind.JUDGE
+    return suite.measure is Measure.GENERATE and not suite.judged
 
 
 def _read_policy(document: AssayDocument, path: Path) -> tuple[bytes, str]:
