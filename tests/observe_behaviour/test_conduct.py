@@ -1,13 +1,16 @@
 """Rounds, stopping, scoring; and a child that answers something else."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from observe_behaviour.behaviour_support import ToyModel, suite
 from peft_assay.core.sandbox import ChildGone
-from peft_assay.observe.behaviour.conduct import ROUND, conduct_suite, order_of
-from peft_assay.observe.behaviour.score import choice_passes, text_scorer
+from peft_assay.observe.behaviour.conduct import ROUND, Memory, conduct_suite, order_of
+from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
+from peft_assay.observe.behaviour.scorers.numbers import choice_passes
 
 
 def case(kind="exact"):
@@ -141,3 +144,34 @@ def test_a_tie_is_a_failure():
 @given(st.lists(st.floats(-50, 0), min_size=3, max_size=3))
 def test_a_choice_passes_exactly_when_the_right_one_is_strictly_best(scores):
     assert choice_passes(case("choice"), scores) == (scores[0] > max(scores[1:]))
+
+
+def test_what_was_kept_is_not_asked_again_and_is_scored_anew():
+    asked, first = suite(ROUND + 5), Memory()
+    before = conduct_suite(ToyModel().ask, asked, memory=first)
+    again = Memory(kept=first.fresh)
+    assert conduct_suite(nobody, asked, memory=again) == before
+    assert again.fresh == {}
+    other = replace(asked, cases=tuple(replace(case, expected="something else") for case in asked.cases))
+    assert conduct_suite(nobody, other, memory=Memory(kept=first.fresh)).passes == 0
+
+
+def test_only_the_changed_case_is_asked_again():
+    asked, first = suite(10), Memory()
+    conduct_suite(ToyModel().ask, asked, memory=first)
+    changed = replace(asked.cases[3], prompt="case 77 : and this ?", expected="the right answer to 77")
+    edited = replace(asked, cases=(*asked.cases[:3], changed, *asked.cases[4:]))
+    model = ToyModel()
+    assert conduct_suite(model.ask, edited, memory=Memory(kept=first.fresh)).passes == 10
+    assert [question["prompts"] for question in model.asked if question["op"] == "generate"] == [[changed.prompt]]
+
+
+@pytest.mark.parametrize("label", ["internal", "confidential"])
+def test_answers_to_suites_that_are_not_public_are_not_kept(label):
+    memory = Memory()
+    conduct_suite(ToyModel().ask, suite(5, confidentiality=label), memory=memory)
+    assert memory.fresh == {}
+
+
+def nobody(question):
+    raise AssertionError(f"asked {question['op']}")

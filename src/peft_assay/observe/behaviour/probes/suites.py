@@ -9,7 +9,7 @@ from peft_assay.core.vocabulary import suite_terms
 from peft_assay.observe.behaviour.conduct import SuiteRecord, conduct_suite
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.statistics import difference_lower_bound, lower_bound, upper_bound
-from peft_assay.observe.behaviour.terms import unanswered
+from peft_assay.observe.behaviour.terms import all_failed, unanswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class SuitesProbe:
         """The base's failures are what an adapter is compared with, not a reason to stop; its answers are drafts."""
         if turn.base is None:
             whole = [replace(suite, stop_after_failures=None) for suite in turn.plan.suites]
-            return SuitesRecord({suite.id: conduct_suite(turn.ask, suite) for suite in whole})
+            return SuitesRecord({suite.id: conduct_suite(turn.ask, suite, memory=turn.memory) for suite in whole})
         base = turn.base.of(SuitesRecord)
         drafts = {} if base is None else base.suites
-        return SuitesRecord({s.id: conduct_suite(turn.ask, s, drafts.get(s.id)) for s in turn.plan.suites})
+        return SuitesRecord({s.id: conduct_suite(turn.ask, s, drafts.get(s.id), turn.memory) for s in turn.plan.suites})
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """Counts, bounds and differences of each suite."""
@@ -53,6 +53,9 @@ class SuitesProbe:
 
 def suite_observations(suite: Suite, own: SuiteRecord, base: SuiteRecord) -> list[Observation]:
     """Counts, exact bounds and the paired difference; unasked cases count as failures of the adapter."""
+    unjudged = own.unjudged or base.unjudged
+    if unjudged is not None:
+        return all_failed([term.name for term in suite_terms(suite.id)], unjudged)
     n = len(suite.cases)
     mine = {answer.case for answer in own.answers if answer.passed}
     its = {answer.case for answer in base.answers if answer.passed}
