@@ -55,6 +55,7 @@ def sandbox_opener(backend: Backend | None) -> "OpenSandbox":
         configuration = SandboxConfiguration(
             base=project.base_path,
             dtype=project.context.engine.dtype,
+            task=project.document.context.base.task,
             minimum_level=IsolationLevel(project.context.minimum_isolation),
             limits=_ceilings(project),
             device=configured_device(),
