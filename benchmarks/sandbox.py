@@ -103,7 +103,7 @@ def bare(folder: Path, _: str) -> None:
     from peft_assay_harness.zygote import Job
 
     options = argparse.Namespace(
-        base=str(folder / "base"), dtype="float32", task="causal-lm", device="cpu", fresh=False
+        base=str(folder / "base"), dtype="float32", device="cpu", task="causal-lm", fresh=False
     )
     prepared = prepare(options)
     files = adapter_of(folder)

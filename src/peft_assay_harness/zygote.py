@@ -113,6 +113,8 @@ def _run_fresh(control: socket.socket, options: argparse.Namespace, setup: Mappi
     child = os.fork()
     if child == 0:
         protect_worker()
+        if _hung_up(control):
+            os._exit(0)
         worker = _get_ready(control, options, setup, prepare)
         if worker is None:
             os._exit(1)
@@ -153,8 +155,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--control", type=int, required=True, help="descriptor of the control socket")
     parser.add_argument("--base", required=True, help="folder of the base model")
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--task", default=CAUSAL, choices=sorted(TASKS), help="what kind of base it is")
     parser.add_argument("--device", default="cpu", help="what torch computes on")
+    parser.add_argument("--task", default=CAUSAL, choices=sorted(TASKS), help="what kind of base it is")
     parser.add_argument("--confine-worker", action="store_true", help="Landlock for the worker itself, too")
     parser.add_argument("--unconfined", action="store_true", help="no walls around children: development only")
     parser.add_argument("--fresh", action="store_true", help="one job, in a process that loads the base itself")
