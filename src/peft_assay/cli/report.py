@@ -13,8 +13,8 @@ from peft_assay.report import sink
 
 def report(
     sources: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Adapters to report on. Default: all judged here.", metavar="SOURCE"),
+        list[str] | None,
+        typer.Argument(help="Adapters to report on, named as for certify. Default: all judged here.", metavar="SOURCE"),
     ] = None,
     to: Annotated[Path, typer.Option("--output", "-o", help="File to write.", metavar="FILE")] = Path("report.html"),
     context: Context = None,
@@ -24,11 +24,13 @@ def report(
 ) -> None:
     """Write one self-contained HTML file: verdicts, rules, intervals, samples, and how to verify them."""
     from peft_assay.pipeline.deployment import Deployment, utc_now
+    from peft_assay.pipeline.project import declared_sources
     from peft_assay.pipeline.reporting import certification_report, recorded
     from peft_assay.report.html import render_html
 
     with Deployment.open(place(context, workspace, trust)) as deployment:
-        found = recorded(deployment, sources or [])
+        chosen = declared_sources(deployment.project, sources, output.note) if sources else []
+        found = recorded(deployment, chosen)
         reports = [certification_report(deployment, item, utc_now()) for item in found]
     try:
         with to.open("w", encoding="utf-8") as stream:

@@ -7,7 +7,6 @@ then the attempt enters the ledger; then the adapter runs; then the policy speak
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from peft_assay.certify.issue import Withheld, issue
@@ -33,6 +32,7 @@ from peft_assay.observe.static.weights import watch_weights
 from peft_assay.observe.unsafe import why_unsafe
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.project import Observed, Project, Standing, build_lock, served_stack
+from peft_assay.pipeline.sources import Located, names_of
 from peft_assay.pipeline.standing import observed_subject
 from peft_assay.trust.certification import certificate_of
 from peft_assay.trust.envelope import open_envelope
@@ -84,27 +84,21 @@ class _Candidate:
 
 def certify(
     deployment: Deployment,
-    sources: Sequence[Path],
+    sources: Sequence[Located],
     *,
     open_sandbox: OpenSandbox,
     clock: Clock,
     progress: Progress,
     fresh: bool = False,
-    origins: Mapping[Path, str] | None = None,
 ) -> tuple[Certification, ...]:
     """Certifies each of `sources`, in order; one result for each.
 
-    `fresh` observes anew even where valid observations exist. `origins` says where sources came from, by the names that
-    the context's declarations match. Raises AssayError for what concerns all of them
+    `fresh` observes anew even where valid observations exist. Raises AssayError for what concerns all of them
     (documents, trust, storage, a sandbox that does not start); what concerns one adapter is in its result.
     """
     deployment.raise_mark(clock())
     names = names_of(sources)
-    known = origins or {}
-    intake = [
-        _take_in(deployment, source, name, known.get(source), clock)
-        for source, name in zip(sources, names, strict=True)
-    ]
+    intake = [_take_in(deployment, source, name, clock) for source, name in zip(sources, names, strict=True)]
     candidates = [candidate for candidate in intake if isinstance(candidate, _Candidate)]
     done: dict[str, Certification] = {}
     if candidates:
@@ -121,26 +115,19 @@ def certify(
     return tuple(item if isinstance(item, Certification) else done[item.source] for item in intake)
 
 
-def names_of(sources: Sequence[Path]) -> list[str]:
-    """A short name for each source: its last component, or more of its path where that is not unique."""
-    last = [source.resolve().name for source in sources]
-    return [name if last.count(name) == 1 else str(source) for name, source in zip(last, sources, strict=True)]
-
-
-def _take_in(
-    deployment: Deployment, source: Path, name: str, origin: str | None, clock: Clock
-) -> "_Candidate | Certification":
+def _take_in(deployment: Deployment, source: Located, name: str, clock: Clock) -> "_Candidate | Certification":
+    shown = source.shown
     try:
-        admitted = admit(source, watch=watch_weights, quarantine=deployment.workspace.blobs.draft)
+        admitted = admit(source.found(), watch=watch_weights, quarantine=deployment.workspace.blobs.draft)
     except IntakeError as refusal:
-        deployment.workspace.refuse(source=str(source), code="intake", at=clock())
-        return Certification(name, str(source), Outcome.REFUSED, Door.REFUSED, refusal=refusal)
-    deployment.workspace.admit(admitted.artifact, source=str(source), at=clock())
-    standing, subject = observed_subject(deployment, admitted, origin, clock())
+        deployment.workspace.refuse(source=shown, code="intake", at=clock())
+        return Certification(name, shown, Outcome.REFUSED, Door.REFUSED, refusal=refusal)
+    deployment.workspace.admit(admitted.artifact, source=shown, at=clock())
+    standing, subject = observed_subject(deployment, admitted, source.origin, clock())
     static = observe_static(subject)
     clearances = in_force(subject.context, lineage(subject)).values()
     until = min((clearance.expires for clearance in clearances), default=None)
-    return _Candidate(name, str(source), admitted, static, why_unsafe(static), standing, until)
+    return _Candidate(name, shown, admitted, static, why_unsafe(static), standing, until)
 
 
 class _Run:
