@@ -5,9 +5,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from peft_assay.core.statement import CERTIFICATION, OBSERVATION, REVOCATIONS, VSA
-from peft_assay.trust import certification, clearances, observations, resource_uri, revocations, times
-from peft_assay.trust.roles import CLEARANCE, LIFT
+from peft_assay.core.statement import ANSWERS, CERTIFICATION, OBSERVATION, REVOCATIONS, SUITE, VSA
+from peft_assay.trust import (
+    answers,
+    certification,
+    clearances,
+    observations,
+    resource_uri,
+    revocations,
+    suites,
+    times,
+    waivers,
+)
+from peft_assay.trust.roles import CLEARANCE, LIFT, WAIVER
 
 HEX = "^[0-9a-f]{64}$"
 DIGEST = "^sha256:[0-9a-f]{64}$"
@@ -17,10 +27,13 @@ FORMS = {
     "omsRoot": HEX,
     "keyid": HEX,
     "digest": DIGEST,
+    "document": DIGEST,
+    "cases": DIGEST,
     "evidence": DIGEST,
     "previous": DIGEST,
     "lineage": DIGEST,
     "snapshot": DIGEST,
+    "circumstances": DIGEST,
     "resourceUri": f"^{resource_uri._FORM.pattern}$",  # noqa: SLF001 - the grammar itself
 }
 """Fields whose text the models check by a function, which a JSON Schema cannot say otherwise."""
@@ -30,8 +43,11 @@ PREDICATES: Mapping[str, tuple[str, type[BaseModel], str]] = {
     "certification": (VSA, certification._Summary, "Predicate of our SLSA verification summary"),  # noqa: SLF001
     "certification-extension": (CERTIFICATION, certification._Notes, "Informative extension inside it"),  # noqa: SLF001
     "behavioural-observation": (OBSERVATION, observations._Record, "Predicate of a behavioural observation"),  # noqa: SLF001
+    "answers": (ANSWERS, answers._Answers, "Predicate of kept answers"),  # noqa: SLF001
     "revocations": (REVOCATIONS, revocations._List, "Predicate of a revocation list"),  # noqa: SLF001
     "rights-clearance": (CLEARANCE, clearances._Clearance, "Predicate of a rights clearance"),  # noqa: SLF001
+    "suite": (SUITE, suites._Suite, "Predicate of an owner's signature over a suite"),  # noqa: SLF001
+    "waiver": (WAIVER, waivers._Waiver, "Predicate of a waiver"),  # noqa: SLF001
     "lift": (LIFT, revocations._LiftPredicate, "Predicate of an approver's lift"),  # noqa: SLF001
 }
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from observe_behaviour.behaviour_support import ToyModel, suite
 from peft_assay.core.sandbox import ChildGone
-from peft_assay.observe.behaviour.conduct import ROUND, Conduct, conduct_suite, order_of
-from peft_assay.observe.behaviour.score import choice_passes, text_scorer
+from peft_assay.observe.behaviour.conduct import ROUND, Memory, conduct_suite, order_of
+from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
+from peft_assay.observe.behaviour.scorers.numbers import choice_passes
 
 
 def case(kind="exact"):
@@ -19,7 +20,7 @@ def case(kind="exact"):
 @pytest.mark.parametrize("kind", ["exact", "regex", "choice"])
 def test_every_case_is_asked_once_in_the_order_of_digests(kind):
     model, asked = ToyModel(refuses=kind == "regex"), suite(2 * ROUND + 5, kind=kind)
-    record = conduct_suite(Conduct(model.ask), asked)
+    record = conduct_suite(model.ask, asked)
     assert record.complete
     assert record.passes == len(asked.cases)
     assert [answer.case for answer in record.answers] == [c.id for c in order_of(asked)]
@@ -29,7 +30,7 @@ def test_every_case_is_asked_once_in_the_order_of_digests(kind):
 @pytest.mark.parametrize("kind", ["exact", "choice"])
 def test_the_child_is_told_no_answers(kind):
     model, asked = ToyModel(), suite(6, kind=kind)
-    conduct_suite(Conduct(model.ask), asked)
+    conduct_suite(model.ask, asked)
     for question in model.asked:
         assert set(question) <= {"op", "prompts", "maxNewTokens", "items", "top"}
         assert "right answer" not in str(question)
@@ -39,21 +40,21 @@ def test_the_child_is_told_no_answers(kind):
 
 def test_wrong_answers_fail_and_the_rest_pass():
     for kind in ("exact", "choice"):
-        record = conduct_suite(Conduct(ToyModel(wrong={"1", "4"}).ask), suite(10, kind=kind))
+        record = conduct_suite(ToyModel(wrong={"1", "4"}).ask, suite(10, kind=kind))
         assert {answer.case for answer in record.answers if not answer.passed} == {"c1", "c4"}
 
 
 @pytest.mark.parametrize(("stop", "rounds"), [(1, 1), (ROUND, 1), (ROUND + 1, 2), (10_000, 3), (None, 3)])
 def test_the_supervisor_stops_between_rounds(stop, rounds):
     model = ToyModel(wrong={str(n) for n in range(200)})
-    record = conduct_suite(Conduct(model.ask), suite(2 * ROUND + 5, stop=stop))
+    record = conduct_suite(model.ask, suite(2 * ROUND + 5, stop=stop))
     assert sum(question["op"] == "generate" for question in model.asked) == rounds
     assert record.complete == (rounds == 3)
     assert record.passes == 0
 
 
 def test_a_suite_that_passes_is_never_stopped():
-    assert conduct_suite(Conduct(ToyModel().ask), suite(2 * ROUND, stop=1)).complete
+    assert conduct_suite(ToyModel().ask, suite(2 * ROUND, stop=1)).complete
 
 
 def test_the_order_depends_on_digests_alone():
@@ -88,7 +89,7 @@ LIES = {
 @pytest.mark.parametrize("lie", LIES)
 def test_a_child_that_answers_out_of_shape_is_gone(lie):
     with pytest.raises(ChildGone, match="the child answered"):
-        conduct_suite(Conduct(Lying(LIES[lie]).ask), suite(5))
+        conduct_suite(Lying(LIES[lie]).ask, suite(5))
 
 
 CHOICE_LIES = {
@@ -107,7 +108,7 @@ def test_likelihoods_that_are_none_are_not_scored(lie):
     change = CHOICE_LIES[lie]
     model = Lying(lambda reply: {**reply, "logLikelihoods": change(reply["logLikelihoods"])})
     with pytest.raises(ChildGone):
-        conduct_suite(Conduct(model.ask), suite(5, kind="choice"))
+        conduct_suite(model.ask, suite(5, kind="choice"))
 
 
 def test_a_child_that_ends_ends_the_conversation():
@@ -115,7 +116,7 @@ def test_a_child_that_ends_ends_the_conversation():
         raise ChildGone("killed")
 
     with pytest.raises(ChildGone, match="killed"):
-        conduct_suite(Conduct(gone), suite(3))
+        conduct_suite(gone, suite(3))
 
 
 def test_exact_joins_white_space_and_nothing_else():
@@ -146,33 +147,77 @@ def test_a_choice_passes_exactly_when_the_right_one_is_strictly_best(scores):
 
 
 def test_what_was_kept_is_not_asked_again_and_is_scored_anew():
-    model, asked = ToyModel(), suite(ROUND + 5)
-    first = Conduct(model.ask)
-    before = conduct_suite(first, asked)
-    again = Conduct(nobody, kept=first.fresh)
-    assert conduct_suite(again, asked) == before
+    asked, first = suite(ROUND + 5), Memory()
+    before = conduct_suite(ToyModel().ask, asked, memory=first)
+    again = Memory(kept=first.fresh)
+    assert conduct_suite(nobody, asked, memory=again) == before
     assert again.fresh == {}
     other = replace(asked, cases=tuple(replace(case, expected="something else") for case in asked.cases))
-    assert conduct_suite(Conduct(nobody, kept=first.fresh), other).passes == 0
+    assert conduct_suite(nobody, other, memory=Memory(kept=first.fresh)).passes == 0
 
 
 def test_only_the_changed_case_is_asked_again():
-    first = Conduct(ToyModel().ask)
-    asked = suite(10)
-    conduct_suite(first, asked)
+    asked, first = suite(10), Memory()
+    conduct_suite(ToyModel().ask, asked, memory=first)
     changed = replace(asked.cases[3], prompt="case 77 : and this ?", expected="the right answer to 77")
     edited = replace(asked, cases=(*asked.cases[:3], changed, *asked.cases[4:]))
     model = ToyModel()
-    assert conduct_suite(Conduct(model.ask, kept=first.fresh), edited).passes == 10
+    assert conduct_suite(model.ask, edited, memory=Memory(kept=first.fresh)).passes == 10
     assert [question["prompts"] for question in model.asked if question["op"] == "generate"] == [[changed.prompt]]
 
 
 @pytest.mark.parametrize("label", ["internal", "confidential"])
 def test_answers_to_suites_that_are_not_public_are_not_kept(label):
-    how = Conduct(ToyModel().ask)
-    conduct_suite(how, suite(5, confidentiality=label))
-    assert how.fresh == {}
+    memory = Memory()
+    conduct_suite(ToyModel().ask, suite(5, confidentiality=label), memory=memory)
+    assert memory.fresh == {}
 
 
 def nobody(question):
     raise AssertionError(f"asked {question['op']}")
+
+
+class Numbers:
+    """Answers `score` and `classify` with what it is given."""
+
+    def __init__(self, **replies):
+        self.replies, self.asked = replies, []
+
+    def ask(self, question):
+        self.asked.append(question)
+        return {"op": question["op"], **self.replies}
+
+
+def numbered(kind, **scorer):
+    from peft_assay.core.digest import sha256
+    from peft_assay.core.suite import Case, Scorer, ScorerKind, Suite
+    from peft_assay.observe.suites.forms import FORMS
+
+    kind = ScorerKind(kind)
+    cases = tuple(Case(f"c{n}", f"p{n}", expected="good") for n in range(3))
+    return Suite(
+        "s", "1", sha256(b"s"), FORMS[kind].measure, Scorer(kind, **scorer), cases, 8, None, "public", "t", None
+    )
+
+
+def test_likelihoods_are_of_the_expected_text_per_token():
+    model = Numbers(logLikelihoods=[-1.0, -4.0, -8.0], counts=[1, 4, 4])
+    asked = numbered("perplexity", maximum=3.0)
+    record = conduct_suite(model.ask, asked)
+    assert [answer.passed for answer in record.answers] == [True, True, False]
+    assert record.answers[2].scores == (-8.0, 4.0)
+    order = [case.prompt for case in order_of(asked)]
+    assert model.asked == [{"op": "score", "items": [{"prompt": p, "continuation": "good"} for p in order]}]
+    for replies in ({"logLikelihoods": [-1.0], "counts": [1]}, {"logLikelihoods": [-1.0] * 3, "counts": [1, 1]}):
+        with pytest.raises(ChildGone, match="the child answered"):
+            conduct_suite(Numbers(**replies).ask, asked)
+
+
+def test_labels_are_the_largest_logits():
+    asked = numbered("label", labels=("bad", "good"))
+    record = conduct_suite(Numbers(logits=[[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).ask, asked)
+    assert [answer.passed for answer in record.answers] == [True, False, False]
+    assert [answer.text for answer in record.answers] == ["good", "bad", "bad"]
+    for logits in ([[0.0, 1.0]] * 2, [[0.0, 1.0, 2.0]] * 3, [[0.0]] * 3):
+        with pytest.raises(ChildGone, match="the child answered"):
+            conduct_suite(Numbers(logits=logits).ask, asked)

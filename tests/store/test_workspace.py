@@ -195,6 +195,7 @@ def test_every_kind_of_entry_and_a_full_audit(workspace: Workspace) -> None:
     workspace.refuse(source="s", code="too-large", at=NOW)
     attempt(workspace)
     workspace.add_observations(b"o", artifact=A, conditions=C, observed_at=NOW, at=NOW)
+    workspace.keep_answers(b"k", subject=A, conditions=C, at=NOW)
     workspace.record_verdict(verdict(Outcome.PASS), policy=b"policy", observations=sha256(b"observed"), at=NOW)
     workspace.record_denial(verdict(Outcome.FAIL), at=NOW)
     certify(workspace, b"c")
@@ -204,13 +205,14 @@ def test_every_kind_of_entry_and_a_full_audit(workspace: Workspace) -> None:
     workspace.record_activation(activation, at=NOW)
     workspace.adopt_rights(b"{}", artifact=A, at=NOW)
     workspace.withdraw_clearance(workspace.add_clearance(b"y", artifact=A, at=NOW), artifact=A, at=NOW)
+    workspace.withdraw_waiver(workspace.add_waiver(b"w", artifact=A, at=NOW), artifact=A, at=NOW)
     history = workspace.history()
     assert {entry.kind for entry in history} == set(Kind)
-    assert [entry.seq for entry in history] == list(range(1, 14))
+    assert [entry.seq for entry in history] == list(range(1, 15))
     assert [leaf_hash(entry.body) for entry in history] == [entry.leaf for entry in history]
     top = Digest("sha256:" + root([entry.leaf for entry in history]).hex())
     audit = workspace.audit()
-    assert (audit.entries, audit.root, audit.envelopes) == (13, top, 3)
+    assert (audit.entries, audit.root, audit.envelopes) == (14, top, 3)
     assert workspace.root_at(13) == top
     assert all(b"secret prompt text" not in entry.body and b"rule in words" not in entry.body for entry in history)
     with pytest.raises(UsageError, match="not a denial"):
@@ -285,3 +287,12 @@ def test_a_full_database_says_so(tmp_path: Path, workspace: Workspace) -> None:
     with pytest.raises(StorageError, match="input/output"), storage_errors(tmp_path):
         raise OSError
     assert workspace.ledger_size() == 0
+
+
+def test_answers_are_found_by_model_and_conditions(workspace: Workspace) -> None:
+    workspace.keep_answers(b"first", subject=A, conditions=C, at=NOW)
+    workspace.keep_answers(b"second", subject=A, conditions=C, at=NOW)
+    workspace.keep_answers(b"other", subject=L, conditions=C, at=NOW)
+    assert workspace.answers(A, C) == b"second"
+    assert workspace.answers(L, C) == b"other"
+    assert workspace.answers(A, L) is None

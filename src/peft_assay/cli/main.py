@@ -20,7 +20,9 @@ from peft_assay.cli.policy import policy
 from peft_assay.cli.report import report
 from peft_assay.cli.revoke import revoke
 from peft_assay.cli.rights import rights
+from peft_assay.cli.suite import suite
 from peft_assay.cli.verify import verify
+from peft_assay.cli.waive import waive
 from peft_assay.core.errors import AssayError, Door, StorageError, UsageError
 from peft_assay.report import sink
 
@@ -34,11 +36,12 @@ app = typer.Typer(
     epilog="Exit codes: 0 admitted, 2 usage, 3 refused, 4 not observed, 10 FAIL, 11 trust, 12 denied, "
     "13 INDETERMINATE, 74 storage, 130 interrupted.",
 )
-for command in (inspect, discover, init, certify, verify, revoke, report, doctor):
+for command in (inspect, discover, init, certify, waive, verify, revoke, report, doctor):
     app.command()(command)
 
 app.add_typer(rights, name="rights")
 app.add_typer(policy, name="policy")
+app.add_typer(suite, name="suite")
 
 
 def _version(wanted: bool) -> None:

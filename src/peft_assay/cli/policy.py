@@ -147,13 +147,13 @@ def diff(
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
     """Judge every stored observation set by both policies: who would be admitted, denied, undecided."""
-    from peft_assay.pipeline.deployment import Deployment
+    from peft_assay.pipeline.deployment import Deployment, utc_now
     from peft_assay.pipeline.policy.diff import diff as compare
     from peft_assay.pipeline.policy.read import read_policy
     from peft_assay.report import policy as shown
 
     with Deployment.open(place(context, workspace, trust)) as deployment:
-        found = compare(deployment, read_policy(old), read_policy(new))
+        found = compare(deployment, read_policy(old), read_policy(new), now=utc_now())
     counts = {(before.value, after.value): n for (before, after), n in found.counts.items()}
     moved = [(m.name, m.artifact, m.before.value, m.after.value, m.rule, m.explanation) for m in found.moved]
     document = shown.difference_document(old, new, counts, moved, found.unread)

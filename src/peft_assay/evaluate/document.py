@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from peft_assay.core.canonical import canonical_digest
+from peft_assay.core.canonical import typed_digest
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.observation import Value
 from peft_assay.core.parse import parse_yaml, validate
@@ -95,18 +95,9 @@ def _rule(document: RuleDocument) -> Rule:
 
 def _digest(value: Any, where: str) -> Any:
     try:
-        return canonical_digest(_typed(value))
+        return typed_digest(value)  # CEL divides 9 and 9.0 differently
     except ValueError as error:
         raise DocumentError(f"cannot be hashed: {error}", where=where, next_step=_NEXT_STEP) from None
-
-
-def _typed(value: Any) -> Any:
-    """`value` with floats told from integers: RFC 8785 spells both 9 and 9.0 as 9, and CEL divides them differently."""
-    if isinstance(value, float):
-        return {"double": value}
-    if isinstance(value, dict):
-        return {key: _typed(child) for key, child in value.items()}
-    return [_typed(child) for child in value] if isinstance(value, list) else value
 
 
 def _problems_of_the_whole(document: PolicyDocument) -> Iterator[str]:

@@ -104,7 +104,9 @@ def _rule_document(rule: Any, evidence: Mapping[str, tuple[str, str | None]]) ->
         "changes": [{"name": c.term, "saw": _plain(c.saw), "needs": _plain(c.needs)} for c in rule.changes],
         "together": rule.together,
         "explanation": result.explanation,
-        "nextStep": result.next_step if result.outcome.value != "PASS" else "",
+        "nextStep": result.next_step if result.outcome.value not in {"PASS", "WAIVED"} else "",
+        "waivable": rule.waivable,
+        "waiver": result.waiver,
     }
 
 
@@ -138,8 +140,14 @@ def _rule_lines(rule: Document, source: str, artifact: str) -> Iterator[sink.Ren
     joint = " together with the others" if rule["together"] else ""
     for change in rule["changes"]:
         yield sink.phrase("    would pass with {} = {}{}", change["name"], _shown(change["needs"]), joint)
+    if rule["waiver"] is not None:
+        yield sink.phrase("    accepted by waiver {}", rule["waiver"])
     if rule["nextStep"]:
         yield sink.phrase("    next: {}", rule["nextStep"].replace("{source}", source).replace("{artifact}", artifact))
+    if rule["waivable"]:
+        yield sink.phrase(
+            "    or have it accepted: peft-assay waive {} --rule {} --reason '...' --by '...'", source, rule["rule"]
+        )
 
 
 def difference_document(

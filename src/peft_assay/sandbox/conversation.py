@@ -24,6 +24,7 @@ PASSED_FILES = ("adapter_config.json", "adapter_model.safetensors")
 EXIT_MEMORY = 3
 MAX_EVENTS = 64
 FAREWELL_SECONDS = 10.0
+WITHDRAWN = "a system call that was withdrawn"
 
 
 class Conversation:
@@ -48,6 +49,7 @@ class Conversation:
         self._received = bytearray()
         self._output_bytes = 0
         self._response_open = True
+        worker.forget_errors()
         self._requests, self._response = self._send(job)
 
     def converse(self, talk: Callable[[Ask], None]) -> Result:
@@ -64,6 +66,9 @@ class Conversation:
     def _ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         if self._failure is not None:
             raise ChildGone(self._failure[1])
+        self._receive_waiting()
+        if self._received:
+            self._fail(Outcome.INVALID_OUTPUT, f"{len(self._received)} bytes before anything was asked")
         content = json.dumps(request, allow_nan=False).encode()
         self._asked.update(len(content).to_bytes(4, "big") + content)
         self._write(len(content).to_bytes(4, "big") + content)
@@ -145,6 +150,7 @@ class Conversation:
         self._limits = _until(self._limits, time.monotonic() - self._started + FAREWELL_SECONDS)
         while self._ended is None or self._response_open:
             self._turn()
+        self._count(self._worker.remaining_errors())
         self._judge_end(self._ended)
         if self._received:
             self._fail(Outcome.INVALID_OUTPUT, f"{len(self._received)} bytes that nobody asked for")
@@ -213,10 +219,16 @@ class Conversation:
             self._listener = None
             return
         number = refuse_one(listener)
-        if number is not None:
-            self._record("refused-syscall", compile_filters().name_of(number))
+        self._record("refused-syscall", WITHDRAWN if number is None else compile_filters().name_of(number))
         if len(self._events) >= MAX_EVENTS:
             self._fail(Outcome.CRASH, f"killed after {MAX_EVENTS} refused system calls")
+
+    def _receive_waiting(self) -> None:
+        """Takes what was written before it was asked for: the answer to one question must not serve for another."""
+        poller = select.poll()
+        poller.register(self._response, select.POLLIN)
+        while self._response_open and poller.poll(0):
+            self._receive()
 
     def _receive(self) -> None:
         try:

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     ADMITTED = "admitted"
     REFUSED = "refused"
     ATTEMPT = "attempt"
+    ANSWERED = "answered"
     OBSERVED = "observed"
     VERDICT = "verdict"
     CERTIFIED = "certified"
@@ -39,6 +40,8 @@ class Kind(StrEnum):
     RIGHTS = "rights"
     CLEARED = "cleared"
     UNCLEARED = "uncleared"
+    WAIVED = "waived"
+    UNWAIVED = "unwaived"
 
 
 @dataclass(frozen=True, slots=True)

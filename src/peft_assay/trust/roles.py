@@ -2,13 +2,16 @@
 
 from enum import StrEnum
 
-from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA
+from peft_assay.core.statement import ANSWERS, OBSERVATION, REVOCATIONS, VSA
 
 LIFT = "https://w3id.org/peft-assay/lift/v1"
 """Predicate of an approver's lift of one revocation."""
 
 CLEARANCE = "https://w3id.org/peft-assay/rights-clearance/v1"
 """Predicate of an approver's clearance of one grant for one artifact."""
+
+WAIVER = "https://w3id.org/peft-assay/waiver/v1"
+"""Predicate of an approver's waiver of one rule for one artifact."""
 
 
 class Role(StrEnum):
@@ -21,8 +24,10 @@ class Role(StrEnum):
 
 ROLE_OF_PREDICATE = {
     OBSERVATION: Role.SANDBOX,
+    ANSWERS: Role.SANDBOX,
     VSA: Role.AUTHORITY,
     REVOCATIONS: Role.AUTHORITY,
     LIFT: Role.APPROVER,
     CLEARANCE: Role.APPROVER,
+    WAIVER: Role.APPROVER,
 }

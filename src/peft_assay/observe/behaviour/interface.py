@@ -14,8 +14,12 @@ from peft_assay.core.exercises import Exercises
 from peft_assay.core.observation import Observation
 from peft_assay.core.sandbox import Ask, Limits
 from peft_assay.core.suite import Suite
+from peft_assay.observe.behaviour.conduct import Memory
 
 Record = TypeVar("Record")
+
+CONFIDENTIALITY = ("public", "internal", "confidential")
+"""Of suites, from the least strict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Bank:
 
     values: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Values of one term over adapters of the same base and type, each adapter once."""
+    own: Mapping[str, float] = field(default_factory=dict)
+    """What was measured of this adapter before it ran, by the same terms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,11 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     claims: tuple[Claim, ...] = ()
     bank: Bank = field(default_factory=Bank)
+
+    @property
+    def compartment(self) -> str:
+        """The strictest confidentiality among the suites: workers that served one do not serve another."""
+        return max((suite.confidentiality for suite in self.suites), key=CONFIDENTIALITY.index, default="")
 
     def suite(self, name: str | None) -> Suite | None:
         """The suite with this id, or None."""
@@ -80,10 +91,8 @@ class Turn:
     """Of the probes that came before, on the same model."""
     base: Records | None
     """The base's records of all probes; None while the base itself is asked."""
-    kept: Mapping[Digest, Any] = field(default_factory=dict)
-    """What the same model gave to cases before, under the same conditions (`conduct.Given` by `conduct.key_of`)."""
-    fresh: dict[Digest, Any] = field(default_factory=dict)
-    """What it gives now, to be kept."""
+    memory: Memory = field(default_factory=Memory)
+    """What the same model answered before under the same conditions, and what it answers now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from peft_assay.core.digest import Digest
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.sandbox import Ask, Job, Outcome, Result, Sandbox
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
+from peft_assay.observe.behaviour.conduct import Memory
 from peft_assay.observe.behaviour.interface import BehaviourProbe, Plan, Records, Seen, Turn
 from peft_assay.observe.behaviour.probes.load import LoadRecord
 from peft_assay.observe.behaviour.probes.scan import ScanRecord
@@ -44,20 +45,21 @@ class Conditions:
 
 
 def exercise(
-    sandbox: Sandbox, adapter: Mapping[str, bytes], plan: Plan, base: Records, compartment: str = ""
+    sandbox: Sandbox, adapter: Mapping[str, bytes], plan: Plan, base: Records, memory: Memory | None = None
 ) -> Conversation:
     """Runs the adapter's job; never raises for anything the adapter did."""
     records = Records()
+    remembered = memory or Memory()
 
     def converse(ask: Ask) -> None:
         for probe in BEHAVIOUR_PROBES:
-            record = probe.ask(Turn(ask, plan, records, base))
+            record = probe.ask(Turn(ask, plan, records, base, remembered))
             if record is not None:
                 records.keep(record)
             if isinstance(record, LoadRecord) and not record.loaded:
                 return
 
-    return Conversation(records, sandbox.run(Job(adapter, plan.limits, compartment), converse))
+    return Conversation(records, sandbox.run(Job(adapter, plan.limits, plan.compartment), converse))
 
 
 def observations_of(found: Conversation, plan: Plan, conditions: Conditions) -> tuple[Observation, ...]:
@@ -100,6 +102,11 @@ def behaviour_terms(plan: Plan) -> list[str]:
     return [name for probe in BEHAVIOUR_PROBES for name in probe.terms(plan)]
 
 
+def is_void(found: Conversation) -> bool:
+    """Whether the sandbox stepped in, or the job did not end regularly: nothing of it may be kept."""
+    return _why_void(found.result) is not None
+
+
 def _why_void(result: Result) -> str | None:
     if result.events:
         return f"void: the adapter's process was refused {_events(result)}"
@@ -131,7 +138,15 @@ def evidence_of(found: Conversation, plan: Plan, base: Records) -> dict[str, Any
         "scans": {}
         if scans is None
         else {
-            name: {"excess": list(scan.excess), "suspects": list(scan.suspects), "confirmed": list(scan.confirmed)}
+            name: {
+                "excess": list(scan.excess),
+                "suspects": list(scan.suspects),
+                "proposed": list(scan.proposed),
+                "proposedSuspects": list(scan.proposed_suspects),
+                "confirmed": list(scan.confirmed),
+                "prompts": scan.prompts,
+                "sequences": scan.sequences,
+            }
             for name, scan in scans.scans.items()
         },
     }

@@ -3,20 +3,25 @@
 from peft_assay.core.errors import ObservationError
 from peft_assay.core.sandbox import Ask, Job, Outcome, Sandbox
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
+from peft_assay.observe.behaviour.conduct import Memory
 from peft_assay.observe.behaviour.interface import Plan, Records, Turn
 
 
-def observe_base(sandbox: Sandbox, plan: Plan, compartment: str = "") -> Records:
-    """Every probe's record of the bare base. Raises ObservationError when the base itself cannot be exercised."""
+def observe_base(sandbox: Sandbox, plan: Plan, memory: Memory | None = None) -> Records:
+    """Every probe's record of the bare base, which may remember what it answered before.
+
+    Raises ObservationError when the base itself cannot be exercised.
+    """
     records = Records()
+    remembered = memory or Memory()
 
     def converse(ask: Ask) -> None:
         for probe in BEHAVIOUR_PROBES:
-            record = probe.ask(Turn(ask, plan, records, None))
+            record = probe.ask(Turn(ask, plan, records, None, remembered))
             if record is not None:
                 records.keep(record)
 
-    result = sandbox.run(Job(None, plan.limits, compartment), converse)
+    result = sandbox.run(Job(None, plan.limits, plan.compartment), converse)
     if result.outcome is not Outcome.OK or result.events:
         why = result.detail or "refused system calls"
         raise ObservationError(

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.suite import Suite
 from peft_assay.core.vocabulary import suite_terms
-from peft_assay.observe.behaviour.conduct import Conduct, SuiteRecord, conduct_suite
+from peft_assay.observe.behaviour.conduct import SuiteRecord, conduct_suite
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.statistics import difference_lower_bound, lower_bound, upper_bound
-from peft_assay.observe.behaviour.terms import unanswered
+from peft_assay.observe.behaviour.terms import all_failed, unanswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,12 @@ class SuitesProbe:
 
     def ask(self, turn: Turn) -> SuitesRecord:
         """The base's failures are what an adapter is compared with, not a reason to stop; its answers are drafts."""
-        how = Conduct(turn.ask, turn.kept, turn.fresh)
         if turn.base is None:
             whole = [replace(suite, stop_after_failures=None) for suite in turn.plan.suites]
-            return SuitesRecord({suite.id: conduct_suite(how, suite) for suite in whole})
+            return SuitesRecord({suite.id: conduct_suite(turn.ask, suite, memory=turn.memory) for suite in whole})
         base = turn.base.of(SuitesRecord)
         drafts = {} if base is None else base.suites
-        return SuitesRecord({s.id: conduct_suite(how, s, drafts.get(s.id)) for s in turn.plan.suites})
+        return SuitesRecord({s.id: conduct_suite(turn.ask, s, drafts.get(s.id), turn.memory) for s in turn.plan.suites})
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """Counts, bounds and differences of each suite."""
@@ -54,6 +53,9 @@ class SuitesProbe:
 
 def suite_observations(suite: Suite, own: SuiteRecord, base: SuiteRecord) -> list[Observation]:
     """Counts, exact bounds and the paired difference; unasked cases count as failures of the adapter."""
+    unjudged = own.unjudged or base.unjudged
+    if unjudged is not None:
+        return all_failed([term.name for term in suite_terms(suite.id)], unjudged)
     n = len(suite.cases)
     mine = {answer.case for answer in own.answers if answer.passed}
     its = {answer.case for answer in base.answers if answer.passed}
