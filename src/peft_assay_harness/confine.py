@@ -60,7 +60,7 @@ def protect_worker() -> None:
 
 
 def end_with(parent: int) -> None:
-    """This process dies with `parent`, which forked it; at once, where that is dead already."""
+    """Has this process die with `parent`, which forked it; at once, where that is dead already."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)

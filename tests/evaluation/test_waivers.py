@@ -44,7 +44,7 @@ WAIVABLE = {
     },
     "strict": {
         "nothing-beside", "conditional", "bounds", "reach", "dependencies", "task", "trigger-scan", "refusals",
-        "rights-known", "pinned", "rights-conflicts",
+        "rights-known", "pinned", "coherent", "rights-conflicts",
     },
     "research": {
         "conditional", "bounds", "reach", "dependencies", "task", "trigger-scan", "refusals", "rights-conflicts",

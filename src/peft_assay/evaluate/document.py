@@ -21,7 +21,7 @@ WILDCARD = re.compile(r"(?<![\w.])suite\.\*(?=\.)")
 _DEFAULT_NEXT = "use a version of the adapter for which the rule holds, then run: peft-assay certify {source}"
 _DEFAULT_UNKNOWN = "supply the evidence that is missing, then run: peft-assay certify {source}"
 _PLACEHOLDER = re.compile(r"\{(?!source\}|artifact\})[^}]*\}?|(?<!\{source)(?<!\{artifact)\}")
-_NEXT_STEP = "correct the policy, then run: peft-assay certify"
+_NEXT_STEP = "correct the policy, then run: peft-assay policy lint"
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Expression = Annotated[str, Field(min_length=1, max_length=4096)]

@@ -11,6 +11,7 @@ from peft_assay.core.context import Lock
 from peft_assay.core.digest import Digest, parse_digest
 from peft_assay.core.observation import Observation, ObservedBy, sort_observations
 from peft_assay.core.sandbox import Sandbox
+from peft_assay.observe.behaviour.claims import claims_of
 from peft_assay.observe.behaviour.interface import Bank, Plan, Records
 from peft_assay.observe.behaviour.observe import (
     Conditions,
@@ -33,6 +34,7 @@ from peft_assay.trust.roles import Role
 
 OBSERVED_ENGINE = "peft"
 """The engine that the harness runs; another declared engine is not observed as served."""
+DRAWN_FROM_ANSWERS = ("suite.", "scan.", "drift.", "match.", "claims.")
 REASON_LENGTH = 500
 """Characters of a reason that a signed statement keeps."""
 
@@ -87,7 +89,8 @@ class Observing:
 
     def _observe(self, candidate: Candidate, attempt: int, lock: Lock) -> ObservationRecord:
         started = self.clock()
-        plan = Plan(self.suites, self.deployment.project.exercises, self.limits, bank=self._bank(candidate, lock))
+        claims, bank = claims_of(candidate.admitted.contents), self._bank(candidate, lock)
+        plan = Plan(self.suites, self.deployment.project.exercises, self.limits, claims, bank)
         if candidate.unsafe is None:
             seen = self._exercise(candidate, plan, lock)
         else:
@@ -164,7 +167,7 @@ class Observing:
         if evidence is None:
             return tuple(observations)
         digest = self.deployment.workspace.blobs.put(canonical_bytes(evidence))
-        return tuple(replace(o, evidence=digest) if o.name.startswith(("suite.", "scan.")) else o for o in observations)
+        return tuple(replace(o, evidence=digest) if o.name.startswith(DRAWN_FROM_ANSWERS) else o for o in observations)
 
 
 def not_as_served(project: Project, stack: Mapping[str, str]) -> str | None:

@@ -29,9 +29,8 @@ def lint_text(policy: str, found: Sequence[Finding]) -> sink.Rendered:
 
 def written_text(path: str, policy: str) -> sink.Rendered:
     """Fixtures that were just written."""
-    return sink.phrase(
-        "wrote {}\nnext: read it, make the values those you mean, then: peft-assay policy test {}\n", path, policy
-    )
+    command = f"peft-assay policy test {policy}".rstrip()
+    return sink.phrase("wrote {}\nnext: read it, make the values those you mean, then: {}\n", path, command)
 
 
 def trials_document(policy: str, fixtures: str, trials: Sequence[Document], generated: Document) -> Document:
@@ -252,6 +251,11 @@ def simulation_text(document: Document) -> sink.Rendered:
 
 def _percent(chance: Document) -> str:
     return f"{chance['value']:.1%} (95 % interval {chance['low']:.1%} to {chance['high']:.1%})"
+
+
+def written_policy(content: bytes) -> sink.Rendered:
+    """A policy as its file has it, line by line."""
+    return _joined([sink.phrase("{}", line) for line in content.decode("utf-8", "backslashreplace").splitlines()])
 
 
 def policy_document(
