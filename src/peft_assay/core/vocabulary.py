@@ -37,6 +37,7 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("card.gaps", Kind.STRINGS, "what the model card leaves open: licence, datasets, unfilled rows"),
     Term("config.unusual", Kind.STRINGS, "settings that are valid and that a reader would want to be told of"),
     Term("weights.pickle_files", Kind.STRINGS, "files that would have to be unpickled to be read"),
+    Term("pickles.fickling", Kind.STRINGS, "what fickling reads in pickles, by file; not applicable without fickling"),
     Term(
         "weights.canonical",
         Kind.BOOL,

@@ -36,6 +36,7 @@ class Protected(StrEnum):
 PROTECTED: Mapping[str, Protected] = {
     "weights.canonical": Protected.INTEGRITY,
     "weights.nonfinite": Protected.INTEGRITY,
+    "pickles.fickling": Protected.INTEGRITY,
     "weights.pickle_files": Protected.INTEGRITY,
     "weights.undeclared": Protected.INTEGRITY,
     "config.base_rewrites": Protected.INTEGRITY,
