@@ -59,6 +59,13 @@ def protect_worker() -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def end_with(parent: int) -> None:
+    """Has this process die with `parent`, which forked it; at once, where that is dead already."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
 def bound_child(control: socket.socket, limits: ChildLimits) -> None:
     """Limits alone, for a sandbox without walls."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -37,6 +37,7 @@ from peft_assay_harness.confine import (
 )
 from peft_assay_harness.frames import read_exactly, write_all
 from peft_assay_harness.identity import Refused, check_identity
+from peft_assay_harness.tasks import CAUSAL, TASKS
 
 PROTOCOL = 2
 EXIT_FAILED, EXIT_MEMORY = 4, 3
@@ -112,6 +113,8 @@ def _run_fresh(control: socket.socket, options: argparse.Namespace, setup: Mappi
     child = os.fork()
     if child == 0:
         protect_worker()
+        if _hung_up(control):
+            os._exit(0)
         worker = _get_ready(control, options, setup, prepare)
         if worker is None:
             os._exit(1)
@@ -153,6 +156,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--base", required=True, help="folder of the base model")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--device", default="cpu", help="what torch computes on")
+    parser.add_argument("--task", default=CAUSAL, choices=sorted(TASKS), help="what kind of base it is")
     parser.add_argument("--confine-worker", action="store_true", help="Landlock for the worker itself, too")
     parser.add_argument("--unconfined", action="store_true", help="no walls around children: development only")
     parser.add_argument("--fresh", action="store_true", help="one job, in a process that loads the base itself")

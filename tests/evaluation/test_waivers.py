@@ -35,6 +35,7 @@ WAIVABLE = {
         "conditional",
         "bounds",
         "reach",
+        "dependencies",
         "task",
         "trigger-scan",
         "refusals",
@@ -42,11 +43,15 @@ WAIVABLE = {
         "rights-conflicts",
     },
     "strict": {
-        "nothing-beside", "conditional", "bounds", "reach", "task", "trigger-scan", "refusals", "rights-known", "pinned",
-        "rights-conflicts",
+        "nothing-beside", "conditional", "bounds", "reach", "dependencies", "task", "trigger-scan", "refusals",
+        "rights-known", "pinned", "coherent", "rights-conflicts",
     },
-    "research": {"conditional", "bounds", "reach", "task", "trigger-scan", "refusals", "rights-conflicts"},
-    "internal-evaluation": {"conditional", "bounds", "reach", "task", "trigger-scan", "refusals", "rights-conflicts"},
+    "research": {
+        "conditional", "bounds", "reach", "dependencies", "task", "trigger-scan", "refusals", "rights-conflicts",
+    },
+    "internal-evaluation": {
+        "conditional", "bounds", "reach", "dependencies", "task", "trigger-scan", "refusals", "rights-conflicts",
+    },
 }  # fmt: skip
 """Rules of the policies that come with the package that an approver may waive: read by eye, golden."""
 

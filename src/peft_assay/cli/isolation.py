@@ -4,6 +4,7 @@ What is observed without walls is signed as of level NONE. No anchor and no cont
 that the gate denies it whatever the policy says.
 """
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +13,16 @@ import typer
 from peft_assay.cli import output
 
 if TYPE_CHECKING:
-    from peft_assay.core.sandbox import Sandbox
+    from peft_assay.core.sandbox import Limits, Sandbox
     from peft_assay.pipeline.certify import OpenSandbox
     from peft_assay.pipeline.project import Project
 
 
 WITHOUT_WALLS = "no walls: adapters run as ordinary processes here, and the gate denies what is observed so"
+
+
+JUDGING_SECONDS = 86_400.0
+"""Most that judges may add to a job's time."""
 
 
 class Backend(StrEnum):
@@ -50,7 +55,9 @@ def sandbox_opener(backend: Backend | None) -> "OpenSandbox":
         configuration = SandboxConfiguration(
             base=project.base_path,
             dtype=project.context.engine.dtype,
+            task=project.document.context.base.task,
             minimum_level=IsolationLevel(project.context.minimum_isolation),
+            limits=_ceilings(project),
             device=configured_device(),
             sentinel_every=1,  # what is observed is signed at once, and a signature cannot be made void
         )
@@ -60,3 +67,9 @@ def sandbox_opener(backend: Backend | None) -> "OpenSandbox":
         return open_sandbox(configuration, force=force, allow_unsafe=backend is Backend.NONE)
 
     return open_for
+
+
+def _ceilings(project: "Project") -> "Limits":
+    """The project's limits, with room for judges, which a run adds to the time of each job."""
+    judged = any(suite.scorer.judge is not None for suite in project.suites)
+    return replace(project.limits, wall_seconds=project.limits.wall_seconds + (JUDGING_SECONDS if judged else 0.0))

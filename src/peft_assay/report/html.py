@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from peft_assay.core.errors import UsageError
 from peft_assay.core.verdict import Outcome
 from peft_assay.report import sink
+from peft_assay.report.comparison import CAPTION, HEADINGS
 from peft_assay.report.control_map import ControlMap
 from peft_assay.report.interface import CertificationReport
 from peft_assay.report.scope import NOT_TESTED
@@ -34,6 +35,8 @@ def render_html(reports: Sequence[CertificationReport], *, controls: ControlMap 
         contexts=sorted({report.context for report in reports}),
         generated_at=max(report.generated_at for report in reports),
         counts=[(outcome, GLYPHS[outcome], counts[outcome]) for outcome in Outcome if counts[outcome]],
+        headings=HEADINGS,
+        comparison_caption=CAPTION,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         not_tested=NOT_TESTED,
         controls=controls,

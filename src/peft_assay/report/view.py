@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from peft_assay.core.observation import Observation, Value
 from peft_assay.core.verdict import Outcome, RuleResult
 from peft_assay.core.waiver import Waiver
+from peft_assay.report.comparison import Comparison, comparisons
 from peft_assay.report.control_map import ControlMap, Given, evidence_given
 from peft_assay.report.figures import Forest, SuiteResult, difference_forest, rate_forest, suite_results
 from peft_assay.report.interface import CertificationReport, Sample, next_step
@@ -58,6 +59,7 @@ class AdapterView:
     unmeasured: tuple[tuple[str, str], ...]
     """Suites without a result, by the reason they share."""
     forests: tuple[Forest, ...]
+    comparisons: tuple[Comparison, ...]
     samples: tuple[Sample, ...]
     samples_left_out: int
     observations: tuple[Observation, ...]
@@ -82,6 +84,7 @@ def adapter_view(report: CertificationReport, index: int, controls: ControlMap |
         rules=() if report.verdict is None else tuple(_rule(r, report) for r in report.verdict.results),
         unmeasured=tuple(_unmeasured(suites)),
         forests=forests,
+        comparisons=() if report.observations is None else comparisons(report.observations),
         samples=report.samples[:MAX_SAMPLES],
         samples_left_out=max(len(report.samples) - MAX_SAMPLES, 0),
         observations=() if report.observations is None else report.observations.observations,

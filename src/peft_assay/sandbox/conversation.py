@@ -48,6 +48,7 @@ class Conversation:
         self._listener: int | None = None
         self._received = bytearray()
         self._output_bytes = 0
+        self._peak: int | None = None
         self._response_open = True
         worker.forget_errors()
         self._requests, self._response = self._send(job)
@@ -145,6 +146,7 @@ class Conversation:
         """No more questions: the child must end by itself, without another word."""
         if self._failure is not None:
             return
+        self._peak = _peak_bytes(self._child)
         os.close(self._requests)
         self._requests = -1
         self._limits = _until(self._limits, time.monotonic() - self._started + FAREWELL_SECONDS)
@@ -264,8 +266,9 @@ class Conversation:
         outcome, detail = self._failure or (Outcome.OK, "")
         wall = time.monotonic() - self._started
         cpu = float(self._ended["cpu"]) if self._ended is not None else _cpu_seconds(self._child)
+        usage = Usage(wall, cpu, self._output_bytes, self._peak)
         record = {"asked": f"sha256:{self._asked.hexdigest()}", "answered": f"sha256:{self._answered.hexdigest()}"}
-        return Result(outcome, tuple(self._events), Usage(wall, cpu, self._output_bytes), detail, record)
+        return Result(outcome, tuple(self._events), usage, detail, record)
 
     def _close(self) -> None:
         for descriptor in (self._requests, self._response, self._listener):
@@ -281,6 +284,17 @@ def _cpu_seconds(process: int | None) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _peak_bytes(process: int | None) -> int | None:
+    """Largest resident memory that a process had so far (proc_pid_status(5), VmHWM), None when it cannot be read."""
+    try:
+        with open(f"/proc/{process}/status", "rb") as status:  # noqa: PTH123 - a kernel file
+            fields = dict(line.split(b":", 1) for line in status.read().splitlines() if b":" in line)
+    except OSError:
+        return None
+    amount = fields.get(b"VmHWM", b"").split()
+    return int(amount[0]) * 1024 if len(amount) == 2 and amount[0].isdigit() else None
 
 
 def _until(limits: Limits, wall_seconds: float) -> Limits:

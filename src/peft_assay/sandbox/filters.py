@@ -77,6 +77,8 @@ def compile_filters(*, devices: bool = False) -> Filters:
     # Reading its own limits: not setting them, and not asking after other processes.
     policy.add_rule(seccomp.ALLOW, "prlimit64", seccomp.Arg(0, seccomp.EQ, 0), seccomp.Arg(2, seccomp.EQ, 0))
     seal = seccomp.SyscallFilter(seccomp.ALLOW)
+    for program in (policy, seal):  # the default ends a thread only, of which nobody hears where there are several
+        program.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)
     for name in HAND_OVER:
         seal.add_rule(seccomp.KILL_PROCESS, name)
     return Filters(

@@ -11,6 +11,7 @@ from peft_assay.core.wire import (
     ChoicesReply,
     ClassifyReply,
     GenerateReply,
+    MeasureReply,
     ProposeReply,
     Reply,
     ScoreReply,
@@ -98,6 +99,8 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 def _fits(request: Mapping[str, Any], reply: Any) -> bool:
     match reply:
+        case MeasureReply():
+            return len(reply.lengths) == len(request["prompts"])
         case ChoicesReply():
             return [len(row) for row in reply.logLikelihoods] == [len(item["choices"]) for item in request["items"]]
         case ScoreReply():

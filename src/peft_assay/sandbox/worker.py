@@ -198,7 +198,7 @@ def worker_arguments(
 ) -> tuple[str, ...]:
     """The worker's own command line. ``-P``: the folder it starts in is not on its module path."""
     worker = (str(interpreter_in_use()), "-s", "-P", "-m", program.module, "--control", str(control))
-    about = ("--base", str(configuration.base.absolute()), "--dtype", configuration.dtype)
+    about = ("--base", str(configuration.base.absolute()), "--dtype", configuration.dtype, "--task", configuration.task)
     device = () if configuration.device.name == CPU else ("--device", configuration.device.name)
     return (*worker, *about, *device, *(("--fresh",) if fresh else ()))
 

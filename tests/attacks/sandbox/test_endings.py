@@ -30,6 +30,7 @@ from peft_assay.core.sandbox import Job, Limits
 from peft_assay.sandbox.choose import BACKENDS
 from peft_assay.sandbox.interface import Program, SandboxConfiguration
 from peft_assay.sandbox.microsuite import Findings
+from peft_assay.sandbox.strain import strain_program
 from peft_assay.sandbox.supervisor import Supervisor
 from peft_assay.sandbox.surroundings import harness_program, mounts_for
 from peft_assay.sandbox.worker import Worker
@@ -40,6 +41,16 @@ def die(*_):
     print("dying", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
+def die_among_many():
+    while True:
+        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+        if sum(str(base).encode() in line and b"--control" in line for line in lines) > 20:
+            die()
+
+if phase == "straining":
+    strain = strain_program(harness_program())
+    threading.Thread(target=die_among_many).start()
+    Worker(BACKENDS[name](), strain, mounts_for(strain, base), SandboxConfiguration(base=base))
 if phase == "starting":
     Worker._first_message = die  # the worker's program was started and its set-up sent, nothing more
 program = Program("hostile_worker", (here / "hostile_worker", *harness_program().folders))
@@ -59,7 +70,7 @@ with Supervisor(BACKENDS[name](), program, mounts_for(program, base), configurat
         ask({"op": "score", "items": [{}], "do": "sleep"})
     sandbox.run(Job(None, Limits()), converse)
 """
-PHASES = ("starting", "loading", "idle", "job", "fresh")
+PHASES = ("straining", "starting", "loading", "idle", "job", "fresh")
 
 
 def workers(base):
