@@ -272,7 +272,7 @@ def _spelt(project: Project, named: str) -> tuple[str, Path | None]:
 def build_lock(project: Project, observed: Observed, artifact: Digest, standing: Standing = NO_STANDING) -> Lock:
     """The lock that `project` resolves to for `artifact`, given what was observed of base, stack and harness.
 
-    Of the licences that the consumer declared for single adapters only this artifact's stands in it: to take a
+    Of what the consumer declared for single adapters only what is about this artifact stands in it: to take a
     declaration back ends what was certified because of it, and nothing else.
     """
     section = project.document
@@ -294,6 +294,7 @@ def build_lock(project: Project, observed: Observed, artifact: Digest, standing:
                 "commercialUse": section.rights.commercialUse,
                 "datasets": dict(section.rights.datasets),
                 "declaredLicence": None if declared is None else declared.licence,
+                "declaredDatasets": [] if declared is None else list(declared.datasets),
                 **_standing(standing),
             },
             "publishers": {
