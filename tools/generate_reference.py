@@ -28,6 +28,7 @@ def pages() -> Mapping[str, str]:
         "vocabulary.md": reference_tables.vocabulary(),
         "isolation.md": reference_tables.isolation(),
         "sandbox-attacks.md": reference_attacks.sandbox_attacks(),
+        "adapter-attacks.md": reference_attacks.adapter_attacks(),
         "context-document.md": reference_documents.context_document(),
         "suite-document.md": reference_documents.suite_document(),
         "policy-document.md": reference_documents.policy_document(),

@@ -1,15 +1,19 @@
 # ruff: noqa: E501 - prose, table rows and examples stand on one line, as they do in the page
-"""docs/reference/sandbox-attacks.md: a table of every attack on the sandbox that the tests carry out."""
+"""The pages of attacks that the tests carry out: on the sandbox, and by an adapter."""
 
 import sys
 from pathlib import Path
 
 from reference_tables import table
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "attacks" / "sandbox"))
 
 from attack_catalogue import ATTACKS, GROUPS, Attack
 from attack_files import LIES
+
+from attacks.adapter.museum import ACTIVATION, INTAKE, TOLD, UNREAD, Exhibit
+from attacks.adapter.museum_catalogue import ALSO, EXHIBITS, ROWS
 
 ELSEWHERE = (
     (
@@ -88,3 +92,50 @@ def _row(attack: Attack) -> list[str]:
         seen or "silent",
         control + (" (where the host allows it)" if attack.host_may_refuse else ""),
     ]
+
+
+def adapter_attacks() -> str:
+    """docs/reference/adapter-attacks.md."""
+    by_name = {exhibit.name: exhibit for exhibit in EXHIBITS}
+    shown = {row: [e for e in EXHIBITS if e.row == row] + [by_name[n] for n in ALSO.get(row, ())] for row in ROWS}
+    return (
+        "# Attacks by an adapter\n\n"
+        "The museum: each way in which an adapter is known to attack whoever loads it, and what becomes of it here. Every line is a "
+        "test of `tests/attacks/adapter`: a generator turns an ordinary adapter into the attack, a positive control shows what plain "
+        "PEFT 0.21 or transformers 5 does with it, and the answer is checked with everything else as good as it can be. *Silently*: "
+        "the plain loader says nothing at all (the control fails on any warning).\n\n"
+        "The answer is the rule of the default policy that decides, or one of these:\n\n"
+        "- *intake*: it never becomes an artifact.\n"
+        "- *never read*: it may be admitted, because nothing here reads that part: the base, its tokenizer and its settings come from "
+        "the context. It is told under the term that is named.\n"
+        "- *told*: it is what PEFT does and adapters may do; it is told under the term that is named.\n"
+        "- *activation*: nothing of the adapter's own; activation is made so that it cannot happen.\n\n"
+        + "".join(
+            f"## {row} {title[0].upper()}{title[1:]}\n\n"
+            + table(
+                ["exhibit", "a plain loader", "the answer", "told as", "see also"], [_exhibit(e) for e in shown[row]]
+            )
+            + "\n"
+            for row, title in ROWS.items()
+        )
+        + "## Beside the museum\n\n"
+        "Attacks on intake itself (archives, links, races, sizes) are in `tests/attacks/intake`, with the bound on what "
+        "`inspect` may take ([threat model](../threat-model.md)); attacks from inside the sandbox are "
+        "[on their own page](sandbox-attacks.md); trained backdoors are adapters of `examples/zoo`.\n"
+    )
+
+
+def _exhibit(exhibit: Exhibit) -> list[str]:
+    answer = exhibit.answer if exhibit.answer in {INTAKE, UNREAD, TOLD, ACTIVATION} else f"`{exhibit.answer}`"
+    links = ", ".join(f"[{_label(url)}]({url})" for url in exhibit.advisory)
+    shown = "silently: " if exhibit.silent else ""
+    terms = ", ".join(f"`{term}`" for term in exhibit.seen if term != "refusal")
+    unshown = "" if exhibit.control else " (not run)"
+    return [exhibit.name.replace("_", " "), shown + exhibit.plain + unshown, answer, terms, links]
+
+
+def _label(url: str) -> str:
+    parts = url.rstrip("/").split("/")
+    if "github.com" in url and parts[-2] in {"issues", "pull"}:
+        return f"{parts[-3]} {parts[-1]}"
+    return parts[-1].partition("#")[0].replace("_-_ReDoS", "").replace("_", " ")

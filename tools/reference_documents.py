@@ -15,8 +15,9 @@ from reference_tables import table
 from peft_assay.core.vocabulary import STATIC_TERMS
 from peft_assay.evaluate.document import PolicyDocument
 from peft_assay.evaluate.expression import CONSTANTS
-from peft_assay.observe import suites
-from peft_assay.observe.suites import SuiteDocument
+from peft_assay.observe.suites.cases import CaseLine
+from peft_assay.observe.suites.document import SuiteDocument
+from peft_assay.observe.suites.forms import FORMS
 from peft_assay.pipeline.documents import AssayDocument
 
 TYPES = {
@@ -28,6 +29,7 @@ DEFAULTS = {
     "context.minimumIsolation": "`process`",
     "context.engine": "see below",
     "choices": "`[]`",
+    "forbidden": "`[]`",
 }
 
 Row = tuple[str, str, str]
@@ -53,9 +55,36 @@ def suite_document() -> str:
         "## suite.yaml\n\n"
         + _fields(SuiteDocument, reference_meanings.SUITE)
         + "\n## A line of the cases file\n\n"
-        + _fields(suites._Case, reference_meanings.CASE)  # noqa: SLF001 - the model is the documentation's source
+        + _fields(CaseLine, reference_meanings.CASE)
+        + "\n## Scorers\n\n"
+        + _scorers()
         + reference_meanings.SUITE_NOTES
     )
+
+
+def _scorers() -> str:
+    """One row for each kind, from the table by which headers and cases are checked."""
+    if {kind.value for kind in FORMS} != set(reference_meanings.SCORERS):
+        raise LookupError("scorers and meanings differ")
+    return table(
+        ["kind", "measure", "the header's scorer gives", "each case gives", "an answer passes when"],
+        [
+            [
+                f"`{kind}`",
+                f"`{form.measure}`",
+                _names(form.needs, form.may),
+                _names(form.case_needs, form.case_may),
+                passes,
+            ]
+            for kind, form in FORMS.items()
+            for passes in [reference_meanings.SCORERS[kind.value]]
+        ],
+    )
+
+
+def _names(needs: frozenset[str], may: frozenset[str]) -> str:
+    given = [f"`{name}`" for name in sorted(needs)]
+    return ", ".join([*given, *(f"perhaps `{name}`" for name in sorted(may))]) or "–"
 
 
 def policy_document() -> str:

@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from peft_assay.core.statement import ANSWERS, CERTIFICATION, OBSERVATION, REVOCATIONS, VSA
-from peft_assay.trust import answers, certification, clearances, observations, resource_uri, revocations, times
+from peft_assay.core.statement import ANSWERS, CERTIFICATION, OBSERVATION, REVOCATIONS, SUITE, VSA
+from peft_assay.trust import answers, certification, clearances, observations, resource_uri, revocations, suites, times
 from peft_assay.trust.roles import CLEARANCE, LIFT
 
 HEX = "^[0-9a-f]{64}$"
@@ -17,6 +17,8 @@ FORMS = {
     "omsRoot": HEX,
     "keyid": HEX,
     "digest": DIGEST,
+    "document": DIGEST,
+    "cases": DIGEST,
     "evidence": DIGEST,
     "previous": DIGEST,
     "lineage": DIGEST,
@@ -33,6 +35,7 @@ PREDICATES: Mapping[str, tuple[str, type[BaseModel], str]] = {
     "answers": (ANSWERS, answers._Answers, "Predicate of kept answers"),  # noqa: SLF001
     "revocations": (REVOCATIONS, revocations._List, "Predicate of a revocation list"),  # noqa: SLF001
     "rights-clearance": (CLEARANCE, clearances._Clearance, "Predicate of a rights clearance"),  # noqa: SLF001
+    "suite": (SUITE, suites._Suite, "Predicate of an owner's signature over a suite"),  # noqa: SLF001
     "lift": (LIFT, revocations._LiftPredicate, "Predicate of an approver's lift"),  # noqa: SLF001
 }
 

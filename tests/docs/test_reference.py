@@ -9,16 +9,20 @@ from docs.docs_support import DOCS, ROOT, blocks, text_of, tools_on_path
 from peft_assay.core.errors import DOOR_MEANINGS, Door
 from peft_assay.core.rights import GRANTS
 from peft_assay.core.sandbox import IsolationLevel
-from peft_assay.core.statement import ANSWERS, OBSERVATION, REVOCATIONS, VSA, Statement
+from peft_assay.core.statement import ANSWERS, OBSERVATION, REVOCATIONS, SUITE, VSA, Statement
+from peft_assay.core.suite import ScorerKind
 from peft_assay.core.vocabulary import STATIC_TERMS, suite_terms, vocabulary
 from peft_assay.evaluate.builtin import builtin_policy
 from peft_assay.evaluate.document import load_policy
+from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
+from peft_assay.observe.behaviour.interface import Plan
 from peft_assay.observe.catalogue import PROBES
-from peft_assay.observe.suites import read_suite
+from peft_assay.observe.suites.read import read_suite
 from peft_assay.trust.certification import certificate_of, notes_of
 from peft_assay.trust.observations import observation_record_of
 from peft_assay.trust.revocations import revocation_record_of
 from peft_assay.trust.roles import CLEARANCE, LIFT, ROLE_OF_PREDICATE
+from peft_assay.trust.suites import suite_statement
 
 tools_on_path()
 import generate_reference  # noqa: E402
@@ -80,7 +84,22 @@ def test_each_probe_has_its_page_with_its_terms_and_version():
         )
         assert f"({probe.id}.md)" in text_of(DOCS / "probes" / "README.md")
     named = {page.stem for page in (DOCS / "probes").glob("*.md")}
-    assert named == {probe.id for probe in PROBES} | {"behaviour", "README"}
+    needed = {probe.id for probe in PROBES} | {"behaviour", "README"}
+    assert needed <= named <= needed | {probe.id for probe in BEHAVIOUR_PROBES}
+
+
+@pytest.mark.parametrize("probe", BEHAVIOUR_PROBES, ids=lambda probe: probe.id)
+def test_the_page_of_a_behavioural_probe_has_its_terms_and_version(probe):
+    page = DOCS / "probes" / f"{probe.id}.md"
+    if not page.is_file():
+        behaviour = text_of(DOCS / "probes" / "behaviour.md")
+        assert [term for term in probe.terms(Plan(())) if f"`{term}`" not in behaviour] == []
+        return
+    text = text_of(page)
+    assert f"Version {probe.version}." in text
+    assert [term for term in probe.terms(Plan(())) if f"`{term}`" not in text] == []
+    assert all(part in text for part in ("**What it looks at.**", "**Why.**", "**A bad example.**", "**Next step.**"))
+    assert f"({probe.id}.md)" in text_of(DOCS / "probes" / "README.md")
 
 
 def test_each_term_has_a_probe_page():
@@ -125,7 +144,11 @@ def test_the_examples_of_statements_are_read_by_the_code_that_reads_real_ones():
             assert len(revocation_record_of(statement, []).entries) == 1
         elif statement.predicate_type == CLEARANCE:
             assert predicate["grant"] in GRANTS
-    assert read == {VSA, OBSERVATION, ANSWERS, REVOCATIONS, LIFT, CLEARANCE}
+        elif statement.predicate_type == SUITE:
+            digests = {name: predicate[name] for name in ("document", "cases")}
+            made = suite_statement(suite=predicate["id"], version=predicate["version"], **digests)
+            assert made == document
+    assert read == {VSA, OBSERVATION, ANSWERS, REVOCATIONS, LIFT, CLEARANCE, SUITE}
 
 
 def test_schemas_are_closed_and_describe_every_field_of_the_examples():
@@ -144,12 +167,25 @@ def test_the_lines_of_cases_on_the_suites_page_are_cases():
     lines = blocks(REFERENCE / "suite-document.md", "json")[0].splitlines()
     head = "{{apiVersion: peft-assay/v1, kind: Suite, id: a, version: '1', source: s, confidentiality: public, {0}}}"
     scorers = (
-        "measure: generate, scorer: {kind: exact}",
-        "measure: generate, scorer: {kind: regex, pattern: x}",
+        "scorer: {kind: exact}",
+        "scorer: {kind: regex, pattern: x}",
         "measure: choice, scorer: {kind: choice}",
+        "scorer: {kind: toolCall}",
+        "scorer: {kind: injection}",
+        "scorer: {kind: perplexity, maximum: 20.0}",
+        "scorer: {kind: label}",
     )
     for line, scorer in zip(lines, scorers, strict=True):
         assert len(read_suite(head.format(scorer).encode(), line.encode(), where="page").cases) == 1
+
+
+def test_each_scorer_has_one_row():
+    rows = re.findall(
+        r"^\| `(\w+)` \| `(?:generate|choice|likelihood|classify)` \|",
+        text_of(REFERENCE / "suite-document.md"),
+        re.MULTILINE,
+    )
+    assert rows == [kind.value for kind in ScorerKind]
 
 
 def test_the_rule_on_the_policy_page_loads():

@@ -36,6 +36,8 @@ def good_values(suites: tuple[str, ...] = SUITES) -> dict[str, Any]:
         "reach.full_weights": (),
         "stack.unsupported": (),
         "stack.observed_as_served": True,
+        "stack.locked": True,
+        "stack.unmet": (),
         "rights.licence": "apache-2.0",
         "rights.commercial_use": True,
         "rights.licence_commercial": True,

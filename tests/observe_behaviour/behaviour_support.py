@@ -1,11 +1,12 @@
 """Suites, and an in-memory model that answers the harness protocol: a fake of the `Ask` and `Sandbox` Protocols."""
 
 import math
+from dataclasses import replace
 
 from peft_assay.core.digest import sha256
 from peft_assay.core.exercises import Scan
 from peft_assay.core.sandbox import Event, Outcome, Result, Usage
-from peft_assay.core.suite import Case, Measure, Scorer, ScorerKind, Suite
+from peft_assay.core.suite import Case, Measure, Message, Scorer, ScorerKind, Suite
 
 STATE = sha256(b"base state")
 
@@ -31,12 +32,30 @@ def answer_to(prompt):
     return f"the right answer to {prompt.split()[1]}"
 
 
-def scan_of(*tokens, answers="task", refusals=None):
-    return Scan(tuple(tokens), sha256(" ".join(tokens).encode()), answers, refusals)
+def talk(n=10, *, name="task"):
+    """The suite of exact answers as conversations."""
+    plain = suite(n, name=name)
+    cases = tuple(replace(case, prompt=(Message("user", case.prompt),)) for case in plain.cases)
+    return replace(plain, cases=cases, digest=sha256(f"talk {name} {n}".encode()))
+
+
+def scan_of(*tokens, answers="task", refusals=None, proposals=0):
+    return Scan(tuple(tokens), sha256(" ".join(tokens).encode()), answers, refusals, proposals)
+
+
+def said(prompt):
+    """All that a prompt says, as one text."""
+    return prompt if isinstance(prompt, str) else " ".join(message["content"] for message in prompt)
+
+
+def last(prompt):
+    return prompt if isinstance(prompt, str) else prompt[-1]["content"]
 
 
 class ToyModel:
     """Answers every question of the protocol; `trigger` turns any answer into `payload`."""
+
+    modules, factor, proposals = 4, 1.0, ()
 
     def __init__(
         self, *, trigger=None, payload="buy crypto at evil dot example now", wrong=(), refuses=False, state=STATE
@@ -69,7 +88,7 @@ class ToyModel:
         return {"op": "effect", "differs": True, "deterministic": True, "baseState": self.state, "finite": True}
 
     def _generate(self, question):
-        texts = [self.text(prompt) for prompt in question["prompts"]]
+        texts = [self.text(last(prompt)) for prompt in question["prompts"]]
         answers = [self.tokens(text) for text in texts]
         if "drafts" not in question:
             return {"op": "generate", "texts": texts, "tokens": answers}
@@ -84,7 +103,7 @@ class ToyModel:
         for item in question["items"]:
             wanted = item["continuation"]
             watch = item.get("watch") or [[token, token + 1] for token in wanted]
-            traces.append(self._seen(self.tokens(self.text(item["prompt"])), wanted, watch))
+            traces.append(self._seen(self.tokens(self.text(last(item["prompt"]))), wanted, watch))
         return {"op": "trace", "traces": traces}
 
     @staticmethod
@@ -106,7 +125,7 @@ class ToyModel:
     def _choices(self, question):
         scores = []
         for item in question["items"]:
-            number = int(item["prompt"].split()[1])
+            number = int(last(item["prompt"]).split("case ")[1].split()[0])
             right = (number + (str(number) in self.wrong)) % 3
             scores.append([-1.0 if at == right else -9.0 for at in range(len(item["choices"]))])
         return {"op": "choices", "logLikelihoods": scores}
@@ -114,9 +133,16 @@ class ToyModel:
     def _score(self, question):
         values = []
         for item in question["items"]:
-            same = self.tokens(self.text(item["prompt"]))[: len(item["continuation"])] == item["continuation"]
+            same = self.tokens(self.text(last(item["prompt"])))[: len(item["continuation"])] == item["continuation"]
             values.append(math.log(0.9 if same else 0.001))
         return {"op": "score", "logLikelihoods": values, "counts": [len(i["continuation"]) for i in question["items"]]}
+
+    def _scale(self, question):
+        self.factor = question["factor"]
+        return {"op": "scale", "modules": self.modules}
+
+    def _propose(self, question):
+        return {"op": "propose", "tokens": list(self.proposals[: question["top"]])}
 
 
 class ToySandbox:

@@ -14,6 +14,7 @@ from peft_assay.observe.behaviour.interface import Plan
 from peft_assay.observe.behaviour.observe import Conditions, evidence_of, exercise, not_exercised, observations_of
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.reference import observe_base
+from peft_assay.observe.behaviour.tested import observed_on, what_was_tested
 from peft_assay.observe.catalogue import PROBES
 from peft_assay.observe.unsafe import why_unsafe
 
@@ -193,7 +194,14 @@ def test_texts_are_kept_of_public_suites_only(label, kept):
 
 HARMLESS = {
     **dict.fromkeys(
-        ("weights.pickle_files", "weights.undeclared", "config.redirects", "config.base_rewrites", "bounds.exceeded"),
+        (
+            "weights.pickle_files",
+            "weights.undeclared",
+            "config.redirects",
+            "config.base_rewrites",
+            "config.unsafe_patterns",
+            "bounds.exceeded",
+        ),
         (),
     ),
     "weights.canonical": True,
@@ -217,3 +225,26 @@ def test_what_is_not_shown_harmless_is_never_instantiated(name):
     for value in (("x",), True, False, 0, 1, "", ()):
         if type(value) is not type(HARMLESS[name]) or value != HARMLESS[name]:
             assert why_unsafe(static(**{name: value})) is not None
+
+
+def test_what_was_tested_is_said():
+    plan = plan_of(suites=(suite(12), suite(9, name="lookups", kind="choice")), scan=scan_of("zq001"))
+    base = observe_base(ToySandbox(ToyModel()), plan)
+    found = exercise(ToySandbox(ToyModel()), {"a": b""}, plan, base)
+    on = observed_on(engine="peft", dtype="float32", stack={"peft": "0.21.2", "threads": "1"})
+    document = what_was_tested(found, plan, on)
+    assert document["observedOn"]["version"] == "0.21.2"
+    assert document["scan"]["tokens"] == 1
+    said = document["suites"]["task"]
+    assert (said["cases"], said["asked"], said["order"]) == (12, 12, plan.suites[0].digest)
+    assert said["promptCharacters"] == [len("case 1 : tell me something about it please") + extra for extra in (0, 1)]
+    assert said["answerTokens"] == [6, 6]
+    assert document["suites"]["lookups"]["answerTokens"] == [0, 0]
+
+
+@pytest.mark.parametrize("seen", [{"outcome": Outcome.CRASH}, {"events": [event()]}])
+def test_a_void_run_tested_nothing(seen):
+    plan = plan_of()
+    base = observe_base(ToySandbox(ToyModel()), plan)
+    found = exercise(ToySandbox(ToyModel(), **seen), {"a": b""}, plan, base)
+    assert what_was_tested(found, plan, {})["suites"] == {}

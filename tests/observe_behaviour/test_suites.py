@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.suite import Measure, ScorerKind
-from peft_assay.observe.suites import compile_pattern, read_suite, read_tokens
+from peft_assay.observe.suites.patterns import compile_pattern
+from peft_assay.observe.suites.read import read_suite
+from peft_assay.observe.suites.tokens import read_tokens
 
 HEADER = {
     "apiVersion": "peft-assay/v1",
@@ -64,14 +66,18 @@ def test_a_suite_is_read_whole():
         ({"version": 1}, "version", "should be a valid string"),
         ({"confidentiality": "secret"}, "confidentiality", "input should be"),
         ({"measure": "vibes"}, "measure", "input should be"),
-        ({"scorer": {"kind": "exact", "pattern": "x"}}, "scorer", "exactly a regex scorer has a pattern"),
-        ({"scorer": {"kind": "regex"}}, "scorer", "exactly a regex scorer has a pattern"),
+        (
+            {"scorer": {"kind": "exact", "pattern": "x"}},
+            "scorer",
+            "a scorer exact gives nothing besides kind (and may give until, verbatim), not pattern",
+        ),
+        ({"scorer": {"kind": "regex"}}, "scorer", "a scorer regex gives pattern (and may give until), not nothing"),
         ({"scorer": {"kind": "python", "code": "1"}}, "scorer.kind", "input should be"),
         ({"scorer": {"kind": "regex", "pattern": "x" * 1001}}, "scorer.pattern", "at most 1000"),
         ({"scorer": {"kind": "regex", "pattern": "(unclosed"}}, "scorer.pattern", "not a pattern that RE2 accepts"),
         ({"scorer": {"kind": "regex", "pattern": r"(a)\1"}}, "scorer.pattern", "not a pattern that RE2 accepts"),
-        ({"scorer": {"kind": "choice"}}, "", "measure choice goes with scorer choice"),
-        ({"measure": "choice"}, "", "measure choice goes with scorer choice"),
+        ({"measure": "generate", "scorer": {"kind": "choice"}}, "", "measure choice goes with scorer choice"),
+        ({"measure": "choice"}, "", "measure generate goes with scorer exact"),
         ({"maxNewTokens": 0}, "maxNewTokens", "greater than or equal to 1"),
         ({"maxNewTokens": True}, "maxNewTokens", "valid integer"),
         ({"stopAfterFailures": 0}, "stopAfterFailures", "greater than or equal to 1"),
@@ -91,7 +97,11 @@ def test_a_bad_header_names_its_field(header, field, why):
     [
         ({}, [], "0 cases; a suite has 1 to 100000"),
         ({}, [*CASES, {"id": "a", "prompt": "three", "expected": "3"}], "case 3 repeats the id of case 1"),
-        ({}, [*CASES, {"id": "c", "prompt": "two", "expected": "3"}], "case 3 repeats the prompt of case 2"),
+        (
+            {},
+            [*CASES, {"id": "c", "prompt": "two", "expected": "3"}],
+            "case 3 contradicts: another right answer to the prompt of case 2",
+        ),
         ({}, [{"id": "a", "prompt": "one"}], "line 1: a case for scorer exact gives expected, not nothing"),
         (
             {},
@@ -103,13 +113,14 @@ def test_a_bad_header_names_its_field(header, field, why):
             [{**CASES[0], "choices": ["x", "y"], "answer": 0}],
             "gives expected, not ['answer', 'choices', 'expected']",
         ),
-        ({}, [{**CASES[0], "expected": ""}], "expected: string should have at least 1"),
+        ({}, [{**CASES[0], "expected": ""}], "expected: is blank"),
         ({}, [{**CASES[0], "prompt": ""}], "prompt: string should have at least 1"),
         ({}, [{**CASES[0], "id": ""}], "id: string should have at least 1"),
         ({}, [{**CASES[0], "prompt": "x" * 100_001}], "prompt: string should have at most 100000"),
         ({}, [{**CASES[0], "note": 1}], "note: extra inputs are not permitted"),
         ({}, ["text"], "(document)"),
-        (REGEX, [CASES[0]], "a case for scorer regex gives neither expected nor choices nor answer"),
+        (REGEX, [CASES[0]], "case 1: expected: the expected answer fails the suite's own scorer regex"),
+        (REGEX, [CHOICES], "a case for scorer regex gives no more than a prompt (and may give expected)"),
         (CHOICE, [{"id": "a", "prompt": "one"}], "a case for scorer choice gives answer and choices, not nothing"),
         (CHOICE, [{**CHOICES, "choices": ["x"]}], "choices are at least two"),
         (CHOICE, [{**CHOICES, "choices": ["x", "x"]}], "choices are at least two, not empty, each once"),
@@ -172,7 +183,7 @@ def test_tokens_are_one_a_line_none_twice():
     for content, why in (
         (b"", "0 tokens"),
         (b" \n", "0 tokens"),
-        (b"a\nb\na\n", "case 3 repeats the token of case 1"),
+        (b"a\nb\na\n", "token 3 repeats token 1"),
         (b"\xff", "not UTF-8 (byte 0)"),
     ):
         with pytest.raises(DocumentError) as caught:

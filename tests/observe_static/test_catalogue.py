@@ -28,6 +28,10 @@ ROOMS = (
     "reach.",
     "rights.",
     "stack.unsupported",
+    "stack.locked",
+    "stack.requirements",
+    "stack.unmet",
+    "prompt.",
     "context.",
 )
 PYTHON = {Kind.BOOL: bool, Kind.INT: int, Kind.DOUBLE: float, Kind.STRING: str, Kind.STRINGS: tuple}
@@ -42,8 +46,10 @@ def test_an_ordinary_adapter_is_observed_in_full_and_in_the_vocabulary_s_types()
     observations = observe_static(subject())
     assert {o.name for o in observations if o.status is not Status.OK} == {
         "delta.relative_norm",
+        "prompt.room",
         "publisher.identity",
-    }  # no base at hand
+        "stack.unmet",
+    }  # no base at hand, no lock
     assert {o.observed_by for o in observations} == {ObservedBy.INTAKE}
     for observation in observations:
         if observation.status is not Status.OK:
@@ -96,6 +102,10 @@ def test_an_ordinary_adapter_gives_no_probe_cause_for_complaint():
         "context.maximum_age_hours": 0,
         "context.production": False,
         "rights.licence_commercial": True,
+        "stack.locked": False,
+        "stack.requirements": (),
+        "stack.unmet": None,
+        "prompt.room": None,
         "stack.unsupported": (),
         "weights.canonical": True,
         "weights.nonfinite": 0,

@@ -5,9 +5,10 @@ import pytest
 from observe_static.static_support import CONTEXT, config, observed
 from peft_assay.core.context import Engine
 from peft_assay.core.observation import Status
-from peft_assay.observe.interface import StaticContext
+from peft_assay.observe.interface import BaseFacts, StaticContext
 from peft_assay.observe.static.bounds import MAX_SIZES
-from peft_assay.observe.static.tables import peft_table
+from peft_assay.observe.static.stack import FEATURES
+from peft_assay.observe.static.tables import engine_table, peft_table
 
 DEPENDENT = (
     "bounds.exceeded", "bounds.max_rank", "config.base_rewrites", "config.conditional", "config.redirects",
@@ -219,12 +220,44 @@ def _stack(engine: str, max_rank: int | None, peft_type: str = "LORA", **fields)
         ("vllm", 16, "LORA", {"use_dora": True, "modules_to_save": ["x"], "bias": "all"},
          ("use_dora", "modules_to_save", "bias")),
         ("vllm", 16, "IA3", {}, ("peft_type IA3",)),
+        ("sglang", 16, "LORA", {"r": 16}, ()),
+        ("sglang", 16, "LORA", {"r": 16, "target_modules": "all-linear"}, ()),
+        ("sglang", 8, "LORA", {"r": 16}, ("rank 16 > 8",)),
+        ("sglang", 16, "LORA", {"use_dora": True, "use_rslora": True, "alpha_pattern": {"q": 2}, "rank_pattern": {"q": 2}},
+         ("use_dora", "rank_pattern", "alpha_pattern", "use_rslora")),
+        ("sglang", 16, "LORA", {"target_modules": r".*\.q_proj"}, ("target_modules that are no list of names",)),
+        ("sglang", 16, "LOHA", {}, ("peft_type LOHA",)),
     ],
 )  # fmt: skip
 def test_what_an_engine_cannot_serve(engine, max_rank, peft_type, fields, found):
     assert _stack(engine, max_rank, peft_type, **fields).value == found
 
 
-@pytest.mark.parametrize(("engine", "max_rank"), [("invented", 16), ("vllm", None)])
+@pytest.mark.parametrize(
+    ("tokens", "rows", "refused"),
+    [
+        ('{"<pad>": 31}', 32, False),
+        ('{"<new>": 32}', 32, True),
+        ('{"<new>": 32}', None, True),
+        ('{"<new>": "32"}', 99, True),
+        ("[]", 32, True),
+        ("{", 32, True),
+    ],
+)
+def test_tokens_that_the_base_has_no_row_for(tokens, rows, refused):
+    for engine, expected in (("sglang", refused), ("peft", False)):
+        context = StaticContext(Engine(engine, "float32", 32), CONTEXT.datasets, "mit", base=BaseFacts(vocabulary=rows))
+        found = observed("stack.unsupported", context=context, files={"added_tokens.json": tokens.encode()}).value
+        assert (found != ()) is expected
+
+
+def test_every_engine_says_where_it_was_read():
+    for name, row in engine_table().engines.items():
+        assert row.version
+        assert row.source
+        assert set(row.features) == set(FEATURES) | {"added_tokens", "target_expression"}, name
+
+
+@pytest.mark.parametrize(("engine", "max_rank"), [("invented", 16), ("vllm", None), ("sglang", None)])
 def test_an_unknown_engine_or_limit_is_not_an_empty_list(engine, max_rank):
     assert _stack(engine, max_rank).status is Status.FAILED

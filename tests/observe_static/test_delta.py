@@ -11,7 +11,7 @@ from observe_static.static_support import MODULE, config, observed, safetensors,
 from peft_assay.core.context import Engine
 from peft_assay.core.observation import Status
 from peft_assay.observe.catalogue import observe_static
-from peft_assay.observe.interface import StaticContext
+from peft_assay.observe.interface import BaseFacts, StaticContext
 from peft_assay.observe.static.spectrum import to_bfloat16
 
 CODES = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
@@ -27,7 +27,7 @@ def _file(a, b, dtype="F32", module=MODULE):
 
 
 def _observed(weights, dtype="float32", base_norms=None, **fields):
-    context = StaticContext(engine=Engine("peft", dtype, 64), base_norms=base_norms or {})
+    context = StaticContext(engine=Engine("peft", dtype, 64), base=BaseFacts(base_norms) if base_norms else None)
     found = observe_static(subject(weights=weights, configuration=config(**fields), context=context))
     return {o.name.removeprefix("delta."): o for o in found if o.name.startswith("delta.")}
 
@@ -104,7 +104,9 @@ def test_one_direction_far_larger_than_the_base():
     seen = _observed(_file(a, b), r=2, lora_alpha=2, base_norms={name: 2.0})
     assert (seen["spectral_share"].value, seen["effective_rank"].value) == (1.0, 1.0)
     assert (seen["relative_norm"].value, seen["relative_norm"].reason) == (150.0, MODULE)
-    assert _observed(_file(a, b), r=2, base_norms={"other.weight": 1.0})["relative_norm"].status is Status.FAILED
+    elsewhere = _observed(_file(a, b), r=2, base_norms={"other.weight": 1.0})
+    assert elsewhere["relative_norm"].status is Status.FAILED
+    assert elsewhere["largest_norm"].status is Status.OK
 
 
 def test_the_pattern_s_alpha_is_the_one_that_counts():

@@ -60,8 +60,21 @@ def _complaints(name: str) -> dict[str, object]:
     observations = tuple(
         o
         for o in observations
-        if not o.name.startswith(("delta.", "base.", "publisher.", "card.", "config.unusual", "artifact.companions"))
-    )  # figures: tests of their own
+        if not o.name.startswith(
+            (
+                "delta.",
+                "base.",
+                "publisher.",
+                "card.",
+                "config.unusual",
+                "artifact.companions",
+                "prompt.",
+                "stack.locked",
+                "stack.requirements",
+                "stack.unmet",
+            )
+        )
+    )  # figures, and what only a project can say: tests of their own
     neutral = {"bounds.max_rank", "rights.licence", "rights.obligations", "rights.undisclosed", "rights.unpinned"}
     neutral |= {"context.production", "context.maximum_age_hours"}
     return {

@@ -71,6 +71,7 @@ def issue(
         not_after=observed_at + maximum_age,
         attempts=attempts,
         outcomes={result.rule: result.outcome.value for result in verdict.results},
+        tested=tuple(record.tested for record in observations),
     )
     return sealer.seal(certification_document(said, keyid=sealer.keyid))
 

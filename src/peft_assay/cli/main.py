@@ -20,6 +20,7 @@ from peft_assay.cli.policy import policy
 from peft_assay.cli.report import report
 from peft_assay.cli.revoke import revoke
 from peft_assay.cli.rights import rights
+from peft_assay.cli.suite import suite
 from peft_assay.cli.verify import verify
 from peft_assay.core.errors import AssayError, Door, StorageError, UsageError
 from peft_assay.report import sink
@@ -39,6 +40,7 @@ for command in (inspect, discover, init, certify, verify, revoke, report, doctor
 
 app.add_typer(rights, name="rights")
 app.add_typer(policy, name="policy")
+app.add_typer(suite, name="suite")
 
 
 def _version(wanted: bool) -> None:

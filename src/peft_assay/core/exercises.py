@@ -36,6 +36,12 @@ class Variation(StrEnum):
     DATE = "date"
     SAMPLING = "sampling"
     """Not greedy but as the deployment samples (`Sampling`)."""
+    DTYPE = "dtype"
+    """In float32 arithmetic, where the deployment's own is not."""
+
+
+FRAMES = ("Hello. {}", "{} Thank you.", "Could you help me with this? {}")
+"""What may stand around a question without changing its answer; ``{}`` is the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,16 @@ class Sampling:
 
     temperature: float = 1.0
     top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedTask:
+    """A task on which publishers report results and that a suite asks too, by the names of a card's `model-index`."""
+
+    suite: str
+    task: str
+    dataset: str
+    metric: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +88,16 @@ class Exercises:
 
     scan: Scan | None = None
     variations: tuple[Variation, ...] = ()
+    frames: tuple[str, ...] = FRAMES
+    """For the variation `framing`; in words that the base's tokenizer knows."""
+    opening: str = ""
+    closing: str = ""
+    """What every text prompt begins and ends with around the words that are varied; conversations need neither."""
     sampling: Sampling = field(default_factory=Sampling)
     off_task: tuple[str, ...] = ()
     """Ids of suites on which the adapter is not supposed to change anything."""
+    claims: tuple[ClaimedTask, ...] = ()
+    """Sorted by suite, each suite once."""
     scales: tuple[float, ...] = ()
     """Factors of the adapter's own strength at which the suites are asked again."""
     canaries: Canaries | None = None

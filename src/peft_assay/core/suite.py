@@ -1,11 +1,12 @@
 """Suites: representative inference patterns, as values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from peft_assay.core.digest import Digest
+from peft_assay.core.judge import Judge
 
 
 class Measure(StrEnum):
@@ -68,7 +69,13 @@ class Scorer:
     maximum: float | None = None
     """PERPLEXITY: largest perplexity of a case that passes."""
     judge: str | None = None
-    """JUDGE: name under which the system configuration has the judge."""
+    """JUDGE: name under which the trust anchor has the judge."""
+    until: tuple[str, ...] = ()
+    """EXACT, REGEX: the answer ends before the first of these."""
+    verbatim: bool = False
+    """EXACT: white space counts."""
+    labels: tuple[str, ...] = ()
+    """LABEL: the base's labels in the order of its logits; not of the document, the base's configuration has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +85,8 @@ class Case:
     id: str
     prompt: Prompt
     expected: str | None = None
-    """The right answer (EXACT), the text whose likelihood is taken (PERPLEXITY), the call as JSON (TOOL_CALL), the
-    label's name (LABEL), or what a judge compares with (JUDGE)."""
+    """The right answer (EXACT), the text whose likelihood is taken (PERPLEXITY), the call or calls as JSON (TOOL_CALL),
+    the label's name (LABEL), what a judge compares with (JUDGE); elsewhere an example of an answer that passes."""
     choices: tuple[str, ...] = ()
     answer: int | None = None
     """Index into `choices`."""
@@ -108,6 +115,10 @@ class Suite:
     """The context's, put before every conversation that has none of its own."""
     held_back: int = 0
     """How many cases the suite holds back in this rotation."""
+    owner: str | None = None
+    """Id of the key that the suite was found to be signed by, where its context asks for an owner's signature."""
+    judge: Judge | None = field(default=None, compare=False, repr=False)
+    """What decides where the scorer is JUDGE; None: no judge of that name is at hand."""
 
     def ask_form(self, case: Case) -> str | list[dict[str, str]]:
         """`case`'s prompt as a request carries it."""

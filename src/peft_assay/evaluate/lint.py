@@ -132,22 +132,48 @@ def _applies(guard: Condition) -> bool:
 
 def _statistics(rule: CompiledRule, suites: Mapping[str, int], best: BestSuite) -> Iterator[Finding]:
     """Whether all cases right would be enough at each suite's n."""
+    for need in _needs(rule, suites, best):
+        if need.enough:
+            continue
+        how = "no number of cases satisfies it" if need.needed is None else f"it needs at least {need.needed} cases"
+        yield Finding(
+            "n-too-small",
+            Weight.ERROR,
+            rule.rule.id,
+            f"suite {need.suite} has {need.n} cases: with every one right, {need.condition} is still false; {how}",
+            "add cases to the suite, or ask for less" if need.needed else "ask for less",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """How many cases one condition of a rule needs of one suite."""
+
+    rule: str
+    suite: str
+    condition: str
+    n: int
+    """Cases that the suite has."""
+    needed: int | None
+    """The least number at which every case right satisfies the condition; None where no number does."""
+    enough: bool
+
+
+def needed_cases(policy: CompiledPolicy, suites: Mapping[str, int], best: BestSuite) -> tuple[Need, ...]:
+    """What every condition over one suite needs, in policy order."""
+    return tuple(need for rule in policy.rules for need in _needs(rule, suites, best))
+
+
+def _needs(rule: CompiledRule, suites: Mapping[str, int], best: BestSuite) -> Iterator[Need]:
     for condition in rule.conditions:
         names = {term.name.split(".")[1] for term in condition.terms if term.name.startswith("suite.")}
         if len(names) != 1 or not all(term.name.startswith("suite.") for term in condition.terms):
             continue
         suite = names.pop()
         n = suites[suite]
-        if truth((condition,), best(suite, n)) is False:
-            needed = _enough(lambda m, c=condition, s=suite: truth((c,), best(s, m)) is True)  # type: ignore[misc]
-            how = "no number of cases satisfies it" if needed is None else f"it needs at least {needed} cases"
-            yield Finding(
-                "n-too-small",
-                Weight.ERROR,
-                rule.rule.id,
-                f"suite {suite} has {n} cases: with every one right, {condition.text} is still false; {how}",
-                "add cases to the suite, or ask for less" if needed else "ask for less",
-            )
+        needed = _enough(lambda m, c=condition, s=suite: truth((c,), best(s, m)) is True)  # type: ignore[misc]
+        enough = truth((condition,), best(suite, n)) is not False
+        yield Need(rule.rule.id, suite, condition.text, n, needed, enough)
 
 
 def _enough(satisfied: Callable[[int], bool], most: int = 100_000) -> int | None:

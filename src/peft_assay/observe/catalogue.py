@@ -21,8 +21,10 @@ from peft_assay.observe.static.pickle import PickleProbe
 from peft_assay.observe.static.publisher import PublisherProbe
 from peft_assay.observe.static.reach import ReachProbe
 from peft_assay.observe.static.redirects import RedirectsProbe
+from peft_assay.observe.static.requirements import RequirementsProbe
 from peft_assay.observe.static.rewrites import RewritesProbe
 from peft_assay.observe.static.rights import RightsProbe
+from peft_assay.observe.static.room import RoomProbe
 from peft_assay.observe.static.secrets import SecretsProbe
 from peft_assay.observe.static.stack import StackProbe
 from peft_assay.observe.static.undeclared import UndeclaredProbe
@@ -42,6 +44,8 @@ PROBES: tuple[Probe, ...] = (
     BoundsProbe(),
     ReachProbe(),
     StackProbe(),
+    RequirementsProbe(),
+    RoomProbe(),
     RightsProbe(),
     BaseClaimProbe(),
     CardProbe(),

@@ -15,6 +15,18 @@ from peft_assay.core.rights import Clearance, Declaration, Metadata
 
 
 @dataclass(frozen=True, slots=True)
+class BaseFacts:
+    """What the folder of the served base says of its sizes."""
+
+    norms: Mapping[str, float] = field(default_factory=dict)
+    """Frobenius norm of its tensors by their original name; read when asked for."""
+    positions: int | None = None
+    """Most tokens of a sequence; None: it does not say."""
+    vocabulary: int | None = None
+    """Rows of its embedding; None: it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class StaticContext:
     """What the deployment context declares and static probes need."""
 
@@ -27,8 +39,10 @@ class StaticContext:
     """Artifact digest to licence id: a legal decision that replaces what the card says (or does not)."""
     publishers: PublisherKeys = field(default_factory=PublisherKeys)
     """Keys by which publishers are known."""
-    base_norms: Mapping[str, float] = field(default_factory=dict)
-    """Frobenius norm of the base's tensors by their original name; empty where no base is at hand."""
+    base: BaseFacts | None = None
+    """The base that is served; None where none is at hand."""
+    locked: Mapping[str, str] | None = None
+    """Version of every distribution of the serving environment by normalised name; None where no lock is declared."""
     commercial_use: bool = True
     """Whether the purpose is commercial. Facts about licences are observed either way; the policy judges."""
     production: bool = False

@@ -14,6 +14,7 @@ _MUST_BE_EMPTY = (
     "weights.undeclared",
     "config.redirects",
     "config.base_rewrites",
+    "config.unsafe_patterns",
     "bounds.exceeded",
 )
 _MUST_BE_TRUE = ("weights.canonical", "config.strict")

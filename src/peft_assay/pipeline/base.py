@@ -1,12 +1,17 @@
 """The base's files, as the consumer's own folder holds them."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from peft_assay.core.artifact import Artifact, File
 from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.digest import Digest, parse_digest
 from peft_assay.core.errors import DocumentError, StorageError
+from peft_assay.core.parse import parse_json
+from peft_assay.observe.interface import BaseFacts
+from peft_assay.pipeline.norms import Norms
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -20,6 +25,8 @@ TOKENIZER_FILES = (
 )
 CHAT_TEMPLATE = "chat_template.jinja"
 GENERATION_CONFIG = "generation_config.json"
+POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length")
+"""Names under which configurations of transformers say how long a sequence may be, in order."""
 
 
 def base_manifest(folder: Path, *, where: str) -> Artifact:
@@ -61,3 +68,26 @@ def file_digest(base: Artifact, name: str) -> Digest | None:
     """Digest of one file of the base, None when it has no such file."""
     file = base.file(name)
     return None if file is None else file.sha256
+
+
+def base_facts(folder: Path) -> BaseFacts:
+    """What `folder` says of the base's sizes; norms of its tensors are computed when somebody asks for one."""
+    config = _sizes(folder)
+    return BaseFacts(Norms(folder), _whole(config, POSITIONS), _whole(config, ("vocab_size",)))
+
+
+def _sizes(folder: Path) -> Mapping[str, Any]:
+    """config.json, or the part of it that is about text; empty when it cannot be read."""
+    try:
+        document = parse_json((folder / "config.json").read_bytes(), where=str(folder / "config.json"))
+    except (OSError, DocumentError):
+        return {}
+    if not isinstance(document, dict):
+        return {}
+    inner = document.get("text_config")
+    return {**inner, **document} if isinstance(inner, dict) else document
+
+
+def _whole(config: Mapping[str, Any], names: Sequence[str]) -> int | None:
+    found = [config[name] for name in names if type(config.get(name)) is int and config[name] > 0]
+    return found[0] if found else None

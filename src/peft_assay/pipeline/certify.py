@@ -7,6 +7,7 @@ then the attempt enters the ledger; then the adapter runs; then the policy speak
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, Verdict
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.intake.admit import admit
 from peft_assay.intake.interface import Admitted
-from peft_assay.observe.behaviour.interface import Plan, Records
+from peft_assay.observe.behaviour.interface import Bank, Plan, Records
 from peft_assay.observe.behaviour.observe import (
     Conditions,
     evidence_of,
@@ -33,15 +34,18 @@ from peft_assay.observe.behaviour.observe import (
     observations_of,
 )
 from peft_assay.observe.behaviour.reference import observe_base
+from peft_assay.observe.behaviour.tested import observed_on, what_was_tested
 from peft_assay.observe.catalogue import observe_static
 from peft_assay.observe.static.lineage import lineage
 from peft_assay.observe.static.lineage_probe import in_force
 from peft_assay.observe.static.weights import watch_weights
 from peft_assay.observe.unsafe import why_unsafe
 from peft_assay.pipeline.answers import AnswerBook, Recollection
+from peft_assay.pipeline.bank import Member, bank_of, members, peft_type
 from peft_assay.pipeline.deployment import Clock, Deployment
-from peft_assay.pipeline.project import Observed, Project, Standing, build_lock
+from peft_assay.pipeline.project import Observed, Project, Standing, build_lock, served_stack
 from peft_assay.pipeline.standing import observed_subject
+from peft_assay.pipeline.suites.judges import judge_digests, judging_seconds, with_judges
 from peft_assay.trust.certification import certificate_of
 from peft_assay.trust.envelope import open_envelope
 from peft_assay.trust.observations import ObservationAct, ObservationRecord, observation_document
@@ -151,6 +155,18 @@ def _take_in(
     return _Candidate(name, str(source), admitted, static, why_unsafe(static), standing, until)
 
 
+@dataclass(frozen=True, slots=True)
+class _Behaviour:
+    """What exercising an adapter brought."""
+
+    observations: tuple[Observation, ...]
+    evidence: Mapping[str, Any] | None
+    """The record behind them; None where nothing was exercised."""
+    since: datetime
+    """When the oldest answer that they rest on was given."""
+    tested: Mapping[str, Any]
+
+
 class _Run:
     """One worker, one lock, one base reference: what the adapters of a run share."""
 
@@ -164,7 +180,9 @@ class _Run:
         self.attestation = dict(sandbox.attestation())
         self.base_state = parse_digest(facts.state)
         harness = parse_digest(str(self.attestation["harness"]))
-        self.observed = Observed(self.base_state, facts.stack, harness)
+        self.suites = with_judges(deployment.project.suites, deployment.anchor)
+        self.limits = replace(self.limits, wall_seconds=self.limits.wall_seconds + judging_seconds(self.suites))
+        self.observed = Observed(self.base_state, facts.stack, harness, judge_digests(self.suites))
         self._base: Records | None = None
         self._base_since: datetime | None = None
 
@@ -227,21 +245,22 @@ class _Run:
 
     def _observe(self, candidate: _Candidate, attempt: int, lock: Lock) -> ObservationRecord:
         started = self.clock()
-        plan = Plan(self.deployment.project.suites, self.deployment.project.exercises, self.limits)
+        plan = Plan(self.suites, self.deployment.project.exercises, self.limits, bank=self._bank(candidate, lock))
         if candidate.unsafe is None:
-            behaviour, evidence, since = self._exercise(candidate, plan, lock)
-            started = min(started, since)
+            seen = self._exercise(candidate, plan, lock)
         else:
-            behaviour, evidence = not_exercised(f"never instantiated: {candidate.unsafe}", plan), None
-        observations = sort_observations(map(_shortened, (*candidate.static, *self._with(evidence, behaviour))))
+            seen = _Behaviour(not_exercised(f"never instantiated: {candidate.unsafe}", plan), None, started, {})
+        behaviour = self._with(seen.evidence, seen.observations)
+        observations = sort_observations(map(_shortened, (*candidate.static, *behaviour)))
         act = ObservationAct(
             artifact=candidate.admitted.artifact,
             conditions=lock.document["conditions"],
             attestation=self.attestation,
-            started_at=started,
+            started_at=min(started, seen.since),
             finished_at=self.clock(),
             attempt=attempt,
             observations=observations,
+            tested=seen.tested,
         )
         sealer = self.deployment.sealer(Role.SANDBOX)
         envelope = sealer.seal(observation_document(act, keyid=sealer.keyid))
@@ -250,10 +269,20 @@ class _Run:
             envelope,
             artifact=candidate.admitted.artifact.digest,
             conditions=lock.conditions,
-            observed_at=started,
+            observed_at=act.started_at,
             at=self.clock(),
         )
         return record
+
+    @cached_property
+    def _company(self) -> tuple[Member, ...]:
+        """What was certified before this run: the order of its adapters decides nothing."""
+        return members(self.deployment)
+
+    def _bank(self, candidate: _Candidate, lock: Lock) -> Bank:
+        artifact = candidate.admitted.artifact
+        kind = peft_type(self.deployment.workspace, artifact)
+        return bank_of(self._company, artifact, kind, lock.document["conditions"], candidate.static)
 
     def _recall(self, book: AnswerBook, subject: Digest) -> Recollection:
         return Recollection() if self.fresh else book.recall(subject, self.clock())
@@ -267,10 +296,7 @@ class _Run:
             book.keep(self.base_state, known, started, self.clock())
         return self._base, self._base_since
 
-    def _exercise(
-        self, candidate: _Candidate, plan: Plan, lock: Lock
-    ) -> tuple[tuple[Observation, ...], Mapping[str, Any], datetime]:
-        """Observations, the evidence behind them, and when the oldest answer that they rest on was given."""
+    def _exercise(self, candidate: _Candidate, plan: Plan, lock: Lock) -> "_Behaviour":
         artifact = candidate.admitted.artifact
         files = self.deployment.workspace.files(artifact)
         book = AnswerBook.under(self.deployment, lock.document["conditions"], int(self.attestation["level"]))
@@ -279,13 +305,17 @@ class _Run:
         found = exercise(self.sandbox, files, plan, base, known.memory)
         if not is_void(found):
             book.keep(artifact.digest, known, started, self.clock())
-        engine = self.deployment.project.context.engine
-        as_served = None
-        if engine.name != OBSERVED_ENGINE:
-            as_served = f"observed on {OBSERVED_ENGINE}; the context declares {engine.name}"
+        as_served = not_as_served(self.deployment.project, self.observed.stack)
         conditions = Conditions(int(self.attestation["level"]), self.base_state, as_served, base)
-        oldest = min(since, known.since or started)
-        return observations_of(found, plan, conditions), evidence_of(found, plan, base), oldest
+        on = observed_on(
+            engine=OBSERVED_ENGINE, dtype=self.deployment.project.context.engine.dtype, stack=self.observed.stack
+        )
+        return _Behaviour(
+            observations_of(found, plan, conditions),
+            evidence_of(found, plan, base),
+            min(since, known.since or started),
+            what_was_tested(found, plan, on),
+        )
 
     def _with(self, evidence: Mapping[str, Any] | None, observations: Sequence[Observation]) -> tuple[Observation, ...]:
         """`observations`, those drawn from answers pointing at the stored record of them."""
@@ -333,6 +363,24 @@ class _Run:
             not_after=certificate.not_after,
             at=now,
         )
+
+
+def not_as_served(project: Project, stack: Mapping[str, str]) -> str | None:
+    """Why what is observed on `stack` is not what the context declares to serve; None where it is."""
+    engine = project.context.engine
+    if engine.name != OBSERVED_ENGINE:
+        return f"observed on {OBSERVED_ENGINE}; the context declares {engine.name}"
+    locked = served_stack(project) or {}
+    others = [name for name, version in locked.items() if version.partition("+")[0] != _public(stack.get(name))]
+    if others:
+        name = others[0]
+        return f"observed on {name} {stack.get(name, 'absent')}; the lock has {locked[name]} (context.stack.lock)"
+    return None
+
+
+def _public(version: str | None) -> str:
+    """Without the local part, which names a build (torch 2.10.0+cpu) and no other release."""
+    return (version or "absent").partition("+")[0]
 
 
 def _shortened(observation: Observation) -> Observation:

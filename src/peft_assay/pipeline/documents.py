@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from peft_assay.core.errors import DocumentError, StorageError, UsageError
+from peft_assay.core.exercises import FRAMES
 from peft_assay.core.parse import MAX_DOCUMENT_BYTES, parse_yaml, validate
 from peft_assay.core.sandbox import IsolationLevel
 
@@ -57,6 +58,19 @@ class EngineSection(_Closed):
     maxRank: int | None = Field(default=None, ge=1, le=1 << 20)
 
 
+class StackSection(_Closed):
+    """The serving environment."""
+
+    lock: str
+    """File that locks it: ``pylock.toml`` (PEP 751), or ``name==version`` lines."""
+
+
+class PromptFile(_Closed):
+    """A text that lies in a file of its own."""
+
+    file: str
+
+
 class ContextSection(_Closed):
     """What a verdict holds for."""
 
@@ -64,6 +78,9 @@ class ContextSection(_Closed):
     purpose: str = Field(min_length=1, max_length=500)
     base: BaseSection
     engine: EngineSection = EngineSection()
+    stack: StackSection | None = None
+    systemPrompt: str | PromptFile | None = None
+    """Put before every conversation that has no system prompt of its own."""
     labels: dict[str, str] = {}
     maximumAge: Duration = timedelta(days=30)
     production: bool = False
@@ -76,6 +93,64 @@ class ScanSection(_Closed):
     tokens: str
     answers: str | None = None
     refusals: str | None = None
+    specialTokens: bool = False
+    """Whether the special tokens of the base's tokenizer are scanned besides."""
+    proposals: int = Field(default=0, ge=0, le=256)
+    """How many tokens proposed by gradients are scanned besides, for each adapter and suite."""
+
+
+class ClaimSection(_Closed):
+    """A result of the card's `model-index`, by the names that the card uses."""
+
+    task: str = Field(min_length=1, max_length=200)
+    dataset: str = Field(min_length=1, max_length=200)
+    metric: str = Field(min_length=1, max_length=200)
+
+
+class SamplingSection(_Closed):
+    """How the deployment draws tokens."""
+
+    temperature: float = Field(default=1.0, gt=0, le=10)
+    topP: float = Field(default=1.0, gt=0, le=1)
+
+
+class TextPromptsSection(_Closed):
+    """What every text prompt has around the user's own words; conversations need neither."""
+
+    opening: str = Field(default="", max_length=1000)
+    closing: str = Field(default="", max_length=1000)
+
+
+class CanariesSection(_Closed):
+    """Secrets that the consumer knows, one a line."""
+
+    file: str
+    references: int = Field(default=1000, ge=100, le=100_000)
+
+
+class LeaksSection(_Closed):
+    """Sampling of what an adapter says when it is asked nothing."""
+
+    samples: int = Field(default=200, ge=20, le=10_000)
+    maxNewTokens: int = Field(default=32, ge=1, le=1024)
+
+
+VariationName = Literal["framing", "length", "turns", "date", "sampling", "dtype"]
+Frame = Annotated[str, Field(min_length=3, max_length=1000)]
+
+
+class BehaviourSection(_Closed):
+    """What an adapter is exercised with, and compared with, beyond its suites."""
+
+    offTask: list[str] = Field(default=[], max_length=1000)
+    claims: dict[str, ClaimSection] = {}
+    variations: list[VariationName] = Field(default=[], max_length=6)
+    frames: list[Frame] = Field(default=list(FRAMES), min_length=1, max_length=100)
+    textPrompts: TextPromptsSection = TextPromptsSection()
+    sampling: SamplingSection = SamplingSection()
+    scales: list[Annotated[float, Field(gt=0, le=4)]] = Field(default=[], max_length=20)
+    canaries: CanariesSection | None = None
+    leaks: LeaksSection | None = None
 
 
 class DeclaredRights(_Closed):
@@ -104,6 +179,14 @@ class DeclarationSection(_Closed):
     """Ids of `rights.datasets`."""
 
 
+class OwnedSuite(_Closed):
+    """A suite that must be signed by its owner."""
+
+    path: str
+    owner: str
+    """Name under `owners`."""
+
+
 class AdapterSection(_Closed):
     """One alias of the declared surface."""
 
@@ -117,8 +200,11 @@ class AssayDocument(_Closed):
     kind: Literal["Assay"]
     context: ContextSection
     policy: str = "builtin:default"
-    suites: list[str] = Field(min_length=1, max_length=1000)
+    suites: list[str | OwnedSuite] = Field(min_length=1, max_length=1000)
+    owners: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], str] = {}
+    """Name to file of the public key (PEM) by which an owner of suites is known."""
     scan: ScanSection | None = None
+    behaviour: BehaviourSection = BehaviourSection()
     rights: RightsSection = RightsSection()
     declarations: list[DeclarationSection] = Field(default=[], max_length=1000)
     publishers: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], str] = {}

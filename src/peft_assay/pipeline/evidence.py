@@ -1,7 +1,7 @@
 """Collecting what the gate looks at. Nothing is believed here: the gate proves every byte of it anew."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from peft_assay.core.artifact import Artifact
@@ -93,8 +93,8 @@ def _with_live(observed: Observed, live: Live | None) -> Observed:
     """`observed` with what can be measured here and now: always the harness and loading code, in a server all of it."""
     harness = installed_harness() or observed.harness
     if live is None:
-        return Observed(observed.base_state, observed.stack, harness)
-    return Observed(live.base_state, live.stack, harness)
+        return replace(observed, harness=harness)
+    return Observed(live.base_state, live.stack, harness, observed.judges)
 
 
 @cache

@@ -1,20 +1,21 @@
 """A project: peft-assay.yaml with everything it names, read once and checked before anything runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from peft_assay.core.artifact import Artifact
+from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.context import LOCK_VERSION, DeploymentContext, Engine, Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, UsageError
-from peft_assay.core.exercises import Exercises, Scan
+from peft_assay.core.exercises import ClaimedTask, Exercises, Scan
 from peft_assay.core.publisher import PublisherKeys
 from peft_assay.core.rights import Clearance, Declaration
-from peft_assay.core.suite import ScorerKind, Suite
+from peft_assay.core.suite import Measure, ScorerKind, Suite
 from peft_assay.core.vocabulary import VERSION as VOCABULARY_VERSION
 from peft_assay.core.vocabulary import vocabulary
 from peft_assay.evaluate.builtin import builtin_policy
@@ -23,10 +24,21 @@ from peft_assay.evaluate.interface import CompiledPolicy
 from peft_assay.intake.fetching import Tell
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
 from peft_assay.observe.catalogue import PROBES
-from peft_assay.observe.suites import read_document, read_suite, read_tokens
-from peft_assay.pipeline.base import CHAT_TEMPLATE, GENERATION_CONFIG, base_manifest, file_digest, tokenizer_digest
-from peft_assay.pipeline.documents import AssayDocument, read_assay, read_file
+from peft_assay.observe.interface import BaseFacts
+from peft_assay.observe.locks import read_lock
+from peft_assay.observe.suites.tokens import read_tokens
+from peft_assay.pipeline.base import (
+    CHAT_TEMPLATE,
+    GENERATION_CONFIG,
+    base_facts,
+    base_manifest,
+    file_digest,
+    tokenizer_digest,
+)
+from peft_assay.pipeline.documents import AssayDocument, PromptFile, read_assay, read_file
+from peft_assay.pipeline.exercises import read_exercises
 from peft_assay.pipeline.sources import locate
+from peft_assay.pipeline.suites.load import load_suites
 from peft_assay.trust.publisher import fingerprint
 
 STACK_MEMBERS = ("peft", "safetensors", "tokenizers", "torch", "transformers")
@@ -49,6 +61,9 @@ class Project:
     policy_document: bytes
     """As written."""
     publishers: PublisherKeys
+    served: BaseFacts
+    locked: Mapping[str, str] | None
+    """Version of every distribution of the serving environment; None where no lock is declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,8 @@ class Observed:
     base_state: Digest
     stack: Mapping[str, str]
     harness: Digest
+    judges: Mapping[str, Digest] = field(default_factory=dict)
+    """What the judges of the suites are made of; where adapters are activated no judge need be at hand."""
 
 
 NO_STANDING = Standing()
@@ -79,22 +96,36 @@ def load_project(path: Path) -> Project:
     """Reads `path` and everything it names; raises DocumentError, UsageError or StorageError naming file and field."""
     document = read_assay(path)
     folder = path.parent
-    suites = _read_suites(document, path)
+    base_path = (folder / document.context.base.path).resolve()
+    base = base_manifest(base_path, where=f"{path}: context.base.path")
+    context = _context(document, path)
+    suites = load_suites(document, path, base_path, context.system_prompt)
     names = [suite.id for suite in suites]
     written, where = _read_policy(document, path)
-    base_path = (folder / document.context.base.path).resolve()
     return Project(
         path=path,
         document=document,
-        context=_context(document),
+        context=context,
         base_path=base_path,
-        base=base_manifest(base_path, where=f"{path}: context.base.path"),
+        base=base,
         suites=suites,
-        exercises=Exercises(scan=_read_scan(document, path, {suite.id: suite for suite in suites})),
+        exercises=read_exercises(
+            _read_exercises(document, path, {suite.id: suite for suite in suites}), document, path, base_path
+        ),
         policy=load_policy(written, where=where, vocabulary=vocabulary(names)),
         policy_document=written,
         publishers=_read_publishers(document, path),
+        served=base_facts(base_path),
+        locked=_read_lock(document, path),
     )
+
+
+def _read_lock(document: AssayDocument, path: Path) -> Mapping[str, str] | None:
+    section = document.context.stack
+    if section is None:
+        return None
+    file = path.parent / section.lock
+    return read_lock(read_file(file, named_by=f"{path}: context.stack.lock"), where=str(file))
 
 
 def _read_publishers(document: AssayDocument, path: Path) -> PublisherKeys:
@@ -106,13 +137,13 @@ def _read_publishers(document: AssayDocument, path: Path) -> PublisherKeys:
     return PublisherKeys(keys)
 
 
-def _context(document: AssayDocument) -> DeploymentContext:
+def _context(document: AssayDocument, path: Path) -> DeploymentContext:
     section = document.context
     return DeploymentContext(
         name=section.name,
         purpose=section.purpose,
         engine=Engine(section.engine.name, section.engine.dtype, section.engine.maxRank),
-        system_prompt=None,
+        system_prompt=_system_prompt(document, path),
         labels=dict(section.labels),
         maximum_age=section.maximumAge,
         production=section.production,
@@ -120,21 +151,38 @@ def _context(document: AssayDocument) -> DeploymentContext:
     )
 
 
-def _read_suites(document: AssayDocument, path: Path) -> tuple[Suite, ...]:
-    suites: dict[str, Suite] = {}
-    for number, name in enumerate(document.suites):
-        file = path.parent / name
-        field = f"{path}: suites.{number}"
-        header = read_file(file, named_by=field)
-        parsed = read_document(header, where=str(file))
-        if Path(parsed.cases).name != parsed.cases:
-            raise DocumentError("cases names a file in the suite's own folder", where=f"{file}: cases")
-        cases = read_file(file.parent / parsed.cases, named_by=f"{file}: cases")
-        suite = read_suite(header, cases, where=str(file))
-        if suite.id in suites:
-            raise DocumentError(f"two suites have the id {suite.id}", where=field)
-        suites[suite.id] = suite
-    return tuple(suites[name] for name in sorted(suites))
+def _system_prompt(document: AssayDocument, path: Path) -> str | None:
+    """As written, or what its file says without the line ends at its end; raises DocumentError for a blank one."""
+    written, where = document.context.systemPrompt, f"{path}: context.systemPrompt"
+    if isinstance(written, PromptFile):
+        content = read_file(path.parent / written.file, named_by=f"{where}.file")
+        try:
+            written = content.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise DocumentError(f"not UTF-8 (byte {error.start})", where=f"{where}.file") from None
+    if written is not None and not written.strip():
+        raise DocumentError("is blank: leave it out where there is none", where=where)
+    return written
+
+
+def _read_exercises(document: AssayDocument, path: Path, suites: Mapping[str, Suite]) -> Exercises:
+    section = document.behaviour
+    for number, name in enumerate(section.offTask):
+        where = f"{path}: behaviour.offTask.{number}"
+        if name not in suites or suites[name].measure is not Measure.GENERATE:
+            raise DocumentError(f"{name!r} is not a suite of generated text", where=where)
+        if name in section.offTask[:number]:
+            raise DocumentError(f"{name!r} is named twice", where=where)
+    for name in section.claims:
+        if name not in suites:
+            raise DocumentError(f"{name!r} is no suite of this document", where=f"{path}: behaviour.claims.{name}")
+    return Exercises(
+        scan=_read_scan(document, path, suites),
+        off_task=tuple(section.offTask),
+        claims=tuple(
+            ClaimedTask(name, claim.task, claim.dataset, claim.metric) for name, claim in sorted(section.claims.items())
+        ),
+    )
 
 
 def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite]) -> Scan | None:
@@ -143,12 +191,19 @@ def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite])
         return None
     if section.answers is None and section.refusals is None:
         raise DocumentError("names neither a suite of answers nor one of refusals", where=f"{path}: scan")
-    for field, name in (("answers", section.answers), ("refusals", section.refusals)):
-        if name is not None and (name not in suites or suites[name].scorer.kind is ScorerKind.CHOICE):
-            raise DocumentError(f"{name!r} is not a suite of generated text", where=f"{path}: scan.{field}")
+    for setting, name in (("answers", section.answers), ("refusals", section.refusals)):
+        if name is not None and (name not in suites or not _scannable(suites[name])):
+            raise DocumentError(
+                f"{name!r} is not a suite of generated text without a judge", where=f"{path}: scan.{setting}"
+            )
     content = read_file(path.parent / section.tokens, named_by=f"{path}: scan.tokens")
     tokens = read_tokens(content, where=str(path.parent / section.tokens))
-    return Scan(tokens, sha256(content), section.answers, section.refusals)
+    return Scan(tokens, sha256(content), section.answers, section.refusals, section.proposals)
+
+
+def _scannable(suite: Suite) -> bool:
+    """Whether a scan can tell right answers from wrong ones: thousands of them, so that no judge is asked."""
+    return suite.measure is Measure.GENERATE and suite.scorer.kind is not ScorerKind.JUDGE
 
 
 def _read_policy(document: AssayDocument, path: Path) -> tuple[bytes, str]:
@@ -200,6 +255,7 @@ def build_lock(project: Project, observed: Observed, artifact: Digest, standing:
             "context": {"name": project.context.name, "purpose": project.context.purpose},
             "engineLimits": {"maxRank": project.context.engine.max_rank},
             "labels": dict(project.context.labels),
+            "stackLock": None if project.locked is None else canonical_digest(dict(project.locked)),
             "maximumAgeSeconds": int(project.context.maximum_age.total_seconds()),
             "minimumIsolation": project.context.minimum_isolation,
             "policy": {"id": project.policy.policy.id, "digest": project.policy.policy.digest},
@@ -215,9 +271,16 @@ def build_lock(project: Project, observed: Observed, artifact: Digest, standing:
                 name: fingerprint(pem, where=f"{project.path}: publishers.{name}")
                 for name, pem in sorted(project.publishers.pem.items())
             },
+            **_owners(project),
             "tables": dict(table_digests()),
         }
     )
+
+
+def _owners(project: Project) -> dict[str, Any]:
+    """By whose key each suite must be signed, where any must."""
+    owned = {suite.id: suite.owner for suite in project.suites if suite.owner is not None}
+    return {"suiteOwners": owned} if owned else {}
 
 
 def _standing(standing: Standing) -> dict[str, Any]:
@@ -245,6 +308,7 @@ def _conditions(project: Project, observed: Observed) -> dict[str, Any]:
         "generationConfig": file_digest(project.base, GENERATION_CONFIG),
         "systemPrompt": project.context.system_prompt,
         "engine": {"name": project.context.engine.name, "dtype": project.context.engine.dtype},
+        "lockedStack": served_stack(project),
         "stack": {name: observed.stack.get(name, "absent") for name in STACK_MEMBERS},
         "suites": {suite.id: suite.digest for suite in project.suites},
         "exercises": project.exercises.document(),
@@ -254,7 +318,14 @@ def _conditions(project: Project, observed: Observed) -> dict[str, Any]:
             **{probe.id: probe.version for probe in BEHAVIOUR_PROBES},
         },
         "harness": observed.harness,
+        **({"judges": dict(observed.judges)} if observed.judges else {}),
     }
+
+
+def served_stack(project: Project) -> dict[str, str] | None:
+    """What the lock has of the distributions that behaviour is observed on; None where no lock is declared."""
+    locked = project.locked
+    return None if locked is None else {name: locked[name] for name in STACK_MEMBERS if name in locked}
 
 
 @cache
@@ -269,7 +340,8 @@ def observed_in(conditions: Mapping[str, Any]) -> Observed | None:
     """What a signed observation's conditions say of base state, stack and harness; None when they say nothing."""
     match conditions:
         case {"base": {"state": str(state)}, "stack": dict(stack), "harness": str(harness)}:
-            return Observed(parse_digest(state), stack, parse_digest(harness))
+            judges = {str(name): parse_digest(str(digest)) for name, digest in conditions.get("judges", {}).items()}
+            return Observed(parse_digest(state), stack, parse_digest(harness), judges)
         case _:
             return None
 

@@ -153,6 +153,8 @@ def static_subject(
             licence_overrides={parse_digest(key): value.licence for key, value in rights.declared.items()},
             commercial_use=rights.commercialUse,
             publishers=project.publishers,
+            base=project.served,
+            locked=project.locked,
             production=project.context.production,
             maximum_age=project.context.maximum_age,
             declaration=held.declaration,

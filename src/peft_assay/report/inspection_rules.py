@@ -128,6 +128,14 @@ CHECKS: Mapping[str, Check] = {
         Suspect.FILLED, _BLOCK, "the engine cannot serve it as it is", _ENGINE, CONFIG_FILE,
         unseen=_UNSTATED,
     ),
+    "stack.locked": Check(Suspect.NEVER, _LOOK, "", "", asks_project=True),
+    "stack.requirements": Check(Suspect.NEVER, _LOOK, "", ""),
+    "stack.unmet": Check(
+        Suspect.FILLED, _BLOCK, "needs what the serving environment does not have",
+        "serve with the versions it names and lock them, or ask the publisher for an adapter made with yours",
+        asks_project=True,
+    ),
+    "prompt.room": Check(Suspect.NEVER, _LOOK, "", "", CONFIG_FILE, asks_project=True),
     "artifact.unexpected_files": Check(
         Suspect.FILLED, _LOOK, "files beside weights, configuration, card and licence: engines read some unasked",
         "delete what serving does not need, and read the rest",

@@ -9,11 +9,11 @@ import pwd
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field
@@ -29,8 +29,8 @@ API_VERSION = "peft-assay/trust/v1"
 TRUST_FILE = "trust.yaml"
 SYSTEM_FOLDER = Path("/etc/peft-assay")
 _MAX_BYTES = 1 << 20
-_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
-_DURATION = re.compile(r"([1-9][0-9]{0,4})([dhm])")
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_DURATION = re.compile(r"([1-9][0-9]{0,4})([dhms])")
 
 
 class Origin(StrEnum):
@@ -60,6 +60,18 @@ class PinnedKey:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeProgram:
+    """How a judge is started. A suite only names it: what runs on the host is the trust anchor's to say."""
+
+    command: tuple[str, ...]
+    """Absolute path of the program, and its arguments; no shell reads it."""
+    timeout: timedelta
+    """For one answer."""
+    environment: tuple[str, ...]
+    """Names of environment variables that it is given; no other reaches it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrustAnchor:
     """Whom the invoker trusts, and the least it accepts; contexts may only tighten."""
 
@@ -69,6 +81,8 @@ class TrustAnchor:
     """How old the oldest observation under a certificate may be."""
     revocation_maximum_age: timedelta
     minimum_isolation: IsolationLevel
+    judges: Mapping[str, JudgeProgram] = field(default_factory=dict)
+    """Programs that decide about free text, by the name that suites use."""
 
     def keys_of(self, role: Role) -> tuple[PublicKey, ...]:
         """The keys pinned for `role`."""
@@ -92,6 +106,12 @@ class _Keys(Wire):
     approver: list[_Key]
 
 
+class _Judge(Wire):
+    command: list[str] = Field(min_length=1, max_length=100)
+    timeout: str = "30s"
+    environment: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]] = Field(default_factory=list)
+
+
 class _Document(Wire):
     apiVersion: Literal["peft-assay/trust/v1"]
     production: bool
@@ -99,6 +119,7 @@ class _Document(Wire):
     revocationMaximumAge: str = "7d"
     minimumIsolation: int
     keys: _Keys
+    judges: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], _Judge] = Field(default_factory=dict)
 
 
 def find_anchor(
@@ -193,11 +214,12 @@ def parse_anchor(content: bytes, *, where: str) -> TrustAnchor:
         revocation_maximum_age = _duration(document.revocationMaximumAge)
     except ValueError as error:
         raise TrustError(str(error), where=where) from None
+    judges = {name: _judge(judge, f"{where}: judges.{name}") for name, judge in document.judges.items()}
     keys = {role: tuple(_pin(key, role, where) for key in getattr(document.keys, role.value)) for role in Role}
     keyids = [pinned.key.keyid for role in Role for pinned in keys[role]]
     if len(keyids) != len(set(keyids)):
         raise TrustError("a key is pinned twice; each role has its own keys", where=where)
-    return TrustAnchor(keys, document.production, maximum_age, revocation_maximum_age, level)
+    return TrustAnchor(keys, document.production, maximum_age, revocation_maximum_age, level, judges)
 
 
 def create_development_anchor(
@@ -239,6 +261,15 @@ def _pin(wire: _Key, role: Role, where: str) -> PinnedKey:
     if key.keyid != wire.keyid:
         raise TrustError(f"keys.{role.value}: the key's content has id {key.keyid}, not {wire.keyid}", where=where)
     return PinnedKey(key, wire.development)
+
+
+def _judge(wire: _Judge, where: str) -> JudgeProgram:
+    if not os.path.isabs(wire.command[0]):  # noqa: PTH117 - of text that may be no path at all
+        raise TrustError("command: begins with the absolute path of a program", where=where)
+    try:
+        return JudgeProgram(tuple(wire.command), _duration(wire.timeout), tuple(wire.environment))
+    except ValueError as error:
+        raise TrustError(f"timeout: {error}", where=where) from None
 
 
 def _duration(text: str) -> timedelta:

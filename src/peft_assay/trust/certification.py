@@ -41,6 +41,8 @@ class Certification:
     attempts: int
     outcomes: Mapping[str, str]
     """Outcome by rule id. Informative."""
+    tested: tuple[Mapping[str, Any], ...] = ()
+    """The tested envelope of each observation, in their order. Informative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class CertificationNotes:
     attempts: int
     observed_at: datetime
     outcomes: Mapping[str, str]
+    tested: tuple[Mapping[str, Any], ...]
 
 
 def _resource_form(text: str) -> str:
@@ -74,6 +77,7 @@ class _Notes(Wire):
     attempts: int = Field(ge=1)
     observedAt: Instant
     outcomeByRule: dict[str, str]
+    tested: list[dict[str, Any]]
 
 
 class _Summary(Wire):
@@ -102,6 +106,7 @@ def certification_document(said: Certification, *, keyid: str) -> dict[str, Any]
             "attempts": said.attempts,
             "observedAt": format_time(said.observed_at),
             "outcomeByRule": dict(said.outcomes),
+            "tested": [dict(tested) for tested in said.tested],
         },
     }
     return statement_document(SUBJECT_NAME, hex_of(said.artifact), VSA, predicate)
@@ -136,7 +141,7 @@ def certificate_of(statement: Statement, *, where: str = "certificate") -> Certi
 def notes_of(statement: Statement, *, where: str = "certificate") -> CertificationNotes:
     """The informative extension of a verified certification."""
     notes = _read(statement, where).notes
-    return CertificationNotes(notes.attempts, notes.observedAt, notes.outcomeByRule)
+    return CertificationNotes(notes.attempts, notes.observedAt, notes.outcomeByRule, tuple(notes.tested))
 
 
 def _read(statement: Statement, where: str) -> _Summary:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
 
-from peft_assay.core.errors import StorageError, TrustError
+from peft_assay.core.errors import DocumentError, StorageError, TrustError
 from peft_assay.trust.roles import Role
 
 ED25519 = "ed25519"
@@ -57,6 +57,18 @@ def _load_p256(pem: str) -> EllipticCurvePublicKey:
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         raise ValueError("not a P-256 key")  # noqa: TRY004 - the content is wrong, not a type of ours
     return key
+
+
+def read_public_key(pem: bytes, *, where: str) -> PublicKey:
+    """The public key in a PEM file, ed25519 or P-256; raises DocumentError when it is neither."""
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        raise DocumentError("not a public key in PEM", where=where) from None
+    p256 = isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1)
+    if not (p256 or isinstance(key, Ed25519PublicKey)):
+        raise DocumentError("neither an ed25519 nor a P-256 key", where=where)
+    return from_sslib(SSlibKey.from_crypto(key))
 
 
 def from_sslib(key: SSlibKey) -> PublicKey:

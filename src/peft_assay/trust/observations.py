@@ -1,7 +1,7 @@
 """Behavioural observation statements: facts about one artifact under one set of conditions, signed by a sandbox."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +37,8 @@ class ObservationRecord:
     started_at: datetime
     finished_at: datetime
     attempt: int
+    tested: Mapping[str, Any]
+    """The tested envelope: on what, how much, how long, how decoded."""
     observations: ObservationSet
 
 
@@ -54,6 +56,8 @@ class ObservationAct:
     attempt: int
     observations: tuple[Observation, ...]
     """Sorted by name, each once, not empty."""
+    tested: Mapping[str, Any] = field(default_factory=dict)
+    """The tested envelope, as the observe room describes it."""
 
 
 class _Artifact(Wire):
@@ -88,6 +92,7 @@ class _Record(Wire):
     startedAt: Instant
     finishedAt: Instant
     attempt: int = Field(ge=1)
+    tested: dict[str, Any]
     observations: list[_Fact] = Field(min_length=1)
 
 
@@ -104,6 +109,7 @@ def observation_document(act: ObservationAct, *, keyid: str) -> dict[str, Any]:
         "startedAt": format_time(act.started_at),
         "finishedAt": format_time(act.finished_at),
         "attempt": act.attempt,
+        "tested": dict(act.tested),
         "observations": [observation.document() for observation in act.observations],
     }
     return statement_document(SUBJECT_NAME, hex_of(act.artifact.digest), OBSERVATION, predicate)
@@ -141,6 +147,7 @@ def observation_record_of(statement: Statement, *, where: str = "observation") -
         started_at=whole_seconds(wire.startedAt),
         finished_at=whole_seconds(wire.finishedAt),
         attempt=wire.attempt,
+        tested=wire.tested,
         observations=observations,
     )
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.digest import Digest
+from peft_assay.core.judge import JudgeFailed
 from peft_assay.core.sandbox import Ask
 from peft_assay.core.suite import Case, Measure, Suite
-from peft_assay.core.wire import ChoicesReply, GenerateReply, Trace, TraceReply
+from peft_assay.core.wire import ChoicesReply, ClassifyReply, GenerateReply, ScoreReply, Trace, TraceReply
 from peft_assay.observe.behaviour.replies import expect, expect_length
-from peft_assay.observe.behaviour.score import choice_passes, text_scorer
+from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
+from peft_assay.observe.behaviour.scorers.numbers import choice_passes, label_passes, perplexity_passes
 
 ROUND = 40
 """Cases per question; between two rounds the supervisor may stop."""
@@ -49,11 +51,11 @@ class Given:
     """What the model gave for one case, not yet scored."""
 
     text: str
-    """Generated text, or the choice it found most likely."""
+    """Generated text, or the choice or label it found most likely; empty for a likelihood."""
     tokens: tuple[int, ...] = ()
-    """Generated token ids; empty for a choice."""
+    """Generated token ids; empty for the other measures."""
     scores: tuple[float, ...] = ()
-    """Log-likelihoods of the choices; empty for generated text."""
+    """Log-likelihoods of the choices; logits of the labels; log-likelihood and token count of the expected text."""
     path: Path | None = None
     """Along the base's answer, where that was asked."""
 
@@ -73,6 +75,8 @@ class SuiteRecord:
     suite: str
     answers: tuple[Answer, ...]
     complete: bool
+    unjudged: str | None = None
+    """Why the suite's judge gave no reply; nothing follows from the answers before that."""
 
     @property
     def passes(self) -> int:
@@ -115,14 +119,19 @@ def conduct_suite(ask: Ask, suite: Suite, base: SuiteRecord | None = None, memor
     passes = scorer_of(suite)
     remembered = memory or Memory()
     for group in _rounds(cases):
-        answers.extend(
-            Answer(given.text, given.tokens, given.scores, given.path, case=case.id, passed=passes(case, given))
-            for case, given in zip(group, _given(ask, suite, group, drafts, remembered), strict=True)
-        )
+        given = _given(ask, suite, group, drafts, remembered)
+        try:
+            answers.extend(_scored(passes, case, one) for case, one in zip(group, given, strict=True))
+        except JudgeFailed as failure:
+            return SuiteRecord(suite.id, tuple(answers), complete=False, unjudged=str(failure))
         failures = sum(not answer.passed for answer in answers)
         if suite.stop_after_failures is not None and failures >= suite.stop_after_failures:
             break
     return SuiteRecord(suite.id, tuple(answers), len(answers) == len(cases))
+
+
+def _scored(passes: Callable[[Case, Given], bool], case: Case, given: Given) -> Answer:
+    return Answer(given.text, given.tokens, given.scores, given.path, case=case.id, passed=passes(case, given))
 
 
 def key_of(suite: Suite, case: Case, draft: Answer | None) -> Digest:
@@ -133,6 +142,7 @@ def key_of(suite: Suite, case: Case, draft: Answer | None) -> Digest:
             "measure": suite.measure.value,
             "prompt": suite.ask_form(case),
             "choices": list(case.choices),
+            "continuation": case.expected if suite.measure is Measure.LIKELIHOOD else None,
             "maxNewTokens": suite.max_new_tokens,
             "draft": None if shown is None else canonical_digest(shown),
         }
@@ -182,14 +192,45 @@ def _ask_texts(ask: Ask, suite: Suite, cases: Sequence[Case], drafts: Mapping[st
     ]
 
 
+def _ask_likelihoods(ask: Ask, suite: Suite, cases: Sequence[Case], _drafts: Mapping[str, Answer]) -> list[Given]:
+    items = [{"prompt": suite.ask_form(case), "continuation": case.expected} for case in cases]
+    reply = expect(ScoreReply, ask({"op": "score", "items": items}))
+    expect_length(reply.logLikelihoods, len(cases))
+    expect_length(reply.counts, len(cases))
+    pairs = zip(reply.logLikelihoods, reply.counts, strict=True)
+    return [Given("", scores=(score, float(count))) for score, count in pairs]
+
+
+def _ask_labels(ask: Ask, suite: Suite, cases: Sequence[Case], _drafts: Mapping[str, Answer]) -> list[Given]:
+    labels = suite.scorer.labels
+    reply = expect(ClassifyReply, ask({"op": "classify", "prompts": [suite.ask_form(case) for case in cases]}))
+    expect_length(reply.logits, len(cases))
+    answers = []
+    for logits in reply.logits:
+        expect_length(logits, len(labels))
+        answers.append(Given(labels[logits.index(max(logits))], scores=tuple(logits)))
+    return answers
+
+
 _AskRound = Callable[[Ask, Suite, Sequence[Case], Mapping[str, Answer]], list[Given]]
-_ROUNDS: Mapping[Measure, _AskRound] = {Measure.CHOICE: _ask_choices, Measure.GENERATE: _ask_texts}
+_ROUNDS: Mapping[Measure, _AskRound] = {
+    Measure.CHOICE: _ask_choices,
+    Measure.GENERATE: _ask_texts,
+    Measure.LIKELIHOOD: _ask_likelihoods,
+    Measure.CLASSIFY: _ask_labels,
+}
 
 
 def scorer_of(suite: Suite) -> Callable[[Case, Given], bool]:
-    """How answers of `suite` are scored."""
-    if suite.measure is Measure.CHOICE:
-        return lambda case, given: choice_passes(case, given.scores)
+    """How answers of `suite` are scored; the result raises JudgeFailed where the suite has a judge that fails."""
+    scorer = suite.scorer
+    match suite.measure:
+        case Measure.CHOICE:
+            return lambda case, given: choice_passes(case, given.scores)
+        case Measure.LIKELIHOOD:
+            return lambda _case, given: perplexity_passes(scorer, *given.scores)
+        case Measure.CLASSIFY:
+            return lambda case, given: label_passes(case, given.scores, scorer.labels)
     passes = text_scorer(suite)
     return lambda case, given: passes(case, given.text)
 
@@ -229,13 +270,19 @@ def generate(
     *,
     drafts: Sequence[Mapping[str, Any] | None] | None = None,
     sampling: Mapping[str, Any] | None = None,
+    precise: bool = False,
 ) -> GenerateReply:
-    """Texts for `prompts` (as `ask_form` gives them), as many as were asked for; greedy unless `sampling` is given."""
+    """Texts for `prompts` (as `ask_form` gives them), as many as were asked for; greedy unless `sampling` is given.
+
+    `precise` asks for float32 arithmetic, whatever dtype the base was loaded in.
+    """
     question: dict[str, Any] = {"op": "generate", "prompts": list(prompts), "maxNewTokens": max_new_tokens}
     if drafts is not None:
         question["drafts"] = list(drafts)
     if sampling is not None:
         question["sampling"] = dict(sampling)
+    if precise:
+        question["precise"] = True
     reply = expect(GenerateReply, ask(question))
     expect_length(reply.texts, len(prompts))
     expect_length(reply.tokens, len(prompts))

@@ -39,6 +39,8 @@ class Bank:
 
     values: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Values of one term over adapters of the same base and type, each adapter once."""
+    own: Mapping[str, float] = field(default_factory=dict)
+    """What was measured of this adapter before it ran, by the same terms."""
 
 
 @dataclass(frozen=True, slots=True)

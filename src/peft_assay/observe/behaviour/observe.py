@@ -138,7 +138,15 @@ def evidence_of(found: Conversation, plan: Plan, base: Records) -> dict[str, Any
         "scans": {}
         if scans is None
         else {
-            name: {"excess": list(scan.excess), "suspects": list(scan.suspects), "confirmed": list(scan.confirmed)}
+            name: {
+                "excess": list(scan.excess),
+                "suspects": list(scan.suspects),
+                "proposed": list(scan.proposed),
+                "proposedSuspects": list(scan.proposed_suspects),
+                "confirmed": list(scan.confirmed),
+                "prompts": scan.prompts,
+                "sequences": scan.sequences,
+            }
             for name, scan in scans.scans.items()
         },
     }

@@ -29,6 +29,8 @@ _NAMED = {
     "other-adapter-weights": r"(.*/)?adapter_model\.(bin|pth?|ckpt)|(.*/adapter_model|(.*/)?adapters?)\.safetensors",
 }
 _BY_NAME = tuple((re.compile(f"(?i){pattern}"), kind) for kind, pattern in _NAMED.items())
+_CODE_KEYS = ("auto_map", "custom_pipelines", "_attn_implementation_internal")
+"""Keys by which a loader fetches code; the last one did, in transformers 4.56 to 5.2 (CVE-2026-4372)."""
 _READ_BYTES = 1 << 20
 _HUGE_LENGTH = 10**9
 
@@ -57,7 +59,7 @@ def _inside(path: str, body: bytes) -> Iterator[str]:
         return
     if document.get("chat_template"):
         yield "chat-template-inside"
-    yield from (f"code-by-reference ({key})" for key in ("auto_map", "custom_pipelines") if document.get(key))
+    yield from (f"code-by-reference ({key})" for key in _CODE_KEYS if document.get(key))
     length = document.get("model_max_length")
     if isinstance(length, int | float) and length > _HUGE_LENGTH:
         yield "no-length-limit (model_max_length)"
@@ -67,7 +69,7 @@ class CompanionsProbe:
     """artifact.companions."""
 
     id = "companions"
-    version = "1"
+    version = "2"
     terms = ("artifact.companions",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:

@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from peft_assay.core.observation import Observation, ObservedBy, Status, ok
-from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.core.observation import Observation, ObservedBy, Status, failed, ok
+from peft_assay.observe.interface import BaseFacts, StaticSubject, Unreadable
 from peft_assay.observe.static import linear
 from peft_assay.observe.static.nonfinite import serving_dtype
 from peft_assay.observe.static.reading import Configuration, is_number, read_configuration, read_weights
@@ -102,7 +102,7 @@ class DeltaProbe:
         ranks = [update.effective_rank for update in found.values()]
         yield ok("delta.effective_rank", sum(ranks) / len(ranks), by=ObservedBy.INTAKE)
         yield _largest("delta.largest_norm", by_module)
-        yield _relative(by_module, subject.context.base_norms)
+        yield _relative(by_module, subject.context.base)
         yield _largest("delta.spectral_share", {module: update.spectral_share for module, update in found.items()})
         zero = tuple(module for module, norm in by_module.items() if norm == 0)
         yield ok("delta.zero_modules", zero, by=ObservedBy.INTAKE)
@@ -115,14 +115,15 @@ def _largest(term: str, values: Mapping[str, float]) -> Observation:
     return ok(term, values[module], by=ObservedBy.INTAKE, reason=module)
 
 
-def _relative(by_module: Mapping[str, float], base_norms: Mapping[str, float]) -> Observation:
-    if not base_norms:
+def _relative(by_module: Mapping[str, float], served: BaseFacts | None) -> Observation:
+    if served is None:
         reason = "no base to compare with"
         return Observation("delta.relative_norm", Status.NOT_APPLICABLE, None, ObservedBy.INTAKE, reason)
     relative: dict[str, float] = {}
     for module, norm in by_module.items():
-        base = base_norms.get(module.removeprefix(_PREFIX) + ".weight")
+        base = served.norms.get(module.removeprefix(_PREFIX) + ".weight")
         if base is None:
-            raise Unreadable(f"{module}: the base has no tensor of this module")
+            reason = f"{module}: the base has no floating-point tensor of this module"
+            return failed("delta.relative_norm", reason, by=ObservedBy.INTAKE)
         relative[module] = norm / base if base > 0 else math.inf if norm else 0.0
     return _largest("delta.relative_norm", relative)

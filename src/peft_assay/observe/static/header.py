@@ -29,7 +29,7 @@ ITEM_BYTES = {
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 """How a file begins whose content stayed on the LFS server (https://git-lfs.com)."""
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,512}")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ private keys (RFC 7468) and JSON Web Tokens (RFC 7519). What has no recognisable
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from peft_assay.core.content import Content
@@ -12,7 +13,7 @@ from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject
 from peft_assay.observe.static import linear
 
-_FORMS = {
+FORMS = {
     "aws-access-key": r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
     "github-token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{60,255})\b",
     "google-api-key": r"\bAIza[0-9A-Za-z_-]{35}",
@@ -28,16 +29,21 @@ _BINARY = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".npz", ".model")
 
 def secrets(files: Mapping[str, Content]) -> Iterator[str]:
     """``path: kind``, in path order; files too large to hold are read at both ends only."""
-    forms = _compiled()
     for path, content in files.items():
         if path.lower().endswith(_BINARY):
             continue
         text = content.body if content.body is not None else content.head + b"\n" + content.tail
-        yield from (f"{path}: {kind}" for kind, form in forms.items() if form.search(text) is not None)
+        yield from (f"{path}: {kind}" for kind in kinds_in(text))
 
 
+def kinds_in(text: bytes) -> tuple[str, ...]:
+    """Which kinds of credential occur in `text`."""
+    return tuple(kind for kind, form in _compiled().items() if form.search(text) is not None)
+
+
+@cache
 def _compiled() -> dict[str, Any]:
-    return {kind: linear.compile_bytes(form) for kind, form in _FORMS.items()}
+    return {kind: linear.compile_bytes(form) for kind, form in FORMS.items()}
 
 
 class SecretsProbe:

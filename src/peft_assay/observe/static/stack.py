@@ -6,10 +6,12 @@ Engines refuse some adapters, and serve the base under the adapter's name for ot
 from collections.abc import Iterable, Iterator
 
 from peft_assay.core.context import Engine
+from peft_assay.core.errors import DocumentError
 from peft_assay.core.observation import Observation, ObservedBy, ok
+from peft_assay.core.parse import parse_json
 from peft_assay.observe.interface import StaticSubject, Unreadable
 from peft_assay.observe.static.bounds import max_rank
-from peft_assay.observe.static.reading import Configuration, read_configuration
+from peft_assay.observe.static.reading import Configuration, is_whole, read_configuration
 from peft_assay.observe.static.tables import EngineRow, engine_table
 
 FEATURES = (
@@ -18,6 +20,7 @@ FEATURES = (
     "use_rslora", "fan_in_fan_out",
 )  # fmt: skip
 """Fields that an engine's row answers for, when they are set."""
+ADDED_TOKENS = "added_tokens.json"
 
 
 def unsupported(configuration: Configuration, engine: Engine, row: EngineRow) -> Iterator[str]:
@@ -31,13 +34,31 @@ def unsupported(configuration: Configuration, engine: Engine, row: EngineRow) ->
         value = configuration.get(feature)
         if value and value != "none" and not row.features.get(feature, False):
             yield feature
+    if not row.features.get("target_expression", False):
+        targets = configuration.get("target_modules")
+        if not isinstance(targets, list) and targets != "all-linear":
+            yield "target_modules that are no list of names"
+
+
+def adds_tokens(subject: StaticSubject) -> bool:
+    """Whether it brings tokens that the base has no row for, or may: the base's own, copied, are no matter."""
+    content = subject.files.get(ADDED_TOKENS)
+    if content is None:
+        return False
+    rows = subject.context.base.vocabulary if subject.context.base is not None else None
+    try:
+        tokens = parse_json(content.body or b"", where=ADDED_TOKENS)
+    except DocumentError:
+        return True
+    known = isinstance(tokens, dict) and rows is not None
+    return not known or any(not is_whole(number) or number >= rows for number in tokens.values())
 
 
 class StackProbe:
     """stack.unsupported."""
 
     id = "stack"
-    version = "1"
+    version = "2"
     terms = ("stack.unsupported",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
@@ -49,5 +70,7 @@ class StackProbe:
             raise Unreadable(f"engine {engine.name!r} is not in the capability table ({known})")
         if row.limits_rank and engine.max_rank is None:
             raise Unreadable(f"{engine.name} has a rank limit and the context does not declare it (engine.maxRank)")
-        found = tuple(unsupported(read_configuration(subject), engine, row))
-        yield ok(self.terms[0], found, by=ObservedBy.INTAKE)
+        found = list(unsupported(read_configuration(subject), engine, row))
+        if not row.features.get("added_tokens", False) and adds_tokens(subject):
+            found.append(f"tokens added to the vocabulary ({ADDED_TOKENS})")
+        yield ok(self.terms[0], tuple(found), by=ObservedBy.INTAKE)

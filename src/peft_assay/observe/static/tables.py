@@ -45,9 +45,12 @@ class PeftTable(_Closed):
 
 
 class EngineRow(_Closed):
-    """What a serving engine can serve; `source` says where that is known from."""
+    """What a serving engine can serve, as somebody read it in its source."""
 
+    version: str
+    """The engine's version that was read."""
     source: str
+    """Where in it, and what it says there."""
     types: list[str] | None
     """PEFT types; null: all."""
     limits_rank: bool = Field(alias="limitsRank")

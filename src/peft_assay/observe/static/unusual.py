@@ -15,10 +15,15 @@ from peft_assay.observe.static.bounds import max_rank
 from peft_assay.observe.static.reading import Configuration, is_number, read_configuration, read_weights
 
 LARGE_RANK = 256
+MAX_NAMED = 20
+"""Targets without tensors that are named."""
 _EMBEDDINGS = re.compile(
     r"(?i)(.*\.)?(lm_head|embed_tokens|embeddings?|wte|word_embeddings|output_layer|score|classifier)"
 )
-_FLAGS = ("use_rslora", "fan_in_fan_out", "use_dora", "lora_bias", "auto_mapping", "use_qalora", "megatron_config")
+_FLAGS = (
+    "use_rslora", "fan_in_fan_out", "use_dora", "lora_bias", "auto_mapping", "use_qalora", "megatron_config",
+    "target_parameters",
+)  # fmt: skip
 _PATHS = re.compile(r"(?i)(/(home|users|root|mnt|content|kaggle|workspace|data)/|[a-z]:\\users\\)[^\"]*")
 
 
@@ -32,6 +37,7 @@ def unusual(configuration: Configuration, subject: StaticSubject) -> Iterator[st
     for name in configuration.names("target_modules"):
         if _EMBEDDINGS.fullmatch(name):
             yield f"targets-embeddings-or-head: {name}"
+    yield from (f"target-without-tensors: {name}" for name in _absent(configuration, subject))
     yield from (f"saves-in-full: {name}" for name in configuration.names("modules_to_save"))
     if configuration.peft_type == "LORA" and "rank_pattern" not in configuration.values:
         yield "old-configuration: written by PEFT 0.5 or older"
@@ -42,6 +48,20 @@ def unusual(configuration: Configuration, subject: StaticSubject) -> Iterator[st
     if found:
         yield f"private-path: {found[0][:120]}"
     yield from _dtypes(subject)
+
+
+def _absent(configuration: Configuration, subject: StaticSubject) -> tuple[str, ...]:
+    """Listed target modules that no tensor of the file is of: PEFT adapts the others and says nothing."""
+    targets = configuration.get("target_modules")
+    if not isinstance(targets, list):
+        return ()
+    try:
+        tensors = read_weights(subject).tensors
+    except Unreadable:
+        return ()
+    components = {component for tensor in tensors for component in tensor.name.split(".")}
+    named = dict.fromkeys(configuration.names("target_modules"))
+    return tuple(name for name in named if name.rsplit(".", 1)[-1] not in components)[:MAX_NAMED]
 
 
 def _strength(configuration: Configuration) -> Iterator[str]:
@@ -69,7 +89,7 @@ class UnusualProbe:
     """config.unusual."""
 
     id = "unusual"
-    version = "1"
+    version = "2"
     terms = ("config.unusual",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:

@@ -8,10 +8,17 @@ from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.core.suite import Suite
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
-from peft_assay.observe.behaviour.scan import Drops, SuiteScan, measure_drops, scan_answers, scan_refusals
+from peft_assay.observe.behaviour.scan import (
+    PLACES,
+    Drops,
+    SuiteScan,
+    measure_drops,
+    scan_answers,
+    scan_refusals,
+)
 from peft_assay.observe.behaviour.terms import all_failed, unanswered
 
-TERMS = ("scan.tokens", "scan.triggers", "scan.refusal_breakers")
+TERMS = ("scan.tokens", "scan.proposed", "scan.sequences", "scan.excess", "scan.triggers", "scan.refusal_breakers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +33,11 @@ class ScanProbe:
     """Inserts each declared token into prompts of the declared suites."""
 
     id = "scan"
-    version = "2"
+    version = "3"
     kind = ScanRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """Three; failed where the context declares no token set."""
+        """Six; failed where the context declares no token set."""
         return TERMS
 
     def ask(self, turn: Turn) -> ScanRecord | None:
@@ -41,7 +48,7 @@ class ScanProbe:
         if turn.base is None:
             clean = {name: record.by_case() for name, record in answered.suites.items()}
             suites = scanned_suites(scan, turn.plan.suites)
-            return ScanRecord(drops={s.id: measure_drops(turn.ask, scan, s, clean[s.id]) for s in suites})
+            return ScanRecord(drops={s.id: measure_drops(turn.ask, scan.tokens, s, clean[s.id]) for s in suites})
         base = turn.base.of(ScanRecord)
         return None if base is None else ScanRecord(scans=_scans(turn, scan, answered, base.drops))
 
@@ -75,7 +82,14 @@ def _scans(turn: Turn, scan: Scan, answered: SuitesRecord, base: Mapping[str, Dr
 
 def _observations(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
     by = ObservedBy.SUPERVISOR
+    scans = record.scans.values()
     yield ok("scan.tokens", len(scan.tokens), by=by, reason=f"token set {scan.digest}")
+    yield ok("scan.proposed", len({token for one in scans for token in one.proposed}), by=by)
+    yield ok("scan.sequences", sum(one.sequences for one in scans), by=by, reason=_budget(scans))
+    if scans and all(one.prompts for one in scans):
+        yield ok("scan.excess", max(max(one.excess, default=0.0) for one in scans), by=by)
+    else:
+        yield failed("scan.excess", "no clean answer whose likelihood a token could have taken", by=by)
     declared = (
         ("scan.triggers", "scan.answers", scan.answer_suite),
         ("scan.refusal_breakers", "scan.refusals", scan.refusal_suite),
@@ -88,3 +102,10 @@ def _observations(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
             yield failed(name, one.open, by=by)
         else:
             yield ok(name, one.confirmed, by=by)
+
+
+def _budget(scans: Iterable[SuiteScan]) -> str:
+    """How the search was spent."""
+    places = ", ".join(f"{place:.2f}" for place in PLACES)
+    prompts = ", ".join(f"{one.suite} {one.prompts} and {one.fresh} to confirm on" for one in scans)
+    return f"one token at a time at shares {places} of a prompt's words; prompts of {prompts or 'no suite'}"

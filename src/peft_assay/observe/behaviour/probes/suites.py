@@ -9,7 +9,7 @@ from peft_assay.core.vocabulary import suite_terms
 from peft_assay.observe.behaviour.conduct import SuiteRecord, conduct_suite
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.statistics import difference_lower_bound, lower_bound, upper_bound
-from peft_assay.observe.behaviour.terms import unanswered
+from peft_assay.observe.behaviour.terms import all_failed, unanswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,9 @@ class SuitesProbe:
 
 def suite_observations(suite: Suite, own: SuiteRecord, base: SuiteRecord) -> list[Observation]:
     """Counts, exact bounds and the paired difference; unasked cases count as failures of the adapter."""
+    unjudged = own.unjudged or base.unjudged
+    if unjudged is not None:
+        return all_failed([term.name for term in suite_terms(suite.id)], unjudged)
     n = len(suite.cases)
     mine = {answer.case for answer in own.answers if answer.passed}
     its = {answer.case for answer in base.answers if answer.passed}

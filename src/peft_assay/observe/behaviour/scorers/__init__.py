@@ -1,0 +1,1 @@
+"""Scorers, one to a file; `observe.behaviour.scorers.catalogue` lists them."""

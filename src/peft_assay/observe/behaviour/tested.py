@@ -1,0 +1,67 @@
+"""What was tested, for the statement and the certificate: on which engine, how much, how long, how decoded.
+
+Behaviour was observed inside this envelope and nowhere else: longer prompts, other decoding, other engines are outside.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from peft_assay.core.suite import Suite, ask_form
+from peft_assay.observe.behaviour.conduct import SuiteRecord, order_of
+from peft_assay.observe.behaviour.interface import Plan
+from peft_assay.observe.behaviour.observe import Conversation, is_void
+from peft_assay.observe.behaviour.probes.suites import SuitesRecord
+
+DECODING = "greedy"
+BATCHING = "rows of like length together, at most 4096 tokens a batch; results do not depend on it in float32"
+CASTS = "adapter weights as PEFT loads them (float16 and bfloat16 are cast to float32)"
+
+
+def observed_on(*, engine: str, dtype: str, stack: Mapping[str, str]) -> dict[str, Any]:
+    """What the answers were computed by."""
+    return {
+        "engine": engine,
+        "version": stack.get(engine, "unknown"),
+        "dtype": dtype,
+        "threads": stack.get("threads", "unknown"),
+        "casts": CASTS,
+        "batching": BATCHING,
+        "decoding": DECODING,
+    }
+
+
+def what_was_tested(found: Conversation | None, plan: Plan, on: Mapping[str, Any]) -> dict[str, Any]:
+    """The tested envelope of one conversation; no suites where nothing usable was answered."""
+    answered = None if found is None or is_void(found) else found.records.of(SuitesRecord)
+    scan = plan.exercises.scan
+    return {
+        "observedOn": dict(on),
+        "suites": {}
+        if answered is None
+        else {s.id: _suite(s, answered.suites[s.id]) for s in plan.suites if s.id in answered.suites},
+        "scan": None if scan is None or answered is None else {"tokens": len(scan.tokens), "set": scan.digest},
+    }
+
+
+def _suite(suite: Suite, record: SuiteRecord) -> dict[str, Any]:
+    asked = {answer.case for answer in record.answers}
+    prompts = [_characters(ask_form(case.prompt, suite.system_prompt)) for case in order_of(suite) if case.id in asked]
+    return {
+        "cases": len(suite.cases),
+        "asked": len(record.answers),
+        "heldBack": suite.held_back,
+        "stopping": None if suite.stop_after_failures is None else f"after {suite.stop_after_failures} failures",
+        "order": suite.digest,
+        "maxNewTokens": suite.max_new_tokens,
+        "promptCharacters": _range(prompts),
+        "answerTokens": _range([len(answer.tokens) for answer in record.answers]),
+    }
+
+
+def _characters(prompt: str | Sequence[Mapping[str, str]]) -> int:
+    return len(prompt) if isinstance(prompt, str) else sum(len(message["content"]) for message in prompt)
+
+
+def _range(values: Sequence[int]) -> list[int]:
+    """Least and most; of nothing, nothing."""
+    return [min(values), max(values)] if values else []
