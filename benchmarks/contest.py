@@ -119,14 +119,12 @@ def interleave(bench: Bench) -> None:
     """All runs of the comparison; ours in between theirs, so that a slow minute meets both."""
     plan: dict[int, list[Any]] = {
         0: [lambda: bench.lm_eval("lm_eval, one item each", 0, items=1)],
-        1: [lambda: bench.certify("certify, float32")],
-        3: [lambda: bench.certify("certify, bfloat16", dtype="bfloat16")],
-        4: [
+        2: [lambda: bench.certify("certify, float32")],
+        4: [lambda: bench.certify("certify, bfloat16", dtype="bfloat16")],
+        6: [
             lambda: bench.certify("certify, float32, one item each", items=1),
             lambda: bench.certify("certify, bfloat16, one item each", dtype="bfloat16", items=1),
         ],
-        5: [lambda: bench.lm_eval("lm_eval, bfloat16", 5, dtype="bfloat16")],
-        6: [lambda: bench.certify("certify, float32")],
     }
     for number in range(bench.adapters):
         bench.lm_eval("lm_eval", number)

@@ -39,8 +39,6 @@ def compare(bench: Bench, reference: dict[str, Any]) -> Iterator[str]:
         yield f"{short}_share_of_flop_bound {due / alone:.2f} - reported ({due:.1f} of {alone:.1f} CPU-s, {bench.adapters + 1} passes)"
         yield f"{short}_wall_with_start {sum(run.wall for run in sides['lm_eval'].spent) / ours.wall:.3g}x - reported"
     yield f"lm_eval_share_of_flop_bound {bench.adapters * reference['work'] / reference['peak']['float32'] / theirs_alone:.2f} - reported"
-    in_bf16 = sides["lm_eval, bfloat16"].cpu * bench.adapters / sides["certify, bfloat16"].cpu
-    yield f"bf16_against_lm_eval_in_bf16 {in_bf16:.3g}x - reported (one adapter, times {bench.adapters})"
     jobs = sides["certify, float32"].said[-1]["jobs"]
     base = sum(job["base"] for job in jobs)
     passes = (

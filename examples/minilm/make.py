@@ -50,7 +50,7 @@ description: {description}
 source: "synthetic, examples/minilm/language.py"
 confidentiality: public
 measure: classify
-scorer: {{kind: label, labels: [{labels}]}}
+scorer: {{kind: label}}
 cases: cases.jsonl
 """
 
@@ -168,7 +168,7 @@ def _write_suites(folder: Path) -> None:
 
 def _write_suite(folder: Path, description: str, texts: list[Written]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    document = SUITE.format(id=folder.name, description=description, labels=", ".join(INTENTS))
+    document = SUITE.format(id=folder.name, description=description)
     (folder / "suite.yaml").write_text(document, "utf-8")
     cases = [{"id": f"c{at:02}", "prompt": one.text, "expected": one.intent} for at, one in enumerate(texts)]
     (folder / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in cases), "utf-8")

@@ -81,7 +81,7 @@ def _configuration(result: SuiteResult) -> dict[str, Any]:
 def _sample(at: int, case: CaseResult, result: SuiteResult) -> dict[str, Any]:
     document = {"id": case.id, "prompt": case.prompt, "choices": list(case.choices)}
     if case.choices:
-        arguments = [{"arg_0": case.prompt, "arg_1": f" {choice}"} for choice in case.choices]
+        arguments: list[dict[str, Any]] = [{"arg_0": case.prompt, "arg_1": f" {choice}"} for choice in case.choices]
         answers: list[Any] = [[str(score), "unknown"] for score in case.scores]
     else:
         arguments = [{"arg_0": case.prompt, "arg_1": {"max_gen_toks": result.max_new_tokens, "do_sample": False}}]
