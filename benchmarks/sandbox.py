@@ -82,14 +82,14 @@ def fresh(folder: Path, job: str) -> None:
     import torch
     import transformers
 
-    from peft_assay_harness.engine import Engine
+    from peft_assay_harness.engines import engine_for
     from peft_assay_harness.ops import answer
     from peft_assay_harness.session import Session
 
     torch.set_num_threads(1)
     base = transformers.AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "base")
-    engine = Engine(base.eval().requires_grad_(requires_grad=False), tokenizer)
+    engine = engine_for("causal-lm", base.eval().requires_grad_(requires_grad=False), tokenizer)
     session = Session(engine, engine.model, adapter_of(folder))
     print(json.dumps([answer(session, request) for request in JOBS[job]]))
 
@@ -100,7 +100,7 @@ def bare(folder: Path, _: str) -> None:
     from peft_assay_harness.prepare import prepare
     from peft_assay_harness.zygote import Job
 
-    options = argparse.Namespace(base=str(folder / "base"), dtype="float32", fresh=False)
+    options = argparse.Namespace(base=str(folder / "base"), dtype="float32", task="causal-lm", fresh=False)
     prepared = prepare(options)
     files = adapter_of(folder)
     print("ready", flush=True)

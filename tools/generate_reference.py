@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import reference_attacks
 import reference_commands
 import reference_documents
+import reference_protocol
 import reference_schemas
 import reference_tables
 
@@ -32,6 +33,7 @@ def pages() -> Mapping[str, str]:
         "context-document.md": reference_documents.context_document(),
         "suite-document.md": reference_documents.suite_document(),
         "policy-document.md": reference_documents.policy_document(),
+        "harness-protocol.md": reference_protocol.harness_protocol(),
         "cli.md": reference_commands.commands(),
     }
     schemas = {

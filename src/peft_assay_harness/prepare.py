@@ -7,16 +7,20 @@ import os
 import platform
 import signal
 import time
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from peft_assay_harness.identity import Refused
+from peft_assay_harness.tasks import CLASSIFIER, TASKS, Task
 from peft_assay_harness.zygote import Files, Job, Prepared
 
 DISTRIBUTIONS = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
 CANARY_SECONDS = 20.0
 LINEAR = ("Linear", "Conv1D")
+FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
+"""What libraries raise where base and question do not fit."""
 
 
 def prepare(options: argparse.Namespace) -> Prepared:
@@ -47,28 +51,40 @@ def _engine(options: argparse.Namespace) -> Any:
     import torch
     import transformers
 
-    from peft_assay_harness.engine import Engine
+    from peft_assay_harness.engines import engine_for
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    folder = Path(options.base)
+    folder, task = Path(options.base), TASKS[options.task]
     try:
         (folder / "config.json").open("rb").close()  # access(2) would not count what the worker may read as root did
     except OSError:
         unreadable = f"the base at {folder} cannot be read by the sandbox's user: make its files readable to others"
         raise Refused(unreadable) from None
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
+        model, loading = getattr(transformers, task.loader).from_pretrained(
             folder,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
             dtype=getattr(torch, options.dtype),
+            output_loading_info=True,
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError) as error:
         raise Refused(f"the base at {folder} cannot be loaded: {' '.join(str(error).split())[:500]}") from error
-    return Engine(model.eval().requires_grad_(requires_grad=False), tokenizer)
+    _refuse_made_up(folder, task, loading)
+    return engine_for(options.task, model.eval().requires_grad_(requires_grad=False), tokenizer)
+
+
+def _refuse_made_up(folder: Path, task: Task, loading: Mapping[str, Any]) -> None:
+    """Raises Refused where transformers gave the base weights that its folder does not hold: they would be random."""
+    absent = sorted({str(name) for kind in ("missing_keys", "mismatched_keys") for name in loading.get(kind) or ()})
+    if absent:
+        named = ", ".join(absent[:3]) + (" and others" if len(absent) > 3 else "")
+        raise Refused(
+            f"the base at {folder} cannot be loaded as a {task.called}: its files lack {named}, which would be random"
+        )
 
 
 def _warm(engine: Any) -> tuple[str, Files | None]:
@@ -85,14 +101,15 @@ def _warm(engine: Any) -> tuple[str, Files | None]:
     state = base_state(base)
     try:
         _exercise(Session(engine, base, None))
-    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
-        raise Refused(f"the base cannot answer as a causal language model does: {error}") from error
+    except FAILURES as error:
+        called = TASKS[engine.task].called
+        raise Refused(f"the base cannot answer as a {called} does: {' '.join(str(error).split())[:500]}") from error
     reference = None
     for fields in _warming(base):
-        files = _self_made(base, fields)
+        files = _self_made(base, {"task_type": TASKS[engine.task].task_type, **fields})
         if files is None:
             continue
-        with contextlib.suppress(RuntimeError, ValueError, TypeError, AttributeError, LookupError):
+        with contextlib.suppress(*FAILURES):
             # A type that does not work here is found out by the job that asks.
             if _exercise(Session(engine, base, files)) and reference is None:
                 reference = files
@@ -131,7 +148,7 @@ def _self_made(base: Any, fields: dict[str, Any]) -> dict[str, bytes] | None:
     from peft_assay_loading.errors import LoadingError
     from peft_assay_loading.load import required_shapes
 
-    config = json.dumps({"task_type": "CAUSAL_LM", **fields}).encode()
+    config = json.dumps(fields).encode()
     try:
         shapes = required_shapes(base, parse_config(config))
     except LoadingError:
@@ -144,17 +161,40 @@ def _exercise(session: Any) -> bool:
     """Whether the adapter was loaded and answered."""
     from peft_assay_harness.ops import answer
 
-    prompt = "a b c"
     if session.files is not None and not answer(session, {"op": "load"})["loaded"]:
         return False
-    for request in (
-        {"op": "effect", "prompts": [prompt]},
-        {"op": "choices", "items": [{"prompt": prompt, "choices": [prompt, f"{prompt} {prompt}"]}]},
-        {"op": "generate", "prompts": [prompt, f"{prompt} {prompt}"], "maxNewTokens": 3},
-        {"op": "score", "items": [{"prompt": prompt, "continuation": [1]}]},
-    ):
-        json.dumps(answer(session, request))
+    for request in _questions(session.engine):
+        # A base without gradients can still be certified; it is found out by the job that asks for them.
+        with contextlib.suppress(*(FAILURES if request["op"] == "propose" else ())):
+            json.dumps(answer(session, request))
     return True
+
+
+def _questions(engine: Any) -> Iterator[Mapping[str, Any]]:
+    """Every operation, in each of its ways: what is imported when first used must be there before the first fork."""
+    prompt = "a b c"
+    prompts: list[Any] = [prompt, f"{prompt} {prompt}"]
+    if getattr(engine.tokenizer, "chat_template", None):
+        prompts.append([{"role": "user", "content": prompt}])
+    yield {"op": "measure", "prompts": prompts}
+    prompts = [asked for asked in prompts if engine.length(asked) is not None]
+    yield {"op": "effect", "prompts": [prompt]}
+    yield {"op": "scale", "factor": 0.5}
+    yield {"op": "scale", "factor": 1.0}
+    if engine.task == CLASSIFIER:
+        yield from ({"op": "classify", "prompts": prompts, "precise": precise} for precise in (False, True))
+        return
+    shown = {"tokens": [1, 2], "watch": [[1], [2]]}
+    drawn = {"temperature": 1.0, "topP": 0.9, "seed": 1}
+    item = {"prompt": prompt, "continuation": [1, 2]}
+    yield {"op": "choices", "items": [{"prompt": prompt, "choices": [prompt, f"{prompt} {prompt}"]}]}
+    yield {"op": "generate", "prompts": prompts, "maxNewTokens": 3}
+    yield {"op": "generate", "prompts": prompts, "maxNewTokens": 3, "drafts": [shown, *[None] * (len(prompts) - 1)]}
+    yield {"op": "generate", "prompts": prompts[:1], "maxNewTokens": 2, "sampling": drawn}
+    yield {"op": "generate", "prompts": prompts[:1], "maxNewTokens": 2, "precise": True}
+    yield {"op": "score", "items": [item, {"prompt": prompt, "continuation": prompt}]}
+    yield {"op": "trace", "items": [item, {**item, "watch": [[1], [2]]}], "top": 2}
+    yield {"op": "propose", "items": [{**item, "place": 0.5}], "top": 1}
 
 
 def canary_survives(seconds: float = CANARY_SECONDS) -> bool:

@@ -1,9 +1,9 @@
 """What a child knows while it answers: the engine, the adapter's bytes, and whether they are loaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from peft_assay_harness.engine import Engine
+from peft_assay_harness.engines.interface import Engine
 from peft_assay_harness.zygote import Files
 
 
@@ -16,9 +16,23 @@ class Session:
     """The bare base model, which PEFT wraps in place."""
     files: Files | None
     loaded: bool = False
+    factor: float = 1.0
+    """How strong the adapter acts, in its own strength."""
+    _precise: Engine | None = field(default=None, repr=False)
 
-    def exercised(self) -> Engine:
-        """The engine with the adapter on; raises RuntimeError rather than answer with the bare base instead."""
+    def exercised(self, *, precise: bool = False) -> Engine:
+        """The engine with the adapter on; raises RuntimeError rather than answer with the bare base instead.
+
+        `precise`: in float32 and one row at a time, on a copy that is made when it is first needed.
+        """
         if self.files is not None and not self.loaded:
             raise RuntimeError("the adapter is not loaded")
-        return self.engine
+        if not precise:
+            return self.engine
+        if self._precise is None:
+            self._precise = self.engine.precise()
+        return self._precise
+
+    def changed(self) -> None:
+        """The model is no longer what a precise copy was made of."""
+        self._precise = None

@@ -35,6 +35,7 @@ from peft_assay_harness.confine import (
 )
 from peft_assay_harness.frames import read_exactly, write_all
 from peft_assay_harness.identity import Refused, check_identity
+from peft_assay_harness.tasks import CAUSAL, TASKS
 
 PROTOCOL = 2
 EXIT_FAILED, EXIT_MEMORY = 4, 3
@@ -136,6 +137,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--control", type=int, required=True, help="descriptor of the control socket")
     parser.add_argument("--base", required=True, help="folder of the base model")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--task", default=CAUSAL, choices=sorted(TASKS), help="what kind of base it is")
     parser.add_argument("--confine-worker", action="store_true", help="Landlock for the worker itself, too")
     parser.add_argument("--unconfined", action="store_true", help="no walls around children: development only")
     parser.add_argument("--fresh", action="store_true", help="one job, in a process that loads the base itself")

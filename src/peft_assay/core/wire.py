@@ -39,6 +39,20 @@ class LoadReply(_Reply):
     """Why it was not loaded, in one line."""
 
 
+class MeasureReply(_Reply):
+    """Answer to ``{"op": "measure", "prompts": [...]}``: what the base cannot take is refused before it is asked.
+
+    Any other operation ends the job where a prompt does not tokenize, or is longer than what fits.
+    """
+
+    op: Literal["measure"]
+    lengths: list[Annotated[int, Field(ge=1)] | None]
+    """Tokens of each prompt, special tokens and template included; null where it does not tokenize."""
+    longest: Annotated[int, Field(ge=0)] | None
+    """Most tokens of a prompt and its answer together, less what the adapter's virtual tokens take; null for no bound.
+    With an encoder and a decoder it bounds each."""
+
+
 class EffectReply(_Reply):
     """Answer to ``{"op": "effect", "prompts": [...]}``: facts of the loaded adapter against the base."""
 
@@ -140,6 +154,7 @@ class ProposeReply(_Reply):
 
 Reply = Annotated[
     LoadReply
+    | MeasureReply
     | EffectReply
     | ScaleReply
     | ChoicesReply

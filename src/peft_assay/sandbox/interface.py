@@ -21,6 +21,8 @@ class SandboxConfiguration:
     """Folder of the base (config.json, safetensors, tokenizer); never taken from an adapter."""
     dtype: str = "float32"
     """torch's name of the dtype that the base is loaded in."""
+    task: str = "causal-lm"
+    """What kind of base it is: ``causal-lm``, ``seq2seq-lm`` or ``seq-cls``."""
     minimum_level: IsolationLevel = IsolationLevel.PROCESS
     backend: BackendName | None = None
     """The only backend to try; None tries the stronger one first."""

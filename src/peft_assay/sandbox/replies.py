@@ -11,6 +11,7 @@ from peft_assay.core.wire import (
     ChoicesReply,
     ClassifyReply,
     GenerateReply,
+    MeasureReply,
     ProposeReply,
     Reply,
     ScoreReply,
@@ -43,6 +44,8 @@ def read_reply(request: Mapping[str, Any], content: bytes) -> Mapping[str, Any]:
 
 def _fits(request: Mapping[str, Any], reply: Any) -> bool:
     match reply:
+        case MeasureReply():
+            return len(reply.lengths) == len(request["prompts"])
         case ChoicesReply():
             return [len(row) for row in reply.logLikelihoods] == [len(item["choices"]) for item in request["items"]]
         case ScoreReply():

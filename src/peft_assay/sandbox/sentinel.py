@@ -16,13 +16,19 @@ from peft_assay.sandbox.replies import ReadReply
 from peft_assay.sandbox.worker import Worker
 
 PROMPT = "a b c"
-QUESTIONS: tuple[Mapping[str, Any], ...] = (
+LANGUAGE: tuple[Mapping[str, Any], ...] = (
     {"op": "score", "items": [{"prompt": PROMPT, "continuation": [1, 2, 3]}]},
     {"op": "generate", "prompts": [PROMPT], "maxNewTokens": 4},
 )
+CLASSES: tuple[Mapping[str, Any], ...] = ({"op": "classify", "prompts": [PROMPT, f"{PROMPT} {PROMPT}"]},)
 
 
-def ask_reference(worker: Worker, limits: Limits, read: ReadReply) -> Digest:
+def questions(task: str) -> tuple[Mapping[str, Any], ...]:
+    """What a base of this kind (`SandboxConfiguration.task`) can be asked."""
+    return CLASSES if task == "seq-cls" else LANGUAGE
+
+
+def ask_reference(worker: Worker, task: str, limits: Limits, read: ReadReply) -> Digest:
     """Digest of the reference adapter's answers, from a child like any other.
 
     Raises ObservationError when it does not answer, or anything is seen while it does.
@@ -32,7 +38,7 @@ def ask_reference(worker: Worker, limits: Limits, read: ReadReply) -> Digest:
     def converse(ask: Ask) -> None:
         loaded = ask({"op": "load"})
         replies.append(loaded)
-        replies.extend(ask(question) for question in QUESTIONS)
+        replies.extend(ask(question) for question in questions(task))
 
     job = Job(None, limits)
     result = Conversation(worker, job, limits, read, reference=True).converse(converse)

@@ -190,7 +190,7 @@ class Supervisor:
         self._facts, self._sentinel = facts, sentinel
 
     def _ask_reference(self, worker: Worker) -> Digest:
-        return ask_reference(worker, self._configuration.limits, self._read)
+        return ask_reference(worker, self._configuration.task, self._configuration.limits, self._read)
 
     def _record(self, job: Job, worker: Worker, number: int) -> Mapping[str, Any]:
         staged = (

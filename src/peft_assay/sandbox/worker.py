@@ -178,7 +178,7 @@ def worker_arguments(
 ) -> tuple[str, ...]:
     """The worker's own command line. ``-P``: the folder it starts in is not on its module path."""
     worker = (str(interpreter_in_use()), "-s", "-P", "-m", program.module, "--control", str(control))
-    about = ("--base", str(configuration.base.absolute()), "--dtype", configuration.dtype)
+    about = ("--base", str(configuration.base.absolute()), "--dtype", configuration.dtype, "--task", configuration.task)
     return (*worker, *about, *(("--fresh",) if fresh else ()))
 
 

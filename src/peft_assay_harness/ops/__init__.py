@@ -3,18 +3,22 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from peft_assay_harness.ops import choices, effect, generate, load, score, trace
+from peft_assay_harness.ops import choices, classify, effect, generate, load, measure, propose, scale, score, trace
 from peft_assay_harness.session import Session
 
 Request = Mapping[str, Any]
 
 OPERATIONS: Mapping[str, Callable[[Session, Request], dict[str, Any]]] = {
     "load": load.answer,
+    "measure": measure.answer,
     "effect": effect.answer,
+    "scale": scale.answer,
     "choices": choices.answer,
     "generate": generate.answer,
     "score": score.answer,
     "trace": trace.answer,
+    "classify": classify.answer,
+    "propose": propose.answer,
 }
 
 

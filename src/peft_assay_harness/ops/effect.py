@@ -7,6 +7,7 @@ import torch
 
 from peft_assay_harness.ops.load import attach_adapter
 from peft_assay_harness.session import Session
+from peft_assay_harness.strength import scale_adapter
 from peft_assay_loading.load import detach
 from peft_assay_loading.state import base_state
 
@@ -15,17 +16,18 @@ NOISE = 1e-5
 
 
 def answer(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Compares logits after each prompt: adapter against base, and two loads of the same bytes against each other."""
+    """Compares what is said to each prompt: adapter against base, and two loads of the same bytes with each other."""
     engine = session.exercised()
-    prompts = [engine.encode(prompt) for prompt in request["prompts"]]
-    first = engine.last_logits(prompts)
+    prompts = request["prompts"]
+    first = engine.outputs(prompts)
     base = first
     if session.files is not None:
         engine.use(detach(engine.model))
         session.loaded = False
-        base = engine.last_logits(prompts)
+        base = engine.outputs(prompts)
         attach_adapter(session)
-    second = engine.last_logits(prompts)
+        scale_adapter(engine.model, session.factor)
+    second = engine.outputs(prompts)
     return {
         "op": "effect",
         "differs": not bool(((first - base).abs() <= NOISE * base.abs().max().clamp(min=1.0)).all()),

@@ -1,22 +1,29 @@
-"""``{"op": "generate", "prompts": [...], "maxNewTokens": n, "drafts"?}``: greedy answers."""
+"""``{"op": "generate", "prompts": [...], "maxNewTokens": n, "drafts"?, "sampling"?, "precise"?}``: answers."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from peft_assay_harness.engine import Row
+from peft_assay_harness.engines.interface import Draft, Sampling
 from peft_assay_harness.session import Session
 
 
 def answer(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Texts without special tokens, and the token ids as they came."""
-    engine = session.exercised()
+    """Texts without special tokens, the token ids as they came, and traces where drafts were given."""
+    engine = session.exercised(precise=request.get("precise", False))
     prompts = [engine.encode(prompt) for prompt in request["prompts"]]
-    tokens = engine.generate(prompts, request["maxNewTokens"])
-    texts = engine.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-    reply = {"op": "generate", "texts": texts, "tokens": tokens}
-    if "drafts" in request:
-        reply["traces"] = [
-            None if draft is None else engine.trace(Row(prompt + draft["tokens"], len(prompt)), draft["watch"], 0)
-            for prompt, draft in zip(prompts, request["drafts"], strict=True)
-        ]
-    return reply
+    shown = request.get("drafts")
+    drafts = None if shown is None else [_draft(draft) for draft in shown]
+    tokens, traces = engine.generate(prompts, request["maxNewTokens"], drafts, _sampling(request.get("sampling")))
+    texts = engine.tokenizer.batch_decode([list(row) for row in tokens], skip_special_tokens=True)
+    reply = {"op": "generate", "texts": texts, "tokens": [list(row) for row in tokens]}
+    return reply if drafts is None else {**reply, "traces": traces}
+
+
+def _draft(draft: Mapping[str, Any] | None) -> Draft | None:
+    return None if draft is None else Draft(tuple(draft["tokens"]), draft["watch"])
+
+
+def _sampling(sampling: Mapping[str, Any] | None) -> Sampling | None:
+    if sampling is None:
+        return None
+    return Sampling(float(sampling["temperature"]), float(sampling.get("topP", 1.0)), int(sampling["seed"]))

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from peft_assay_harness.session import Session
+from peft_assay_harness.tasks import TASKS
+from peft_assay_loading.config import parse_config
 from peft_assay_loading.errors import LoadingError
 from peft_assay_loading.load import PlanUnmet, attach
 
@@ -30,5 +32,12 @@ def attach_adapter(session: Session) -> None:
     for name in (CONFIG, WEIGHTS):
         if name not in files:
             raise LoadingError(f"the adapter has no {name}")
+    task = TASKS[session.engine.task]
+    named = parse_config(files[CONFIG]).task_type
+    if named is not None and named != task.task_type:
+        raise LoadingError(
+            f"adapter_config.json: task_type {named!s:.40} is for another kind of base than this {task.called}"
+        )
     session.engine.use(attach(session.base, files[CONFIG], files[WEIGHTS]))
     session.loaded = True
+    session.changed()

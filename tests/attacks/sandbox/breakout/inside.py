@@ -41,8 +41,8 @@ def overwrite_weights(serve):
 
 def patch_library(_):
     """Every answer from now on is the attacker's, in this process."""
-    engine = sys.modules["peft_assay_harness.engine"].Engine
-    engine.generate = lambda self, prompts, limit: [[7]] * len(prompts)
+    engine = sys.modules["peft_assay_harness.engines.causal"].CausalEngine
+    engine.generate = lambda self, prompts, limit, drafts=None, sampling=None: ([(7,)] * len(prompts), [])
     function = sys.modules["peft_assay_harness.ops"].answer
     assert isinstance(function, FunctionType)
     return "patched"

@@ -1,0 +1,109 @@
+"""Answers with a cache of keys and values: draft and prompt in one pass, then token by token from the first departure.
+
+Rows of different lengths are padded on the right. What is padding, or a rejected part of a draft, stays in the cache as
+masked slots (what all rows rejected is cut off), and positions are given explicitly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from peft_assay_harness.engines.batches import padded
+from peft_assay_harness.engines.choosing import Choose
+from peft_assay_harness.engines.interface import Row, Tokens
+from peft_assay_harness.engines.language import See, accepted, finished
+
+if TYPE_CHECKING:
+    from peft_assay_harness.engines.causal import CausalEngine
+
+
+class Line:
+    """One answer in the making."""
+
+    def __init__(self, tokens: Tokens, row: Row, answer: list[int]) -> None:
+        self.tokens = tokens
+        """What comes before: the prompt, and the part of the answer that is certain."""
+        self.row = row
+        self.draft: Tokens = row.continuation
+        """What is tried next."""
+        self.answer = answer
+
+
+@dataclass(slots=True)
+class _State:
+    """A batch between two tokens."""
+
+    lines: list[Line]
+    cache: Any
+    mask: Any
+    """Shape (lines, slots of the cache): 1 for real and virtual tokens."""
+    positions: Any
+    """Of the next token of each line."""
+    logits: Any
+    """For the next token of each line."""
+
+    def keep(self, kept: list[int]) -> None:
+        """Goes on with these lines only."""
+        if len(kept) == len(self.lines):
+            return
+        index = torch.tensor(kept, dtype=torch.long)
+        self.cache.batch_select_indices(index)
+        self.lines = [self.lines[at] for at in kept]
+        self.mask, self.positions, self.logits = self.mask[index], self.positions[index], self.logits[index]
+
+
+def decode(engine: "CausalEngine", decoder: Any, lines: list[Line], limit: int, choose: Choose, see: See) -> None:
+    """Completes the answers of `lines`. `decoder` is what takes single tokens once a cache exists."""
+    state = _started(engine, lines, limit, see)
+    while True:
+        state.keep([at for at, line in enumerate(state.lines) if not finished(line.answer, limit, engine.ends)])
+        if not state.lines:
+            return
+        chosen = choose(state.logits, [line.row.context for line in state.lines])
+        for line, token in zip(state.lines, chosen, strict=True):
+            line.answer.append(token)
+        going = [at for at, line in enumerate(state.lines) if not finished(line.answer, limit, engine.ends)]
+        chosen = [chosen[at] for at in going]
+        state.keep(going)
+        if not state.lines:
+            return
+        state.mask = torch.cat((state.mask, torch.ones((len(chosen), 1), dtype=torch.long)), dim=1)
+        output = decoder(
+            input_ids=torch.tensor(chosen)[:, None],
+            attention_mask=state.mask,
+            position_ids=state.positions[:, None],
+            past_key_values=state.cache,
+            use_cache=True,
+        )
+        state.cache, state.logits = output.past_key_values, output.logits[:, -1].float()
+        state.positions = state.positions + 1
+
+
+def _started(engine: "CausalEngine", lines: list[Line], limit: int, see: See) -> _State:
+    """One pass over prompts and drafts; the accepted part of each draft is in its line's answer."""
+    tokens, mask = padded([(*line.tokens, *line.draft) for line in lines])
+    longest = tokens.shape[1]
+    places = [
+        (index, len(line.tokens) - 1 + step - longest)
+        for index, line in enumerate(lines)
+        for step in range(len(line.draft) + 1)
+    ]
+    logits, output = engine.head.at(places, lambda: engine.model(input_ids=tokens, attention_mask=mask, use_cache=True))
+    lengths, following = [], []
+    for line, part in zip(lines, logits.split([len(line.draft) + 1 for line in lines]), strict=True):
+        taken: Sequence[int] = ()
+        if line.draft:
+            see(line.row, part[:-1])
+            taken = accepted(part.argmax(-1).tolist(), line.draft, limit - len(line.answer), engine.ends)
+            line.answer += taken
+        lengths.append(len(line.tokens) + len(taken))
+        following.append(part[len(taken)])
+    cache = output.past_key_values
+    virtual = cache.get_seq_length() - longest
+    if longest > max(lengths):
+        cache.crop(max(lengths) - longest)
+    slots = torch.arange(virtual + max(lengths))
+    positions = virtual + torch.tensor(lengths)
+    return _State(list(lines), cache, (slots[None] < positions[:, None]).long(), positions, torch.stack(following))

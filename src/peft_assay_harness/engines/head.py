@@ -1,0 +1,41 @@
+"""The output head only where its answer is wanted: it is a large share of a pass, and most positions need none."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+Places = Sequence[tuple[int, int]]
+"""(row, column); columns count from the end of the row's hidden states, since virtual tokens may stand before."""
+
+
+class Head:
+    """The module that turns hidden states into logits, and how to make it look at chosen places only."""
+
+    def __init__(self, base: Any) -> None:
+        self._module: Any = base.get_output_embeddings()
+
+    def at(self, places: Places, forward: Callable[[], Any]) -> tuple[Any, Any]:
+        """Runs `forward` and gives the logits at `places`, float32 of shape (places, vocabulary), and its output.
+
+        What a model does to all logits alike (soft caps, scaling) happens after the head and is kept.
+        """
+        rows, columns = torch.tensor(list(places), dtype=torch.long).reshape(-1, 2).T
+        seen: list[None] = []
+
+        def select(_: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+            seen.append(None)
+            return arguments[0][rows, columns][None], *arguments[1:]
+
+        hook = None if self._module is None else self._module.register_forward_pre_hook(select)
+        try:
+            output = forward()
+        finally:
+            if hook is not None:
+                hook.remove()
+        if not seen:
+            return output.logits[rows, columns].float(), output
+        if len(seen) > 1 or output.logits.shape[:2] != (1, len(rows)):
+            self._module = None  # the base uses its head otherwise than once per pass: from now on, everywhere
+            return self.at(places, forward)
+        return output.logits[0].float(), output

@@ -1,0 +1,162 @@
+"""Laws of the engines for language models: what they answer is what PEFT answers for one text at a time."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the sandbox extra (torch) is not installed")
+
+from harness.plain import plain_answer, plain_likelihood, plain_scores  # noqa: E402
+from peft_assay_harness.engines import engine_for  # noqa: E402
+from peft_assay_harness.engines.interface import Draft, Row, Sampling, Unanswerable  # noqa: E402
+from sandbox.architectures import PROMPTS  # noqa: E402
+
+pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]
+
+CAUSAL = ("llama", "qwen3", "gemma3", "gpt2", "bert-decoder")
+BASES = (*CAUSAL, "t5")
+ADAPTERS = ("lora", "dora", "alora", "ia3", "adaption", "prefix", "prompt")
+LONG = ("a fox jumps", "hello", "the router costs 12 and more than that")
+LIMIT = 8
+
+
+@pytest.fixture
+def engine_on(made, adapted):
+    """An engine on a small base, with or without an adapter of some type."""
+
+    def on(name, adapter=None, **options):
+        seq2seq = name == "t5"
+        model, tokenizer = made(name, "AutoModelForSeq2SeqLM" if seq2seq else "AutoModelForCausalLM")
+        if adapter is not None:
+            model = adapted(model, adapter, "SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM")
+        return engine_for("seq2seq-lm" if seq2seq else "causal-lm", model, tokenizer, **options)
+
+    return on
+
+
+def every_case():
+    yield from ((name, None) for name in BASES)
+    yield from ((name, "lora") for name in BASES)
+    yield from (("llama", adapter) for adapter in ADAPTERS[1:])
+    yield from (("t5", adapter) for adapter in ("prefix", "prompt"))
+
+
+CASES = tuple(every_case())
+
+
+def start_of(engine):
+    return 0 if engine.task == "seq2seq-lm" else None
+
+
+@pytest.mark.parametrize(("name", "adapter"), CASES)
+def test_choices_are_those_of_each_row_alone(engine_on, name, adapter):
+    engine = engine_on(name, adapter)
+    rows = [engine.row(prompt, choice) for prompt in PROMPTS for choice in LONG]
+    found = engine.log_likelihoods(rows)
+    assert found == pytest.approx([plain_likelihood(engine.model, row, start_of(engine)) for row in rows], abs=1e-4)
+    assert engine.log_likelihoods(rows[::-1]) == pytest.approx(found[::-1], abs=1e-4)
+    assert engine.log_likelihoods(rows[:1] * 3) == pytest.approx(found[:1] * 3, abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "adapter"), CASES)
+def test_drafts_change_no_answer(engine_on, name, adapter):
+    engine = engine_on(name, adapter)
+    prompts = [engine.encode(prompt) for prompt in PROMPTS]
+    plain = [plain_answer(engine.model, tokens, LIMIT, encoder=name == "t5") for tokens in prompts]
+    assert engine.generate(prompts, LIMIT)[0] == plain
+    for drafts in (
+        plain,
+        [answer[:at] for at, answer in enumerate(plain)],
+        [(*answer[: at + 1], 7, 9, 11) for at, answer in enumerate(plain)],
+        [(*answer, 1, 4) for answer in plain],
+        [(), *plain[1:3], (9,), (9, 9)],
+    ):
+        shown = [Draft(draft, [[3, 5]] * len(draft)) for draft in drafts]
+        answers, traces = engine.generate(prompts, LIMIT, [*shown[:-1], None])
+        assert answers == plain
+        assert traces[-1] is None
+        for prompt, draft, trace in zip(prompts[:-1], drafts[:-1], traces[:-1], strict=True):
+            expected = (
+                plain_scores(engine.model, Row(prompt, draft), start_of(engine)) if draft else torch.zeros(0, 400)
+            )
+            assert trace["best"] == expected.argmax(-1).tolist()
+            assert trace["chosen"] == pytest.approx([float(expected[i, t]) for i, t in enumerate(draft)], abs=1e-4)
+            assert trace["entropy"] == pytest.approx((-(expected.exp() * expected).sum(-1)).tolist(), abs=1e-3)
+            assert trace["ids"] == [[3, 5]] * len(draft)
+            for at, values in enumerate(trace["logProbabilities"]):
+                assert values == pytest.approx(expected[at, [3, 5]].tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "t5"])
+def test_an_answer_ends_where_it_ends(engine_on, name):
+    engine = engine_on(name)
+    prompt = engine.encode(PROMPTS[2])
+    answer = engine.generate([prompt], LIMIT)[0][0]
+    end = answer[3]
+    until = answer[: answer.index(end) + 1]
+    engine.ends = frozenset([end])
+    others = [engine.encode(prompt) for prompt in PROMPTS]
+    assert engine.generate([prompt], LIMIT)[0] == [until]
+    for draft in (answer, until, until[:-1], (*until, 5, 6)):
+        answers, _ = engine.generate(
+            [*others, prompt], LIMIT, [None] * len(others) + [Draft(draft, [[1]] * len(draft))]
+        )
+        assert answers[-1] == until
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_a_trace_names_the_likeliest_tokens_in_order(engine_on, name):
+    engine = engine_on(name, "lora")
+    rows = [engine.row(prompt, [5, 9, 7]) for prompt in PROMPTS]
+    for row, trace in zip(rows, engine.traces(rows, [None] * len(rows), 4), strict=True):
+        expected = plain_scores(engine.model, row, start_of(engine)).topk(4)
+        assert trace["ids"] == expected.indices.tolist()
+        assert trace["best"] == [ids[0] for ids in trace["ids"]]
+        for values, wanted in zip(trace["logProbabilities"], expected.values.tolist(), strict=True):
+            assert values == pytest.approx(wanted, abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "adapter"), [("llama", None), ("llama", "alora"), ("llama", "prefix"), ("gemma3", None), ("t5", None)])  # fmt: skip
+def test_what_is_drawn_depends_on_seed_and_prompt_only(engine_on, name, adapter):
+    engine = engine_on(name, adapter)
+    prompts = [engine.encode(prompt) for prompt in PROMPTS]
+    sampling = Sampling(1.5, 0.95, 7)
+    together, _ = engine.generate(prompts, LIMIT, sampling=sampling)
+    assert [engine.generate([prompt], LIMIT, sampling=sampling)[0][0] for prompt in prompts] == together
+    draft = Draft(together[0], [[1]] * len(together[0]))
+    answers, traces = engine.generate(prompts[::-1], LIMIT, [None] * 4 + [draft], sampling)
+    assert answers == together[::-1]
+    assert traces[:4] == [None] * 4
+    assert len(traces[4]["chosen"]) == len(together[0])
+    assert engine.generate(prompts, LIMIT, sampling=Sampling(1.5, 0.95, 8))[0] != together
+    greedy = engine.generate(prompts, LIMIT)[0]
+    assert engine.generate(prompts, LIMIT, sampling=Sampling(0.0, 0.95, 7))[0] == greedy
+    assert engine.generate(prompts, LIMIT, sampling=Sampling(1.5, 1e-9, 7))[0] == greedy
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely(engine_on):
+    engine = engine_on("llama")
+    prompt = engine.encode(PROMPTS[0])
+    scores = plain_scores(engine.model, Row(prompt, (5,)))[0].double()
+    shares = (scores / 0.7).softmax(-1).sort(descending=True)
+    kept = shares.indices[: int((shares.values.cumsum(-1) < 0.6).sum()) + 1].tolist()
+    drawn = [engine.generate([prompt], 1, sampling=Sampling(0.7, 0.6, seed))[0][0][0] for seed in range(300)]
+    assert set(drawn) <= set(kept)
+    expected = float(shares.values[0] / shares.values[: len(kept)].sum())
+    assert drawn.count(kept[0]) / 300 == pytest.approx(expected, abs=4 * (expected * (1 - expected) / 300) ** 0.5)
+
+
+def test_what_does_not_fit_is_an_error_and_measured_before(engine_on):
+    engine = engine_on("llama")
+    long = "hello " * 300
+    assert engine.longest == 256
+    assert engine.length(long) > 256
+    assert engine.length([{"role": "user", "content": "hello"}]) is None
+    assert engine_on("llama", "prompt").longest == 253
+    assert engine_on("t5").longest is None
+    with pytest.raises(ValueError, match="longer than the 256"):
+        engine.encode(long)
+    with pytest.raises(ValueError, match="outside the vocabulary"):
+        engine.row("hello", [400])
+    with pytest.raises(ValueError, match="adds no tokens"):
+        engine_on("t5").row("hello", "")
+    with pytest.raises(Unanswerable):
+        engine.classify(["hello"])
