@@ -34,38 +34,38 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small base, 2 adapters, 4 items, 10 in the fleet")
     parser.add_argument("--items", type=int, default=16, help="of each kind (default: 16)")
     parser.add_argument("--plot", type=Path, help="where to write the plot (default: in .bench)")
-    parser.add_argument("--no-fleet", action="store_true", help="leave out the 200 small adapters")
+    parser.add_argument("--part", choices=["contest", "fleet"], help="only this part (default: both)")
+    parser.add_argument("--at-once", type=int, default=1, help="runs of the comparison at the same time (default: 1)")
     options = parser.parse_args()
     adapters, items = (2, 4) if options.quick else (8, options.items)
     folder = SEEN / ("quick" if options.quick else "full")
     told = f"{platform.machine()}, {os.cpu_count()} CPUs ({_processor()}), Linux {platform.release()}"
     print(f"machine: {told}, Python {platform.python_version()}, one thread; CPU time {how()}")
-    testbed.build(folder, testbed.QUICK if options.quick else testbed.Sizes(), adapters)
-    bench = Bench(folder, adapters, items)
-    identical = min(items, 4)
-    command = [
-        sys.executable,
-        str(Path(__file__).with_name("reference.py")),
-        str(folder),
-        str(items),
-        str(adapters),
-        str(identical),
-    ]
-    reference = json.loads(metered(command, environment(folder), folder).output)
-    peaks = ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in reference["peak"].items())
-    print(
-        f"base: {reference['parameters'] / 1e6:.1f} M parameters; {adapters} LoRA of rank 16; {items} items of each kind"
-    )
-    print(f"peak of one thread: {peaks}; least work for one model: {reference['work'] / 1e9:.0f} GFLOP")
-    interleave(bench)
-    panels, straight = linear(bench)
-    lines = [*compare(bench, reference), *identity(bench, reference), *straight]
-    plot = options.plot or folder / "linear.svg"
-    plot.parent.mkdir(parents=True, exist_ok=True)
-    plot.write_text(chart.draw(panels))
-    if not options.no_fleet:
+    lines: list[str] = []
+    if options.part != "fleet":
+        testbed.build(folder, testbed.QUICK if options.quick else testbed.Sizes(), adapters)
+        bench = Bench(folder, adapters, items)
+        lines += contest(bench, options.at_once, options.plot or folder / "linear.svg")
+    if options.part != "contest":
         lines += fleet.measure(folder / "fleet", 10 if options.quick else 200, environment(folder), watched_certify)
     print("\n".join(lines))
+
+
+def contest(bench: Bench, at_once: int, plot: Path) -> list[str]:
+    """The comparison, the straight lines and the answers; writes the plot."""
+    folder, identical = bench.folder, min(bench.items, 4)
+    numbers = [str(number) for number in (bench.items, bench.adapters, identical)]
+    command = [sys.executable, str(Path(__file__).with_name("reference.py")), str(folder), *numbers]
+    reference = json.loads(metered(command, environment(folder), folder).output)
+    peaks = ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in reference["peak"].items())
+    told = f"{bench.adapters} LoRA of rank 16; {bench.items} items of each kind"
+    print(f"base: {reference['parameters'] / 1e6:.1f} M parameters; {told}; {at_once} runs at a time")
+    print(f"peak of one thread: {peaks}; least work for one model: {reference['work'] / 1e9:.0f} GFLOP", flush=True)
+    interleave(bench, at_once)
+    panels, straight = linear(bench)
+    plot.parent.mkdir(parents=True, exist_ok=True)
+    plot.write_text(chart.draw(panels))
+    return [*compare(bench, reference), *identity(bench, reference), *straight]
 
 
 def _processor() -> str:

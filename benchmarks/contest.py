@@ -5,7 +5,11 @@ import os
 import shutil
 import statistics
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +44,7 @@ class Bench:
         shutil.rmtree(self.runs, ignore_errors=True)
         self.runs.mkdir()
         self.sides: dict[str, Side] = {}
-        self._number = 0
+        self._numbers = count(1)
 
     def certify(
         self, name: str, *, dtype: str = "float32", items: int | None = None, adapters: int | None = None
@@ -65,8 +69,7 @@ class Bench:
 
     def _fresh(self) -> Path:
         """A folder that is not there yet."""
-        self._number += 1
-        return self.runs / f"{self._number:02}"
+        return self.runs / f"{next(self._numbers):02}"
 
     def _note(self, name: str, spent: Metered, said: Any) -> None:
         side = self.sides.setdefault(name, Side())
@@ -115,9 +118,9 @@ def _samples(out: Path) -> dict[str, Any]:
     return told
 
 
-def interleave(bench: Bench) -> None:
-    """All runs of the comparison; ours in between theirs, so that a slow minute meets both."""
-    plan: dict[int, list[Any]] = {
+def interleave(bench: Bench, at_once: int) -> None:
+    """All runs of the comparison, ours in between theirs, so that a slow minute meets both; `at_once` of them at a time."""
+    plan: dict[int, list[Callable[[], None]]] = {
         0: [lambda: bench.lm_eval("lm_eval, one item each", 0, items=1)],
         2: [lambda: bench.certify("certify, float32")],
         4: [lambda: bench.certify("certify, bfloat16", dtype="bfloat16")],
@@ -126,10 +129,11 @@ def interleave(bench: Bench) -> None:
             lambda: bench.certify("certify, bfloat16, one item each", dtype="bfloat16", items=1),
         ],
     }
+    runs: list[Callable[[], None]] = []
     for number in range(bench.adapters):
-        bench.lm_eval("lm_eval", number)
-        for run in plan.pop(number, []):
-            run()
-    for left in plan.values():
-        for run in left:
-            run()
+        runs.append(partial(bench.lm_eval, "lm_eval", number))
+        runs += plan.pop(number, [])
+    runs += [run for left in plan.values() for run in left]
+    with ThreadPoolExecutor(at_once) as pool:
+        for done in [pool.submit(run) for run in runs]:
+            done.result()
