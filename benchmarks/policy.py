@@ -94,7 +94,7 @@ def measure(deployment: Deployment, sets: int, rounds: int) -> None:
         record(deployment, done, wanted)
         done = wanted
         start, before = time.perf_counter(), time.process_time()
-        found = diff(deployment, default, stricter)
+        found = diff(deployment, default, stricter, now=utc_now())
         walls[wanted], cpu[wanted] = time.perf_counter() - start, time.process_time() - before
         assert found.sets == wanted
         assert len(found.moved) == wanted // 2

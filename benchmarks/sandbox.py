@@ -4,7 +4,9 @@ All three do the same jobs (see `JOBS`) with the same LoRA adapter on the same b
 Each figure is CPU time: of the supervisor, of the worker and of the job's child together, because walls on shared
 machines say little. The bare fork has no walls, no supervisor and no limits; the fresh process imports, loads base and
 adapter, answers and ends, also without walls. Also measured: a fresh process for each job behind the walls, as
-`fresh_process` gives it, which verifies and warms what a worker verifies and warms once (its child's CPU time only). Ends with one line per bound: name, value, bound, holds or falls short;
+`fresh_process` gives it, which verifies and warms what a worker verifies and warms once (its child's CPU time only); and
+the full stack with the reference adapter asked after each job, as `certify` has it, instead of after each eighth, whose
+child is then counted, too. Ends with one line per bound: name, value, bound, holds or falls short;
 exits 0 either way.
 """
 
@@ -100,7 +102,9 @@ def bare(folder: Path, _: str) -> None:
     from peft_assay_harness.prepare import prepare
     from peft_assay_harness.zygote import Job
 
-    options = argparse.Namespace(base=str(folder / "base"), dtype="float32", task="causal-lm", fresh=False)
+    options = argparse.Namespace(
+        base=str(folder / "base"), dtype="float32", device="cpu", task="causal-lm", fresh=False
+    )
     prepared = prepare(options)
     files = adapter_of(folder)
     print("ready", flush=True)
@@ -202,6 +206,15 @@ def spent_by(process: int) -> float:
         return 0.0
 
 
+def waited_for_by(process: int) -> float:
+    """CPU seconds of the children that a process has waited for (proc(5), stat fields 16 and 17)."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
 def memory_of(process: int) -> dict[str, int] | None:
     """Bytes by kind (smaps_rollup), or None where the kernel does not let this user look."""
     try:
@@ -214,13 +227,14 @@ def memory_of(process: int) -> dict[str, int] | None:
 class FullStack:
     """Jobs behind the strongest walls that this host has."""
 
-    def __init__(self, folder: Path, backend: str | None, *, fresh_processes: bool = False) -> None:
+    def __init__(self, folder: Path, backend: str | None, **settings: Any) -> None:
         from peft_assay.sandbox.choose import open_sandbox
         from peft_assay.sandbox.interface import SandboxConfiguration
 
-        configuration = SandboxConfiguration(base=folder / "base", fresh_processes=fresh_processes)
+        configuration = SandboxConfiguration(base=folder / "base", **settings)
         start = time.perf_counter()
         self._sandbox = open_sandbox(configuration, force=backend)
+        self._each = configuration.sentinel_every == 1
         self.attacks_seconds = time.perf_counter() - start
         self._sandbox.base()
         self.start_seconds = time.perf_counter() - start
@@ -240,11 +254,13 @@ class FullStack:
             replies.extend(ask(request) for request in JOBS[job])
 
         workers = descendants(os.getpid())
+        children = sum(map(waited_for_by, workers))
         before = time.process_time() + sum(map(spent_by, workers))
         result = self._sandbox.run(Job(self._files, Limits()), converse)
         after = time.process_time() + sum(map(spent_by, workers))
         assert (result.outcome, result.events) == (Outcome.OK, ()), result
-        return after - before + result.usage.cpu_seconds, replies
+        children = sum(map(waited_for_by, workers)) - children if self._each else result.usage.cpu_seconds
+        return after - before + children, replies
 
     def look_at_memory(self) -> dict[str, int] | None:
         """The memory of one job's child, looked at when it has answered and before it ends."""
@@ -299,6 +315,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     size = write_base(folder, arguments.layers)
     bare_fork, full = BareFork(folder), FullStack(folder, arguments.backend)
     walled = FullStack(folder, arguments.backend, fresh_processes=True)
+    asked = FullStack(folder, arguments.backend, sentinel_every=1)
     print(
         f"machine: {platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
     )
@@ -308,7 +325,10 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     )
     fresh_rounds = f"{arguments.fresh_rounds} of the fresh process"
     print(f"{arguments.rounds} interleaved rounds ({fresh_rounds}); medians of CPU seconds")
-    spent: Spent = {job: {"bare fork": [], "full stack": [], "fresh process": [], "fresh, walls": []} for job in JOBS}
+    spent: Spent = {
+        job: {"bare fork": [], "full stack": [], "fresh process": [], "fresh, walls": [], "and reference": []}
+        for job in JOBS
+    }
     said = {job: bare_fork(job)[1] for job in JOBS}
     full(BOUND)
     walled(BOUND)  # its first job meets a process that is already there
@@ -318,12 +338,14 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
             if number < arguments.fresh_rounds:
                 sides["fresh process"] = lambda job: fresh_process(folder, job)
                 sides["fresh, walls"] = walled
+                sides["and reference"] = asked
             for name, run in sides.items():
                 cpu, replies = run(job)
                 assert alike(replies, said[job]), f"{name} answers otherwise"
                 found[name].append(cpu)
     bare_fork.close()
     walled.close()
+    asked.close()
     memory = full.look_at_memory()
     full.close()
     report(spent, memory, size)
@@ -339,6 +361,7 @@ def report(spent: Spent, memory: dict[str, int] | None, size: int) -> None:
         pairs = zip(found["full stack"], found["bare fork"], strict=True)
         ratio = statistics.median(full / bare for full, bare in pairs)
         saved = statistics.median(found["fresh process"]) / statistics.median(found["full stack"])
+        asked = statistics.median(found["and reference"]) / statistics.median(found["bare fork"])
         saved_behind_walls = statistics.median(found["fresh, walls"]) / statistics.median(found["full stack"])
         for name, value, bound, holds in (
             ("full_stack_over_bare_fork", ratio, FORK_AIM, ratio <= FORK_AIM),
@@ -346,6 +369,7 @@ def report(spent: Spent, memory: dict[str, int] | None, size: int) -> None:
         ):
             told = ("holds" if holds else "falls short") if job == BOUND else "reported"
             bounds.append(f"{name}/{job.replace(' ', '_')} {value:.2f}x {f'{bound}x' if job == BOUND else '-'} {told}")
+        bounds.append(f"with_reference_after_each_job_over_bare_fork/{job.replace(' ', '_')} {asked:.2f}x - reported")
         bounds.append(
             f"fresh_behind_walls_over_full_stack/{job.replace(' ', '_')} {saved_behind_walls:.2f}x - reported"
         )

@@ -19,22 +19,32 @@ ELSEWHERE = (
     (
         "16",
         "the supervisor is killed",
-        "`tests/attacks/sandbox/test_endings.py`: after SIGKILL, SIGTERM and an exception no process is left",
+        "`tests/attacks/sandbox/test_endings.py`: after SIGKILL in any phase (a worker starting, loading, waiting, in a job; a fresh process), in the three lanes, no process is left; nor after SIGTERM and SIGINT",
     ),
     (
         "18",
         "a fork of a process that used a thread pool",
-        "`tests/attacks/sandbox/test_start_up_attacks.py` and the canary fork of every worker: where a forked child cannot compute, each job gets a process of its own",
+        "`tests/sandbox/test_hygiene.py`: the canary fork of every worker does not come back, and each job gets a process of its own",
+    ),
+    (
+        "18",
+        "threads that a device's library made before a job's walls",
+        "`tests/attacks/sandbox/test_helper_threads.py`: they are behind the same filters, and any other thread ends the job",
+    ),
+    (
+        "17",
+        "a worker that was changed after all",
+        "`tests/sandbox/test_hygiene.py`: its reference adapter answers otherwise, and what it observed is void",
     ),
     (
         "19",
         "a weaker level than asked for",
-        "`tests/lanes/test_missing_walls.py`, `tests/attacks/sandbox/test_endings.py`: refused or recorded, never silent",
+        "`tests/lanes/test_missing_walls.py`, `tests/attacks/sandbox/test_endings.py`: refused or recorded, never silent; `tests/lanes/test_without_walls.py`: what was observed without walls activates nothing; `tests/lanes/test_containers.py`: in a container whose runtime answers system calls first, what could not be seen is recorded",
     ),
     (
         "20",
         "other walls under the same attestation",
-        "`tests/sandbox/contract.py`: mounts, filters, limits and base are in the signed attestation, and it changes with each",
+        "`tests/sandbox/test_attestation.py`: mounts, devices, filters, limits, base, harness, interpreter, kernel are in the signed attestation, and it changes with each",
     ),
 )
 
@@ -55,6 +65,12 @@ def sandbox_attacks() -> str:
         + "## Beside the matrix\n\n"
         + elsewhere
         + "\n## What this does not cover\n\n"
+        "Links, devices and `..` in an adapter's own folder, and files that change after they were hashed, are refused before a "
+        "sandbox exists (`tests/attacks/intake`): a job gets bytes, never a folder. Where a reply is read, "
+        "`tests/attacks/sandbox/test_hostile_children.py` has more forgeries, answers given before their question, and one job's "
+        "words in another's record.\n\n"
+        "At the level `process` a child can still find out whether a path exists and how large the file is, and the host's name: "
+        "Landlock does not cover stat(2) and uname(2). It has nowhere to send it but into its answers.\n\n"
         "Bugs of the kernel itself, side channels between jobs (caches, timing), and a child that lies about its own answers: with "
         "code running inside, it can answer what it likes. Any event voids the results; a job that needs no forbidden call raises "
         "none. safetensors files carry no code, and [the threat model](../threat-model.md) says what follows from that.\n"

@@ -9,6 +9,7 @@ CONTEXT = {
     "context.purpose": "what the adapters are used for, in a sentence; part of the lock",
     "context.base": "the base model. It comes from here, never from an adapter",
     "context.base.path": "folder of the base as you serve it: config.json, safetensors, tokenizer",
+    "context.base.task": "what kind of model the base is: `causal-lm`, `seq2seq-lm` (encoder and decoder), or `seq-cls` (a classifier of sequences; its head must be in the base's folder)",
     "context.base.licence": "the base's licence, as you found it to be: an id of the licence table, such as `apache-2.0`",
     "context.engine": "the serving engine and its material settings",
     "context.engine.name": "`peft`, `vllm` or `sglang` (the engines of the capability table). Only `peft` can be observed yet",
@@ -24,6 +25,11 @@ CONTEXT = {
     "policy": "`builtin:default`, or the path of a [policy](policy-document.md)",
     "suites": "paths of the headers of [suites](suite-document.md): your representative inference patterns. `{path: ..., owner: NAME}` asks for the signature of an owner",
     "owners": "name to file (PEM, relative to this one) of the public key by which an owner of suites is known: ed25519 or P-256",
+    "limits": "bounds on the job of one adapter, and on the base's; raise them for large bases and suites. An adapter that exceeds one has no behaviour that could be observed",
+    "limits.wallSeconds": "time that a job may take, in seconds; what judges may take comes on top",
+    "limits.cpuSeconds": "processor time that a job may take, in seconds",
+    "limits.memoryMiB": "memory that a job may take beyond what the warmed worker has, in MiB",
+    "limits.outputMiB": "bytes that a job may answer, in MiB",
     "scan": "the one-token trigger scan. Without it the default policy is INDETERMINATE",
     "scan.tokens": "path of a text file with one token a line",
     "scan.answers": "id of the suite whose answers must not collapse into one foreign answer",
@@ -184,7 +190,9 @@ Outcomes of a rule:
 
 The whole is FAIL when a rule fails, else INDETERMINATE when one is, else PASS. `suite.*` in an assertion means every
 suite of the context. Fractions keep their decimal point: `1.0`, not `1`. At least one rule has no `when`. Evaluation is
-bounded and reads neither clock nor network. Waivers are not there yet.
+bounded and reads neither clock nor network.
+[Waivers](../how-to/waive-a-rule.md) are documents of their own and no part of a policy: a rule that fails is WAIVED where an
+approver signed that exactly what it saw is accepted.
 
 A check without a run: `peft-assay certify --plan SOURCE` reads the policy, reports every problem at once, and says which
 rules no adapter could satisfy with so few cases.

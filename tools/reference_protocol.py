@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - prose and table rows stand on one line, as they do in the page
 """The harness protocol as a page: the docstrings of core/wire.py, which are the contract."""
 
 import ast

@@ -6,8 +6,18 @@ from typing import Any
 from pydantic import BaseModel
 
 from peft_assay.core.statement import ANSWERS, CERTIFICATION, OBSERVATION, REVOCATIONS, SUITE, VSA
-from peft_assay.trust import answers, certification, clearances, observations, resource_uri, revocations, suites, times
-from peft_assay.trust.roles import CLEARANCE, LIFT
+from peft_assay.trust import (
+    answers,
+    certification,
+    clearances,
+    observations,
+    resource_uri,
+    revocations,
+    suites,
+    times,
+    waivers,
+)
+from peft_assay.trust.roles import CLEARANCE, LIFT, WAIVER
 
 HEX = "^[0-9a-f]{64}$"
 DIGEST = "^sha256:[0-9a-f]{64}$"
@@ -23,6 +33,7 @@ FORMS = {
     "previous": DIGEST,
     "lineage": DIGEST,
     "snapshot": DIGEST,
+    "circumstances": DIGEST,
     "resourceUri": f"^{resource_uri._FORM.pattern}$",  # noqa: SLF001 - the grammar itself
 }
 """Fields whose text the models check by a function, which a JSON Schema cannot say otherwise."""
@@ -36,6 +47,7 @@ PREDICATES: Mapping[str, tuple[str, type[BaseModel], str]] = {
     "revocations": (REVOCATIONS, revocations._List, "Predicate of a revocation list"),  # noqa: SLF001
     "rights-clearance": (CLEARANCE, clearances._Clearance, "Predicate of a rights clearance"),  # noqa: SLF001
     "suite": (SUITE, suites._Suite, "Predicate of an owner's signature over a suite"),  # noqa: SLF001
+    "waiver": (WAIVER, waivers._Waiver, "Predicate of a waiver"),  # noqa: SLF001
     "lift": (LIFT, revocations._LiftPredicate, "Predicate of an approver's lift"),  # noqa: SLF001
 }
 

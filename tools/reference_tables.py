@@ -7,6 +7,7 @@ from peft_assay.core import errors
 from peft_assay.core.errors import DOOR_MEANINGS, DOOR_PRECEDENCE, AssayError, Door
 from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.core.vocabulary import STATIC_TERMS, VERSION, Term, suite_terms
+from peft_assay.core.waiver import PROTECTED, Protected
 from peft_assay.evaluate.builtin import builtin_policy
 from peft_assay.evaluate.expression import names_in
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
@@ -63,8 +64,15 @@ def vocabulary() -> str:
         "`<id>` is the suite's `id`. In an assertion, `suite.*` means every suite of the context.\n\n"
         + table(["term", "type", "meaning", "observed by", "rules of the default policy"], suites)
         + "\nBounds are one-sided at 95 %. A pass rate's bound is exact (Clopper-Pearson); the bound of a paired "
-        "difference splits the error over two exact bounds, so it is conservative for every n.\n"
+        "difference splits the error over two exact bounds, so it is conservative for every n.\n\n"
+        "## What no waiver reaches\n\n"
+        "A rule that speaks of one of these terms can never be [waived](../how-to/waive-a-rule.md), whatever the rule is called.\n\n"
+        + table(["protects", "terms"], [[kind.value, _protected(kind)] for kind in Protected])
     )
+
+
+def _protected(kind: Protected) -> str:
+    return ", ".join(f"`{name}`" for name, found in PROTECTED.items() if found is kind)
 
 
 def _row(term: Term) -> list[str]:

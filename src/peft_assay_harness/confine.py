@@ -21,7 +21,7 @@ from typing import Any
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 SECCOMP_SET_MODE_FILTER = 1
-SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
+SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_TSYNC_ESRCH = 1, 8, 16
 CAPABILITY_VERSION = 0x20080522
 CLONE_THREAD = 0x00010000
 MAX_DESCRIPTORS = 64
@@ -40,6 +40,8 @@ class Confinement:
     """Number of the seccomp system call on this machine."""
     readable: tuple[str, ...]
     """The only paths that a child may read."""
+    devices: tuple[str, ...] = ()
+    """Device nodes that were opened for it beforehand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,13 @@ def protect_worker() -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def end_with(parent: int) -> None:
+    """Has this process die with `parent`, which forked it; at once, where that is dead already."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
 def bound_child(control: socket.socket, limits: ChildLimits) -> None:
     """Limits alone, for a sandbox without walls."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -65,19 +74,35 @@ def bound_child(control: socket.socket, limits: ChildLimits) -> None:
 
 
 def confine_child(control: socket.socket, confinement: Confinement, limits: ChildLimits) -> None:
-    """Bounds, confines and seals the calling process; its listener goes to the supervisor over `control`."""
+    """Bounds, confines and seals the calling process; its listener goes to the supervisor over `control`.
+
+    A library for a device makes threads, and they get the same filters; Landlock and want of capabilities they have
+    from `confine_device_worker`. Other threads there must not be: raises RuntimeError.
+    """
+    alone = single_threaded()
+    if not alone and not confinement.devices:
+        raise RuntimeError("this process has several threads, which would not be confined")
+    together = 0 if alone else SECCOMP_FILTER_FLAG_TSYNC
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     prctl(PR_SET_DUMPABLE, 0)
     set_limits(limits)
     restrict_reads(confinement.readable)
     drop_capabilities()
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    listener = install_filter(confinement.policy, SECCOMP_FILTER_FLAG_NEW_LISTENER, confinement.seccomp)
+    flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | (together and together | SECCOMP_FILTER_FLAG_TSYNC_ESRCH)
+    listener = install_filter(confinement.policy, flags, confinement.seccomp)
     passed = array.array("i", [listener])
     control.sendmsg([b'{"listener":1}'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
     os.close(listener)
     control.close()
-    install_filter(confinement.seal, 0, confinement.seccomp)
+    install_filter(confinement.seal, together, confinement.seccomp)
+
+
+def confine_device_worker(readable: Iterable[str], devices: Iterable[str]) -> None:
+    """Before a library that makes threads is initialised: they inherit this, and it could not reach them later."""
+    kernel = (folder for folder in ("/proc", "/sys") if os.path.isdir(folder))  # noqa: PTH112 - before pathlib is needed
+    restrict_reads((*readable, *kernel), writable=(os.devnull, *devices))
+    drop_capabilities()
 
 
 def set_limits(limits: ChildLimits) -> None:
@@ -140,11 +165,11 @@ def landlock_abi() -> int:
         return 0
 
 
-def restrict_reads(paths: Iterable[str], sink: str | None = None) -> None:
+def restrict_reads(paths: Iterable[str], writable: Iterable[str] = ()) -> None:
     """Landlock: these paths can be read and executed from, nothing else; no TCP, no signals to others.
 
-    `sink` can be written to as well: packages that transformers imports where they are installed (dill, for one) open
-    the null device for writing while they are imported.
+    `writable` are devices that can be written to as well: packages that transformers imports where they are installed
+    (dill, for one) open the null device for writing while they are imported.
     Does nothing on kernels without Landlock: what that leaves open is for the start-up attacks to show.
     """
     import landlockpy
@@ -156,9 +181,10 @@ def restrict_reads(paths: Iterable[str], sink: str | None = None) -> None:
     with rules:
         for path in paths:
             folder = access.READ_DIR if os.path.isdir(path) else access.NONE  # noqa: PTH112 - before pathlib is needed
-            rules.allow_path(path, access.READ_FILE | access.EXECUTE | folder)
-        if sink is not None:
-            rules.allow_path(sink, access.READ_FILE | access.WRITE_FILE)
+            with contextlib.suppress(PermissionError):  # what cannot be reached needs no rule
+                rules.allow_path(path, access.READ_FILE | access.EXECUTE | folder)
+        for device in writable:
+            rules.allow_path(device, access.READ_FILE | access.WRITE_FILE | access.IOCTL_DEV)
         rules.restrict()
 
 
@@ -191,4 +217,5 @@ def confinement_of(setup: Mapping[str, Any]) -> Confinement:
         seal=bytes.fromhex(setup["seal"]),
         seccomp=int(setup["seccomp"]),
         readable=tuple(setup["readable"]),
+        devices=tuple(setup["devices"]),
     )

@@ -31,7 +31,7 @@ def prepare(options: argparse.Namespace) -> Prepared:
     greeting = {
         "state": state,
         "parameters": sum(parameter.numel() for parameter in engine.model.parameters()),
-        "stack": _stack(),
+        "stack": _stack(options.device),
         "sentinel": True,
     }
     if not options.fresh and not canary_survives():
@@ -74,7 +74,12 @@ def _engine(options: argparse.Namespace) -> Any:
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError) as error:
         raise Refused(f"the base at {folder} cannot be loaded: {' '.join(str(error).split())[:500]}") from error
     _refuse_made_up(folder, task, loading)
-    return engine_for(options.task, model.eval().requires_grad_(requires_grad=False), tokenizer)
+    model.eval().requires_grad_(requires_grad=False)
+    if options.device != "cpu":
+        options.before_device()
+        torch.set_default_device(options.device)
+        model.to(options.device)
+    return engine_for(options.task, model, tokenizer)
 
 
 def _refuse_made_up(folder: Path, task: Task, loading: Mapping[str, Any]) -> None:
@@ -216,7 +221,7 @@ def canary_survives(seconds: float = CANARY_SECONDS) -> bool:
     return False
 
 
-def _stack() -> dict[str, str]:
+def _stack(device: str) -> dict[str, str]:
     import torch
 
     stack = {
@@ -224,6 +229,8 @@ def _stack() -> dict[str, str]:
         "platform": f"{platform.system()}-{platform.machine()}".lower(),
         "threads": str(torch.get_num_threads()),
     }
+    if device != "cpu":
+        stack["device"] = f"{device} {torch.cuda.get_device_name(device)}"
     for name in DISTRIBUTIONS:
         try:
             stack[name] = version(name)

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 
+from peft_assay_harness.confine import end_with
 from peft_assay_harness.zygote import Job, Prepared, run
 
 PROCESSES = 128
@@ -29,10 +30,12 @@ def burn() -> None:
 def multiply() -> None:
     """Processes until the kernel refuses one; all of them end again."""
     made: list[int] = []
+    worker = os.getpid()
     with contextlib.suppress(OSError):
         while len(made) < PROCESSES:
             child = os.fork()
             if child == 0:
+                end_with(worker)
                 signal.pause()
             made.append(child)
     for child in made:
@@ -42,8 +45,10 @@ def multiply() -> None:
 
 def swell() -> None:
     """A child that takes memory until it is killed, or until it has much more than it should get."""
+    worker = os.getpid()
     child = os.fork()
     if child == 0:
+        end_with(worker)
         held: list[bytearray] = []
         while len(held) * PIECE < MEMORY_BYTES:
             held.append(bytearray(b"\1") * PIECE)

@@ -14,6 +14,7 @@ import contextlib
 import gc
 import json
 import os
+import select
 import socket
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from peft_assay_harness.confine import (
     Confinement,
     bound_child,
     confine_child,
+    confine_device_worker,
     confinement_of,
     landlock_abi,
     protect_worker,
@@ -74,6 +76,8 @@ class Worker:
     confinement: Confinement | None
     """None only where the supervisor asked for a sandbox without walls."""
     prepared: Prepared
+    devices: bool = False
+    """Whether a library holds open descriptors of a device, which a child needs."""
 
 
 def run(prepare: Prepare, arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +85,10 @@ def run(prepare: Prepare, arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     control = socket.socket(fileno=options.control)
     protect_worker()
-    setup = json.loads(control.recv(MAX_MESSAGE))
+    message = control.recv(MAX_MESSAGE)
+    if not message or _hung_up(control):
+        return 0  # the supervisor died before this process could ask to die with it
+    setup = json.loads(message)
     if options.fresh:
         return _run_fresh(control, options, setup, prepare)
     worker = _get_ready(control, options, setup, prepare)
@@ -95,10 +102,19 @@ def run(prepare: Prepare, arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _hung_up(control: socket.socket) -> bool:
+    """Whether nobody holds the other end any more, whatever was sent before."""
+    poller = select.poll()
+    poller.register(control, 0)  # POLLHUP is told unasked
+    return bool(poller.poll(0))
+
+
 def _run_fresh(control: socket.socket, options: argparse.Namespace, setup: Mapping[str, Any], prepare: Prepare) -> int:
     child = os.fork()
     if child == 0:
         protect_worker()
+        if _hung_up(control):
+            os._exit(0)
         worker = _get_ready(control, options, setup, prepare)
         if worker is None:
             os._exit(1)
@@ -118,13 +134,15 @@ def _get_ready(
     try:
         check_identity(setup["identity"], setup["folders"])
         if options.confine_worker:
-            restrict_reads((*setup["readable"], "/proc", "/dev", "/sys"), sink=os.devnull)
+            restrict_reads((*setup["readable"], "/proc", "/dev", "/sys"), (os.devnull, *setup["devices"]))
             tempfile.tempdir = "/"  # torch asks where it is while it is imported, and nothing is writable
+        options.before_device = lambda: confine_device_worker(setup["readable"], setup["devices"])
         prepared = prepare(options)
     except Refused as refusal:
         control.send(json.dumps({"refused": str(refusal)}).encode())
         return None
-    return Worker(control, None if options.unconfined else confinement_of(setup), prepared)
+    confinement = None if options.unconfined else confinement_of(setup)
+    return Worker(control, confinement, prepared, devices=bool(setup["devices"]))
 
 
 def _greet(worker: Worker, facts: Mapping[str, Any]) -> None:
@@ -137,6 +155,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--control", type=int, required=True, help="descriptor of the control socket")
     parser.add_argument("--base", required=True, help="folder of the base model")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--device", default="cpu", help="what torch computes on")
     parser.add_argument("--task", default=CAUSAL, choices=sorted(TASKS), help="what kind of base it is")
     parser.add_argument("--confine-worker", action="store_true", help="Landlock for the worker itself, too")
     parser.add_argument("--unconfined", action="store_true", help="no walls around children: development only")
@@ -170,7 +189,8 @@ def _await_child(control: socket.socket, child: int) -> None:
 def _be_child(worker: Worker, order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     status = EXIT_FAILED
     try:
-        _close_all_but({0, 1, 2, worker.control.fileno(), *descriptors})
+        if not worker.devices:
+            _close_all_but({0, 1, 2, worker.control.fileno(), *descriptors})
         limits = ChildLimits(order["cpuSeconds"], order["memoryBytes"])
         if worker.confinement is None:
             bound_child(worker.control, limits)

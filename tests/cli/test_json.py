@@ -9,11 +9,11 @@ from pipeline.certified_world import ADAPTERS, OUTCOMES
 pytestmark = pytest.mark.sandbox
 ADAPTER = {
     "format", "adapter", "source", "context", "generatedAt", "outcome", "door", "decidingRule", "reason", "nextStep",
-    "rules", "artifact", "lock", "policy", "observedAt", "isolation", "attempts", "certificate",
+    "rules", "artifact", "lock", "policy", "observedAt", "isolation", "attempts", "waivers", "certificate",
 }  # fmt: skip
-RULE = {"id", "outcome", "assertion", "explanation", "saw", "nextStep"}
+RULE = {"id", "outcome", "assertion", "explanation", "saw", "waiver", "nextStep"}
 CERTIFICATE = {
-    "envelope", "artifact", "lock", "policy", "observations", "observedAt", "issuedAt", "notAfter", "keyid",
+    "envelope", "artifact", "lock", "policy", "observations", "observedAt", "issuedAt", "notAfter", "keyid", "waivers",
 }  # fmt: skip
 VERIFICATION = {
     "format", "adapter", "source", "valid", "door", "check", "message", "reasons", "nextStep", "certificate",

@@ -21,9 +21,9 @@ EVALUATION = {"rights.commercial_use": False, "context.production": False, "cont
 ADMITTED = {
     "default": {},
     "strict": {
-        f"suite.{suite}.{part}": 0.97 if part == "lower" else -0.01
+        f"suite.{suite}.{part}": value
         for suite in SUITES
-        for part in ("lower", "difference_lower")
+        for part, value in {"lower": 0.97, "difference_lower": -0.01, "degenerate_upper": 0.0487}.items()
     },
     "internal-evaluation": EVALUATION,
     "research": EVALUATION,

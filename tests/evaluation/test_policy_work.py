@@ -36,7 +36,7 @@ def policy(*rules, params=None, suites=("s",)):
 def best(suite, n):
     """Perfect answers with a bound that approaches 1 as n grows."""
     values = {"n": n, "passes": n, "rate": 1.0, "lower": 1 - 1 / (n + 1), "upper": 1.0, "base_rate": 1.0}
-    values |= {"difference": 0.0, "difference_lower": -1 / (n + 1), "complete": True}
+    values |= {"difference": 0.0, "difference_lower": -1 / (n + 1), "complete": True, "degenerate_upper": 1 / (n + 1)}
     return {f"suite.{suite}.{name}": value for name, value in values.items()}
 
 

@@ -15,7 +15,18 @@ from peft_assay.trust.highwater import Mark
 from peft_assay.trust.roles import Role
 from trust.world import BASE_STATE, CONTEXT, DAY, HOUR, LOCK, NOW, World, artifact_of, lock_of, named, sealer_of
 
-NAMES = ["anchor", "revocations", "certificate", "signature", "observations", "times", "withdrawn", "bytes", "base"]
+NAMES = [
+    "anchor",
+    "revocations",
+    "certificate",
+    "signature",
+    "observations",
+    "waivers",
+    "times",
+    "withdrawn",
+    "bytes",
+    "base",
+]
 
 
 @pytest.fixture
@@ -42,7 +53,7 @@ def assert_failed(world: World, evidence: Evidence, check: str, says: str, denia
     checks = explain(evidence, world.anchor, now)
     place = NAMES.index(check)
     assert [c.name for c in checks] == NAMES
-    assert [c.number for c in checks] == list(range(1, 10))
+    assert [c.number for c in checks] == list(range(1, 11))
     states = [c.state for c in checks]
     assert states[: place + 1] == [State.HELD] * place + [State.FAILED], checks
     assert checks[place].denial is denial

@@ -35,14 +35,29 @@ f = s.SyscallFilter(s.ALLOW)
 for what in sys.argv[1].split(","):
     if what == "landlock":
         f.add_rule(s.ERRNO(errno.ENOSYS), 444)
-    else:
+        continue
+    if what == "container":
+        for name in sys.argv[2].split(","):
+            f.add_rule(s.ERRNO(errno.EPERM), name)
+    if what in ("container", "namespaces"):
         for flag in (0x00020000, 0x10000000):  # CLONE_NEWNS, CLONE_NEWUSER
             f.add_rule(s.ERRNO(errno.EPERM), "clone", s.Arg(0, s.MASKED_EQ, flag, flag))
         f.add_rule(s.ERRNO(errno.ENOSYS), "clone3")
 f.load()
-os.execv(sys.argv[2], sys.argv[2:])
+os.execv(sys.argv[3], sys.argv[3:])
 """
-"""Makes a host whose kernel has no Landlock, or denies bubblewrap its namespaces (it makes them with clone)."""
+"""Makes a host whose kernel has no Landlock, or denies bubblewrap its namespaces (it makes them with clone), or is a
+container in a runtime's own profile."""
+IN_CONTAINERS = (
+    "add_key", "bpf", "io_uring_enter", "io_uring_register", "io_uring_setup", "keyctl", "mount", "open_by_handle_at",
+    "perf_event_open", "pivot_root", "request_key", "setns", "umount2", "unshare", "userfaultfd",
+)  # fmt: skip
+"""What the default profile of Docker and containerd answers with EPERM for want of CAP_SYS_ADMIN."""
+CONTAINER_CAPABILITIES = (
+    "chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap", "net_bind_service", "net_raw",
+    "sys_chroot", "mknod", "audit_write", "setfcap",
+)  # fmt: skip
+"""What root has in a container by default."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +71,9 @@ class Person:
     interpreter_home: str | None = None
     """``own``: folders that hide the interpreter from this user become private homes of this user instead."""
     deny: tuple[str, ...] = ()
-    """``landlock``, ``namespaces``."""
+    """``landlock``, ``namespaces``, ``container``."""
+    capabilities: tuple[str, ...] = ()
+    """What root in a container has besides."""
     hide: tuple[Path, ...] = ()
     """Programs that are not there."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -65,10 +82,13 @@ class Person:
         """``peft-assay`` with `arguments`."""
         return self.execute([*python, "-m", "peft_assay", *arguments])
 
-    def execute(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    def execute(self, command: Sequence[str], seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
         """Any command, as this person."""
         if self.deny:
-            command = [sys.executable, "-c", DENY, ",".join(self.deny), *command]
+            command = [sys.executable, "-c", DENY, ",".join(self.deny), ",".join(IN_CONTAINERS), *command]
+        if self.uid is None and "container" in self.deny and AM_ROOT:
+            bounding = ",".join(("-all", *(f"+{name}" for name in (*CONTAINER_CAPABILITIES, *self.capabilities))))
+            command = ["setpriv", f"--bounding-set={bounding}", "--inh-caps=-all", *command]
         if self.uid is not None or self.hide:
             command = self._elsewhere(command)
         environment = {
@@ -81,7 +101,7 @@ class Person:
             **self.environment,
         }
         return subprocess.run(
-            command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False
+            command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
         )
 
     def place(self) -> tuple[str, ...]:

@@ -175,3 +175,49 @@ def test_answers_to_suites_that_are_not_public_are_not_kept(label):
 
 def nobody(question):
     raise AssertionError(f"asked {question['op']}")
+
+
+class Numbers:
+    """Answers `score` and `classify` with what it is given."""
+
+    def __init__(self, **replies):
+        self.replies, self.asked = replies, []
+
+    def ask(self, question):
+        self.asked.append(question)
+        return {"op": question["op"], **self.replies}
+
+
+def numbered(kind, **scorer):
+    from peft_assay.core.digest import sha256
+    from peft_assay.core.suite import Case, Scorer, ScorerKind, Suite
+    from peft_assay.observe.suites.forms import FORMS
+
+    kind = ScorerKind(kind)
+    cases = tuple(Case(f"c{n}", f"p{n}", expected="good") for n in range(3))
+    return Suite(
+        "s", "1", sha256(b"s"), FORMS[kind].measure, Scorer(kind, **scorer), cases, 8, None, "public", "t", None
+    )
+
+
+def test_likelihoods_are_of_the_expected_text_per_token():
+    model = Numbers(logLikelihoods=[-1.0, -4.0, -8.0], counts=[1, 4, 4])
+    asked = numbered("perplexity", maximum=3.0)
+    record = conduct_suite(model.ask, asked)
+    assert [answer.passed for answer in record.answers] == [True, True, False]
+    assert record.answers[2].scores == (-8.0, 4.0)
+    order = [case.prompt for case in order_of(asked)]
+    assert model.asked == [{"op": "score", "items": [{"prompt": p, "continuation": "good"} for p in order]}]
+    for replies in ({"logLikelihoods": [-1.0], "counts": [1]}, {"logLikelihoods": [-1.0] * 3, "counts": [1, 1]}):
+        with pytest.raises(ChildGone, match="the child answered"):
+            conduct_suite(Numbers(**replies).ask, asked)
+
+
+def test_labels_are_the_largest_logits():
+    asked = numbered("label", labels=("bad", "good"))
+    record = conduct_suite(Numbers(logits=[[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).ask, asked)
+    assert [answer.passed for answer in record.answers] == [True, False, False]
+    assert [answer.text for answer in record.answers] == ["good", "bad", "bad"]
+    for logits in ([[0.0, 1.0]] * 2, [[0.0, 1.0, 2.0]] * 3, [[0.0]] * 3):
+        with pytest.raises(ChildGone, match="the child answered"):
+            conduct_suite(Numbers(logits=logits).ask, asked)

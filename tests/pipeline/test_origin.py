@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peft_assay.pipeline.documents import DeclarationSection
-from peft_assay.pipeline.origin import declaration_for, matches, origin_of
+from peft_assay.pipeline.origin import declaration_for, matches, origin_of, repository_at
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,24 @@ def test_the_first_that_matches_decides():
     assert declaration_for([one, two], "c").owner == "Two"
     assert declaration_for([one], "c") is None
     assert declaration_for([two], None) is None
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("path", "repository"),
+    [
+        (f"/c/peft-assay/remote/hub/org--name@{COMMIT}", "org/name"),
+        (f"/c/peft-assay/remote/hub/org--my-name--sub--folder@{COMMIT}/sub/folder", "org/my-name"),
+        (f"/c/hub/models--org--name.v1/snapshots/{COMMIT}", "org/name.v1"),
+        (f"/c/hub/models--org--name/snapshots/{COMMIT}/sub", "org/name"),
+        (f"/c/elsewhere/org--name@{COMMIT}", None),
+        ("/c/peft-assay/remote/hub/org--name@main", None),
+        (f"/c/hub/datasets--org--name/snapshots/{COMMIT}", None),
+        ("/c/hub/models--org--name/snapshots/main", None),
+        ("adapters/lora", None),
+    ],
+)
+def test_a_repository_is_known_where_it_was_fetched_to_and_nowhere_else(path, repository):
+    assert repository_at(Path(path)) == (None if repository is None else (repository, COMMIT))

@@ -176,6 +176,23 @@ def test_a_faultless_adapter_is_never_refused_by_chance(project):
     assert "one good adapter is refused 0.0%" in policy(project, "simulate", "--rate", "1")[1]
 
 
+@pytest.mark.parametrize("assertion", ["suite.*.kl_mean <= 0.5", "suite.*.lower >= 0.9 && suite.*.agreement > 0.9"])
+def test_what_counts_cannot_say_is_taken_to_pass_and_named(project, assertion):
+    (project.project / "drift.yaml").write_bytes(LAXER.replace(b"config.strict", assertion.encode()))
+    document = json.loads(policy(project, "simulate", "drift.yaml", "--rate", "0.8", "--format", "json")[1])
+    assert document["adapter"]["value"] == 0
+    assert document["takenToPass"] == ["config"]
+
+
+def test_lint_knows_what_the_best_suite_could_show(project):
+    rule = b"suite.*.degenerate_upper <= 0.01 && suite.*.kl_mean <= 0.5 && suite.*.mcnemar_p > 0.05"
+    (project.project / "drift.yaml").write_bytes(LAXER.replace(b"config.strict", rule))
+    _, out, _ = policy(project, "lint", "drift.yaml", "--format", "json")
+    found = [finding for finding in json.loads(out)["findings"] if finding["code"] == "n-too-small"]
+    assert len(found) == 3
+    assert "it needs at least 299 cases" in found[0]["message"]
+
+
 def test_docs_has_a_section_for_every_rule(project):
     code, out, _ = policy(project, "docs", "strict.yaml")
     assert code == 0

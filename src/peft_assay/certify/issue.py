@@ -11,6 +11,7 @@ from peft_assay.core.errors import TrustError, UsageError
 from peft_assay.core.policy import Policy
 from peft_assay.core.protocols import Sealer
 from peft_assay.core.verdict import Outcome, Verdict
+from peft_assay.core.waiver import Waiver
 from peft_assay.trust.certification import Certification, certification_document
 from peft_assay.trust.observations import ObservationRecord
 from peft_assay.trust.times import whole_seconds
@@ -34,17 +35,22 @@ def issue(
     revocations: RevocationList,
     earlier: Sequence[Digest],
     sealer: Sealer,
+    waivers: Sequence[Waiver] = (),
 ) -> bytes:
     """Envelope of the certification of `artifact` under `lock`; `sealer` is the authority's.
 
     `revocations` is the newest verified list and `earlier` the envelopes of certificates for the same artifact and
     lock: a withdrawal in force is a hold, which certifying again does not lift. Validity ends `maximum_age` after the
-    oldest observation began, however late it is issued. Raises TrustError for any verdict but PASS, for anything
-    withdrawn (Withheld), and for evidence that is absent, about something else, not yet made or too old already.
+    oldest observation began, however late it is issued, and no later than any of `waivers`, the verified ones that the
+    verdict names. Raises TrustError for any verdict but PASS, for anything withdrawn (Withheld), and for evidence or
+    waivers that are absent, about something else, not yet made or too old already.
     """
     _check_verdict(verdict, artifact, lock, policy)
     _check_observations(observations, artifact, lock)
-    keyids = frozenset({sealer.keyid, *(record.keyid for record in observations)})
+    issued_at = whole_seconds(now)
+    makers = {sealer.keyid, *(record.keyid for record in observations)}
+    _check_waivers(verdict, waivers, lock, makers, issued_at)
+    keyids = frozenset({*makers, *(waiver.keyid for waiver in waivers)})
     for hold in touching(
         revocations.revocations, Certifiable(artifact, lock, policy.digest, frozenset(earlier), keyids)
     ):
@@ -54,11 +60,11 @@ def issue(
         )
     if attempts < 1 or maximum_age <= timedelta(0):
         raise UsageError("a certification counts at least one attempt and lasts longer than nothing")
-    issued_at = whole_seconds(now)
     observed_at = min(record.started_at for record in observations)
     if max(record.finished_at for record in observations) > issued_at:
         raise TrustError("an observation is dated in the future", next_step="correct the clock and observe again")
-    if observed_at + maximum_age <= issued_at:
+    not_after = min([observed_at + maximum_age, *(waiver.expires for waiver in waivers)])
+    if not_after <= issued_at:
         raise TrustError("the oldest observation is already too old", next_step="observe again")
     said = Certification(
         artifact=artifact.digest,
@@ -68,10 +74,11 @@ def issue(
         observations=tuple(record.envelope for record in observations),
         observed_at=observed_at,
         issued_at=issued_at,
-        not_after=observed_at + maximum_age,
+        not_after=not_after,
         attempts=attempts,
         outcomes={result.rule: result.outcome.value for result in verdict.results},
         tested=tuple(record.tested for record in observations),
+        waivers={result.rule: result.waiver for result in verdict.waived if result.waiver is not None},
     )
     return sealer.seal(certification_document(said, keyid=sealer.keyid))
 
@@ -95,3 +102,19 @@ def _check_observations(observations: Sequence[ObservationRecord], artifact: Art
             raise TrustError("an observation is about another artifact", where=record.envelope)
         if record.observations.conditions != lock.conditions:
             raise TrustError("an observation was made under other conditions", where=record.envelope)
+
+
+def _check_waivers(verdict: Verdict, waivers: Sequence[Waiver], lock: Lock, makers: set[str], now: datetime) -> None:
+    """Each waived rule has its waiver, by somebody who neither observed nor certifies, about exactly what it saw."""
+    given = {waiver.envelope: waiver for waiver in waivers}
+    if sorted(given, key=str) != sorted((result.waiver for result in verdict.waived), key=str):
+        raise TrustError("the waivers are not those that the verdict names")
+    for result in verdict.waived:
+        waiver = given[result.waiver]
+        where = f"waiver of {result.rule}"
+        if waiver.rule != result.rule or not waiver.accepts(result.saw):
+            raise TrustError("it accepts another rule, or other values", where=where)
+        if not waiver.covers(verdict.artifact, lock.circumstances, now):
+            raise TrustError("it is about another artifact or deployment, or not in force", where=where)
+        if waiver.keyid in makers:
+            raise TrustError("it is signed by a key that observed or certifies: nobody accepts their own", where=where)

@@ -1,26 +1,45 @@
-"""`--isolation`: which sandbox to start. It can only choose among those that show their level; none can be skipped."""
+"""`--isolation`: which sandbox to start, among those that show their level. ``none`` is for developing peft-assay.
 
+What is observed without walls is signed as of level NONE. No anchor and no context can ask for less than `process`, so
+that the gate denies it whatever the policy says.
+"""
+
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from peft_assay.cli import output
+
 if TYPE_CHECKING:
-    from peft_assay.core.sandbox import Sandbox
+    from peft_assay.core.sandbox import Limits, Sandbox
     from peft_assay.pipeline.certify import OpenSandbox
     from peft_assay.pipeline.project import Project
 
 
+WITHOUT_WALLS = "no walls: adapters run as ordinary processes here, and the gate denies what is observed so"
+
+
+JUDGING_SECONDS = 86_400.0
+"""Most that judges may add to a job's time."""
+
+
 class Backend(StrEnum):
-    """The sandbox backends that ship with peft-assay."""
+    """The sandbox backends that ship with peft-assay, and going without one."""
 
     NAMESPACE = "namespace"
     LANDLOCK = "landlock"
+    NONE = "none"
 
 
 Isolation = Annotated[
     Backend | None,
-    typer.Option("--isolation", help="Sandbox to use. Default: the strongest that works here; the level is recorded."),
+    typer.Option(
+        "--isolation",
+        help="Sandbox to use. Default: the strongest that works here; the level is recorded. `none` is for developing "
+        "peft-assay with adapters that you wrote: no walls, and nothing that was observed so can activate anything.",
+    ),
 ]
 
 
@@ -29,14 +48,28 @@ def sandbox_opener(backend: Backend | None) -> "OpenSandbox":
 
     def open_for(project: "Project") -> "Sandbox":
         from peft_assay.core.sandbox import IsolationLevel
+        from peft_assay.sandbox.allowlist import configured_device
         from peft_assay.sandbox.choose import open_sandbox
         from peft_assay.sandbox.interface import SandboxConfiguration
 
         configuration = SandboxConfiguration(
             base=project.base_path,
             dtype=project.context.engine.dtype,
+            task=project.document.context.base.task,
             minimum_level=IsolationLevel(project.context.minimum_isolation),
+            limits=_ceilings(project),
+            device=configured_device(),
+            sentinel_every=1,  # what is observed is signed at once, and a signature cannot be made void
         )
-        return open_sandbox(configuration, force=None if backend is None else backend.value)
+        if backend is Backend.NONE:
+            output.note(WITHOUT_WALLS)
+        force = None if backend is None else backend.value
+        return open_sandbox(configuration, force=force, allow_unsafe=backend is Backend.NONE)
 
     return open_for
+
+
+def _ceilings(project: "Project") -> "Limits":
+    """The project's limits, with room for judges, which a run adds to the time of each job."""
+    judged = any(suite.scorer.judge is not None for suite in project.suites)
+    return replace(project.limits, wall_seconds=project.limits.wall_seconds + (JUDGING_SECONDS if judged else 0.0))

@@ -22,6 +22,7 @@ from peft_assay.cli.revoke import revoke
 from peft_assay.cli.rights import rights
 from peft_assay.cli.suite import suite
 from peft_assay.cli.verify import verify
+from peft_assay.cli.waive import waive
 from peft_assay.core.errors import AssayError, Door, StorageError, UsageError
 from peft_assay.report import sink
 
@@ -35,7 +36,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 admitted, 2 usage, 3 refused, 4 not observed, 10 FAIL, 11 trust, 12 denied, "
     "13 INDETERMINATE, 74 storage, 130 interrupted.",
 )
-for command in (inspect, discover, init, certify, verify, revoke, report, doctor):
+for command in (inspect, discover, init, certify, waive, verify, revoke, report, doctor):
     app.command()(command)
 
 app.add_typer(rights, name="rights")

@@ -1,11 +1,14 @@
 """Options that several commands share."""
 
+import re
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from peft_assay.core.errors import UsageError
 from peft_assay.pipeline.place import Place
 
 
@@ -42,6 +45,15 @@ Trust = Annotated[
     ),
 ]
 OutputFormat = Annotated[Format, typer.Option("--format", help="text, or json for programs.")]
+_DAYS = re.compile(r"([1-9][0-9]{0,2})d")
+
+
+def days(text: str) -> timedelta:
+    """What ``--valid`` says; raises UsageError for anything but a number of days."""
+    match = _DAYS.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a number of days", where="--valid", next_step="--valid 30d")
+    return timedelta(days=int(match[1]))
 
 
 def place(context: Path | None, workspace: Path | None, trust: Path | None) -> Place:

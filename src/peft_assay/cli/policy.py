@@ -80,7 +80,7 @@ def run_fixtures(
         if output_format is Format.JSON:
             output.document({"written": str(written)})
         else:
-            output.result(shown.written_text(str(written), named or "POLICY"))
+            output.result(shown.written_text(str(written), named or ""))
         return
     done = run_tests(read_policy(named, None if named is not None else where.context_path()), fixtures)
     document = shown.trials_document(done.policy, done.fixtures, _trials(done.trials), _generated(done.trials))
@@ -147,13 +147,13 @@ def diff(
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
     """Judge every stored observation set by both policies: who would be admitted, denied, undecided."""
-    from peft_assay.pipeline.deployment import Deployment
+    from peft_assay.pipeline.deployment import Deployment, utc_now
     from peft_assay.pipeline.policy.diff import diff as compare
     from peft_assay.pipeline.policy.read import read_policy
     from peft_assay.report import policy as shown
 
     with Deployment.open(place(context, workspace, trust)) as deployment:
-        found = compare(deployment, read_policy(old), read_policy(new))
+        found = compare(deployment, read_policy(old), read_policy(new), now=utc_now())
     counts = {(before.value, after.value): n for (before, after), n in found.counts.items()}
     moved = [(m.name, m.artifact, m.before.value, m.after.value, m.rule, m.explanation) for m in found.moved]
     document = shown.difference_document(old, new, counts, moved, found.unread)
@@ -189,6 +189,19 @@ def simulate(
         output.document(document)
     else:
         output.result(shown.simulation_text(document))
+
+
+@policy.command()
+def show(named: Named = None, context: Context = None, output_format: OutputFormat = Format.TEXT) -> None:
+    """Print a policy as it is written: peft-assay policy show builtin:default > policy.yaml begins one of your own."""
+    from peft_assay.pipeline.policy.read import read_policy
+    from peft_assay.report import policy as shown
+
+    found = read_policy(named, None if named is not None else place(context, None, None).context_path())
+    if output_format is Format.JSON:
+        output.document({"policy": found.name, "document": found.content.decode("utf-8", "backslashreplace")})
+    else:
+        output.result(shown.written_policy(found.content))
 
 
 @policy.command()

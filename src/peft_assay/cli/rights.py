@@ -1,13 +1,11 @@
 """`peft-assay rights`: what is declared about an adapter's rights, what is open, and a signed decision about it."""
 
-import re
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from peft_assay.cli import output
-from peft_assay.cli.options import Context, Format, OutputFormat, Trust, WorkspaceFolder, place
+from peft_assay.cli.options import Context, Format, OutputFormat, Trust, WorkspaceFolder, days, place
 from peft_assay.core.errors import Door, UsageError
 from peft_assay.core.rights import Answer
 
@@ -26,7 +24,6 @@ Source = Annotated[
         help="Adapter: folder, archive, remote name, alias, or digest of an admitted one.", metavar="SOURCE"
     ),
 ]
-_DAYS = re.compile(r"([1-9][0-9]{0,2})d")
 
 
 @rights.command()
@@ -96,7 +93,7 @@ def clear(
                 output.result(withdrawn_text(withdraw, source))
             return
         done = acts.clear(
-            deployment, source, grant=grant, reason=reason, by=by, valid=_duration(valid),
+            deployment, source, grant=grant, reason=reason, by=by, valid=days(valid),
             although_refused=although_refused, clock=utc_now, tell=output.note,
         )  # fmt: skip
     if output_format is Format.JSON:
@@ -144,13 +141,6 @@ def drift(
         taken = snapshots.drift(deployment, subject, tell=output.note)
     _show_taken(taken, source, output_format, kept=False)
     raise typer.Exit(int(Door.FAILED if taken.changes else Door.PASSED))
-
-
-def _duration(text: str) -> timedelta:
-    match = _DAYS.fullmatch(text)
-    if match is None:
-        raise UsageError(f"{text!r} is not a number of days", where="--valid", next_step="--valid 90d")
-    return timedelta(days=int(match[1]))
 
 
 def _show_taken(taken: "Taken", source: str, output_format: Format, *, kept: bool) -> None:

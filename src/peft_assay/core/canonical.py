@@ -25,3 +25,16 @@ def canonical_bytes(document: JSON) -> bytes:
 def canonical_digest(document: JSON) -> Digest:
     """sha256 over the canonical bytes of `document`."""
     return sha256(canonical_bytes(document))
+
+
+def typed_digest(document: JSON) -> Digest:
+    """sha256 over `document` with fractions told from whole numbers: RFC 8785 spells both 9 and 9.0 as 9."""
+    return canonical_digest(_typed(document))
+
+
+def _typed(value: Any) -> Any:
+    if isinstance(value, float):
+        return {"double": value}
+    if isinstance(value, dict):
+        return {key: _typed(child) for key, child in value.items()}
+    return [_typed(child) for child in value] if isinstance(value, list) else value

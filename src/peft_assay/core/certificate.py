@@ -1,7 +1,7 @@
 """Certificates, revocations and activations: views of verified bytes, and the gate's permission."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -24,6 +24,8 @@ class Certificate:
     not_after: datetime
     keyid: str
     """Key of the authority that signed it."""
+    waivers: Mapping[str, Digest] = field(default_factory=dict)
+    """Rule -> envelope of the waiver by which what it denies is accepted."""
 
 
 class Scope(StrEnum):

@@ -9,6 +9,8 @@ from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.digest import Digest
 
 LOCK_VERSION = "peft-assay/lock/v1"
+REGISTERS = frozenset({"policy", "publishers", "rights", "tables"})
+"""Parts of a lock that say how it is judged, not what the deployment is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +63,12 @@ class Lock:
     def conditions(self) -> Digest:
         """sha256 of the observation conditions alone: what observations are made under."""
         return canonical_digest(self.document["conditions"])
+
+    @property
+    def circumstances(self) -> Digest:
+        """sha256 of what the deployment is: the lock without policy, registers and tables.
+
+        What a waiver is for: an edit of another rule, or a licence that was looked up, ends no waiver. What they change
+        of the rule or of what it sees does, because a waiver names both.
+        """
+        return canonical_digest({name: part for name, part in self.document.items() if name not in REGISTERS})

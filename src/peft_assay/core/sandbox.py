@@ -76,6 +76,8 @@ class Usage:
     wall_seconds: float
     cpu_seconds: float
     output_bytes: int
+    peak_bytes: int | None = None
+    """Largest resident memory of the child, the base that it shares with the worker included; None: not read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from peft_assay.core.observation import Value
 class Outcome(StrEnum):
     """What became of an adapter or a rule. PASS, FAIL and INDETERMINATE are the policy's words.
 
+    WAIVED is a rule's only: it fails, and an approver accepts that. The whole is then PASS, with its waivers named.
     REFUSED is intake's: there is no artifact. WITHHELD is the authority's: the policy passes, but a withdrawal in force
     forbids to certify, and only an approver's lift ends that.
     """
@@ -22,6 +23,7 @@ class Outcome(StrEnum):
     INDETERMINATE = "INDETERMINATE"
     REFUSED = "REFUSED"
     WITHHELD = "WITHHELD"
+    WAIVED = "WAIVED"
 
 
 OUTCOME_DOORS: dict[Outcome, Door] = {
@@ -45,6 +47,12 @@ class RuleResult:
     saw: Mapping[str, Value | None]
     """The observations that the rule refers to, by name; None where there is no usable one."""
     next_step: str
+    waiver: Digest | None = None
+    """Envelope of the waiver that accepts what was seen; given exactly for WAIVED."""
+
+    def __post_init__(self) -> None:
+        if (self.outcome is Outcome.WAIVED) != (self.waiver is not None):
+            raise ValueError(f"{self.rule}: exactly a waived rule names its waiver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +71,17 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """FAIL > INDETERMINATE > PASS."""
+        """FAIL > INDETERMINATE > PASS; a waived rule stands in nobody's way."""
         outcomes = {result.outcome for result in self.results}
         for outcome in (Outcome.FAIL, Outcome.INDETERMINATE):
             if outcome in outcomes:
                 return outcome
         return Outcome.PASS
+
+    @property
+    def waived(self) -> tuple[RuleResult, ...]:
+        """The rules that fail and are accepted, in policy order."""
+        return tuple(result for result in self.results if result.outcome is Outcome.WAIVED)
 
     @property
     def digest(self) -> Digest:

@@ -7,14 +7,28 @@ A *prompt* in a request is a text, or a conversation: a list of ``{"role", "cont
 base's own chat template. Log-probabilities are natural logarithms; token ids are those of the base's tokenizer.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 PROTOCOL = 2
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-TokenId = Annotated[int, Field(ge=0)]
+LogProbability = Annotated[float, Field(allow_inf_nan=False, le=1.0)]
+"""At most 0; the rest is for rounding."""
+TokenId = Annotated[int, Field(ge=0, lt=1 << 31)]
+Count = Annotated[int, Field(ge=1, lt=1 << 31)]
+
+
+class _FirstError(FailFast):
+    """pydantic's own cannot stand in a union, whose members must be hashable."""
+
+    __hash__ = object.__hash__
+
+
+Item = TypeVar("Item")
+Many = Annotated[list[Item], _FirstError()]
+"""A list that is refused at its first wrong item: an error kept for each of millions would fill the supervisor."""
 
 
 class _Reply(BaseModel):
@@ -24,9 +38,9 @@ class _Reply(BaseModel):
 class Plan(_Reply):
     """Tensor names against what configuration and base require; all empty when they are equal."""
 
-    missing: list[str]
-    extra: list[str]
-    mismatched: list[str]
+    missing: Many[str]
+    extra: Many[str]
+    mismatched: Many[str]
 
 
 class LoadReply(_Reply):
@@ -79,22 +93,22 @@ class ChoicesReply(_Reply):
     """
 
     op: Literal["choices"]
-    logLikelihoods: list[list[Finite]]
+    logLikelihoods: Many[Many[LogProbability]]
     """Per item, per choice: sum of token log-probabilities of the choice after the prompt."""
 
 
 class Trace(_Reply):
     """How a model sees given tokens after a prompt, position by position; all lists are of the tokens' length."""
 
-    chosen: list[Finite]
+    chosen: Many[LogProbability]
     """Log-probability of the given token."""
-    best: list[TokenId]
+    best: Many[TokenId]
     """The likeliest token."""
-    entropy: list[Finite]
+    entropy: Many[Finite]
     """Of the distribution that the token is drawn from, in nats."""
-    ids: list[list[TokenId]]
+    ids: Many[Many[TokenId]]
     """The watched token ids, or the `top` likeliest, likeliest first."""
-    logProbabilities: list[list[Finite]]
+    logProbabilities: Many[Many[LogProbability]]
     """Of those ids."""
 
 
@@ -108,10 +122,10 @@ class GenerateReply(_Reply):
     """
 
     op: Literal["generate"]
-    texts: list[str]
-    tokens: list[list[TokenId]]
+    texts: Many[str]
+    tokens: Many[Many[TokenId]]
     """Generated token ids, end-of-sequence included where it was produced."""
-    traces: list[Trace | None] | None = None
+    traces: Many[Trace | None] | None = None
     """Exactly where drafts were given."""
 
 
@@ -119,9 +133,9 @@ class ScoreReply(_Reply):
     """Answer to ``{"op": "score", "items": [{"prompt", "continuation": [ids] or text}]}``."""
 
     op: Literal["score"]
-    logLikelihoods: list[Finite]
+    logLikelihoods: Many[LogProbability]
     """Sum of log-probabilities of the continuation's tokens after the prompt."""
-    counts: list[Annotated[int, Field(ge=1)]]
+    counts: Many[Count]
     """How many tokens that are."""
 
 
@@ -129,14 +143,14 @@ class TraceReply(_Reply):
     """Answer to ``{"op": "trace", "items": [{"prompt", "continuation": [ids], "watch"?: [[ids]]}], "top"?: k}``."""
 
     op: Literal["trace"]
-    traces: list[Trace]
+    traces: Many[Trace]
 
 
 class ClassifyReply(_Reply):
     """Answer to ``{"op": "classify", "prompts": [...]}``, by a base that classifies sequences."""
 
     op: Literal["classify"]
-    logits: list[list[Finite]]
+    logits: Many[Many[Finite]]
     """Per prompt, per label of the base's configuration."""
 
 
@@ -148,7 +162,7 @@ class ProposeReply(_Reply):
     """
 
     op: Literal["propose"]
-    tokens: list[str]
+    tokens: Many[str]
     """As text, most promising first, each once; at most `top`."""
 
 

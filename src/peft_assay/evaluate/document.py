@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from peft_assay.core.canonical import canonical_digest
+from peft_assay.core.canonical import typed_digest
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.observation import Value
 from peft_assay.core.parse import parse_yaml, validate
@@ -21,7 +21,7 @@ WILDCARD = re.compile(r"(?<![\w.])suite\.\*(?=\.)")
 _DEFAULT_NEXT = "use a version of the adapter for which the rule holds, then run: peft-assay certify {source}"
 _DEFAULT_UNKNOWN = "supply the evidence that is missing, then run: peft-assay certify {source}"
 _PLACEHOLDER = re.compile(r"\{(?!source\}|artifact\})[^}]*\}?|(?<!\{source)(?<!\{artifact)\}")
-_NEXT_STEP = "correct the policy, then run: peft-assay certify"
+_NEXT_STEP = "correct the policy, then run: peft-assay policy lint"
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Expression = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -95,18 +95,9 @@ def _rule(document: RuleDocument) -> Rule:
 
 def _digest(value: Any, where: str) -> Any:
     try:
-        return canonical_digest(_typed(value))
+        return typed_digest(value)  # CEL divides 9 and 9.0 differently
     except ValueError as error:
         raise DocumentError(f"cannot be hashed: {error}", where=where, next_step=_NEXT_STEP) from None
-
-
-def _typed(value: Any) -> Any:
-    """`value` with floats told from integers: RFC 8785 spells both 9 and 9.0 as 9, and CEL divides them differently."""
-    if isinstance(value, float):
-        return {"double": value}
-    if isinstance(value, dict):
-        return {key: _typed(child) for key, child in value.items()}
-    return [_typed(child) for child in value] if isinstance(value, list) else value
 
 
 def _problems_of_the_whole(document: PolicyDocument) -> Iterator[str]:

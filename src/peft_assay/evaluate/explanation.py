@@ -7,6 +7,7 @@ from peft_assay.core.observation import ObservationSet, Status, Value
 from peft_assay.core.verdict import Outcome, RuleResult, Verdict
 from peft_assay.core.vocabulary import Term
 from peft_assay.evaluate.interface import CompiledPolicy, CompiledRule
+from peft_assay.evaluate.waive import protection
 from peft_assay.evaluate.witness import candidates, conditions_of, passes, terms_of, witness
 
 
@@ -31,6 +32,8 @@ class RuleExplanation:
     """Each alone would make the rule pass; or, where none does, all of them together; empty when none were found."""
     together: bool
     """Whether `changes` only suffice together."""
+    waivable: bool = False
+    """Whether an approver could accept what it denies."""
 
 
 def explain(policy: CompiledPolicy, observations: ObservationSet, verdict: Verdict) -> tuple[RuleExplanation, ...]:
@@ -45,13 +48,14 @@ def _explained(rule: CompiledRule, observations: ObservationSet, result: RuleRes
     missing = {name: _why_missing(observations, name) for name, value in result.saw.items() if value is None}
     if result.outcome is not Outcome.FAIL:
         return RuleExplanation(result, missing, (), together=False)
+    waivable = protection(rule) is None
     saw = {name: value for name, value in result.saw.items() if value is not None}
     terms = terms_of(conditions_of(rule))
     changes = tuple(change for term in terms if (change := _single(rule, term, saw)) is not None)
     if changes:
-        return RuleExplanation(result, missing, changes, together=False)
+        return RuleExplanation(result, missing, changes, together=False, waivable=waivable)
     joint = tuple(_joint(rule, terms, saw))
-    return RuleExplanation(result, missing, joint, together=bool(joint))
+    return RuleExplanation(result, missing, joint, together=bool(joint), waivable=waivable)
 
 
 def _why_missing(observations: ObservationSet, name: str) -> str:

@@ -106,10 +106,15 @@ def _one_line(problem: object) -> str:
 
 def _explain(error: Exception, vocabulary: Iterable[str]) -> str:
     problems = [
-        f"line {line}, column {column}: {message}{_hint(message, vocabulary)}"
+        f"line {line}, column {column}: {_plain(message)}{_hint(message, vocabulary)}"
         for line, column, message in _PROBLEM.findall(str(error))
     ]
     return "; ".join(problems) if problems else "not text that can be an expression"
+
+
+def _plain(message: str) -> str:
+    """What CEL says, without its word for a name that nobody declared and for a scope that we do not have."""
+    return re.sub(r"undeclared reference to ('[^']*') \(in container ''\)", r"there is no name \1", message)
 
 
 def _hint(message: str, vocabulary: Iterable[str]) -> str:

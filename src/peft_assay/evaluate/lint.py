@@ -26,8 +26,8 @@ ESSENTIALS: Mapping[str, str] = {
 """What a policy for production should speak of, and what it leaves open when it does not."""
 
 _ALL = re.compile(r"([A-Za-z_][\w.]*)\s*\.\s*all\s*\(")
-_RELATIVE = re.compile(r"suite\.\w+\.difference(?:_lower)?\b")
-_ABSOLUTE = re.compile(r"suite\.\w+\.(?:n|passes|rate|lower|upper)\b")
+_RELATIVE = re.compile(r"suite\.\w+\.(?:difference(?:_lower|_upper)?|gains|losses|mcnemar_p)\b")
+_ABSOLUTE = re.compile(r"suite\.\w+\.(?:n|passes|rate|lower|upper|interval_low|interval_high|failures_upper)\b")
 
 
 class Weight(StrEnum):

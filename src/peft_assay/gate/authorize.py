@@ -11,10 +11,12 @@ on the first that failed: both read the same results. Nothing here reads a file 
 4. signature    Its signed bytes say so: a pinned authority key, PASSED, this artifact, this lock.
 5. observations Every observation it rests on is there, signed by a pinned sandbox key, about this artifact under the
                 lock's conditions, from a sandbox at or above the minimum level.
-6. times        It is not from the future and not expired, and its oldest observation is young enough.
-7. withdrawn    No revocation in force touches certificate, adapter, weights, policy, suite, base or key.
-8. bytes        The manifest computed from the files at hand is the certified one.
-9. base         The base's state is the one in the lock.
+6. waivers      Every rule that it calls waived has its waiver: not withdrawn, signed by a pinned approver key, about
+                this artifact, rule and deployment, accepting exactly what was observed, and in force.
+7. times        It is not from the future and not expired, and its oldest observation is young enough.
+8. withdrawn    No revocation in force touches certificate, adapter, weights, policy, suite, base or key.
+9. bytes        The manifest computed from the files at hand is the certified one.
+10. base        The base's state is the one in the lock.
 
 Where the context and the anchor differ on age, isolation or production, the stricter one holds.
 """
@@ -31,7 +33,7 @@ from peft_assay.trust.times import whole_seconds
 
 
 def explain(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> tuple[Check, ...]:
-    """All nine checks in order. `now` is an aware time; raises UsageError otherwise."""
+    """All ten checks in order. `now` is an aware time; raises UsageError otherwise."""
     return _decide(evidence, anchor, now)[0]
 
 

@@ -1,4 +1,4 @@
-"""The nine checks of the gate, each a function from the case to what it established; `authorize` has the procedure."""
+"""The ten checks of the gate, each a function from the case to what it established; `authorize` has the procedure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 from peft_assay.core.artifact import Artifact, File
 from peft_assay.core.certificate import Certificate, RevocationList, Scope
 from peft_assay.core.digest import sha256
+from peft_assay.core.observation import Value
 from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA
 from peft_assay.core.verdict import Outcome
+from peft_assay.core.waiver import Waiver
 from peft_assay.gate.interface import Denial, Evidence
 from peft_assay.trust.anchor import TrustAnchor
 from peft_assay.trust.certification import certificate_of
@@ -18,6 +20,7 @@ from peft_assay.trust.observations import ObservationRecord, observation_record_
 from peft_assay.trust.revocations import revocation_record_of
 from peft_assay.trust.roles import Role
 from peft_assay.trust.times import format_time
+from peft_assay.trust.waivers import open_waiver
 from peft_assay.trust.withdrawals import Certifiable, touching
 
 _CERTIFY = "peft-assay certify SOURCE"
@@ -43,6 +46,7 @@ class Case:
     revocations: RevocationList = field(init=False)
     certificate: Certificate = field(init=False)
     records: tuple[ObservationRecord, ...] = field(init=False)
+    waivers: tuple[Waiver, ...] = ()
 
     @property
     def oldest(self) -> datetime:
@@ -144,6 +148,34 @@ def _observations(case: Case) -> str:
     return f"{len(records)} signed by pinned sandboxes at level {int(minimum)} or above"
 
 
+def _waivers(case: Case) -> str:
+    found = []
+    for rule, digest in case.certificate.waivers.items():
+        content = case.evidence.waivers.get(digest)
+        if content is None:
+            raise Failed(f"the waiver of {rule} is absent or withdrawn: {digest}", _CERTIFY)
+        if sha256(content) != digest:
+            raise Failed(f"the waiver of {rule} is altered: {digest}", _CERTIFY, Denial.TRUST)
+        waiver = open_waiver(content, case.anchor.keys_of(Role.APPROVER), where=f"waiver of {rule}")
+        if (waiver.artifact, waiver.rule) != (case.certificate.artifact, rule):
+            raise Failed(f"the waiver of {rule} is about another adapter or rule", _CERTIFY, Denial.TRUST)
+        if waiver.circumstances != case.evidence.lock.circumstances:
+            raise Failed(f"the waiver of {rule} is for another deployment", _CERTIFY)
+        if not waiver.accepts({name: _seen(case, name) for name in waiver.saw}):
+            raise Failed(f"the waiver of {rule} accepts something else than was observed", _CERTIFY)
+        if waiver.at > case.now + CLOCK_TOLERANCE or case.now >= waiver.expires:
+            raise Failed(f"the waiver of {rule} is not in force: it ends at {format_time(waiver.expires)}", _CERTIFY)
+        found.append(waiver)
+    case.waivers = tuple(found)
+    return f"{len(found)} in force: {', '.join(w.rule for w in found)}" if found else "no rule is waived"
+
+
+def _seen(case: Case, name: str) -> Value | None:
+    """What was observed of `name`; None where that is nothing, or not one thing."""
+    met = [observation.value for record in case.records if (observation := record.observations.get(name))]
+    return met[0] if len(met) == 1 else None
+
+
 def _times(case: Case) -> str:
     if max(case.certificate.issued_at, *(r.finished_at for r in case.records)) > case.now + CLOCK_TOLERANCE:
         raise Failed("the certificate or an observation is from the future", "correct the clock")
@@ -161,7 +193,9 @@ def _withdrawn(case: Case) -> str:
         lock=case.evidence.lock,
         policy=case.certificate.policy,
         certificates=frozenset(map(sha256, case.evidence.certificates)) | case.evidence.earlier,
-        keyids=frozenset({case.certificate.keyid, *(record.keyid for record in case.records)}),
+        keyids=frozenset(
+            {case.certificate.keyid, *(record.keyid for record in case.records), *(w.keyid for w in case.waivers)}
+        ),
     )
     for entry in touching(in_force, subject):
         raise Failed(
@@ -201,6 +235,7 @@ PROCEDURE: tuple[Step, ...] = (
     Step("certificate", _certificate),
     Step("signature", _signature, ("anchor", "certificate")),
     Step("observations", _observations, ("signature",)),
+    Step("waivers", _waivers, ("observations",)),
     Step("times", _times, ("observations",)),
     Step("withdrawn", _withdrawn, ("revocations", "observations")),
     Step("bytes", _bytes, ("signature",)),

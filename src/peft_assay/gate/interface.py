@@ -1,7 +1,7 @@
 """What the gate is given, and what it says check by check."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from peft_assay.core.artifact import Artifact
@@ -34,6 +34,8 @@ class Evidence:
     """This host's high-water mark; None on first use."""
     process_id: int
     """The process that the permission is for."""
+    waivers: Mapping[Digest, bytes] = field(default_factory=dict)
+    """Waiver envelopes that were not withdrawn, by the digest under which they were fetched."""
     newest_outcome: str | None = None
     """What the policy said last of (artifact, lock), where a ledger is at hand: a later FAIL ends what a PASS began."""
     earlier: frozenset[Digest] = frozenset()

@@ -5,56 +5,30 @@ then the attempt enters the ledger; then the adapter runs; then the policy speak
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from functools import cached_property
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from peft_assay.certify.issue import Withheld, issue
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.context import Lock
-from peft_assay.core.digest import Digest, parse_digest, sha256
+from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.errors import Door, IntakeError
-from peft_assay.core.observation import Observation, ObservedBy, sort_observations
-from peft_assay.core.sandbox import Limits, Sandbox
+from peft_assay.core.sandbox import Sandbox
 from peft_assay.core.statement import VSA
 from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, Verdict
+from peft_assay.core.waiver import Waiver
 from peft_assay.evaluate.evaluate import evaluate
-from peft_assay.intake.admit import admit
-from peft_assay.intake.interface import Admitted
-from peft_assay.observe.behaviour.interface import Bank, Plan, Records
-from peft_assay.observe.behaviour.observe import (
-    Conditions,
-    evidence_of,
-    exercise,
-    is_void,
-    not_exercised,
-    observations_of,
-)
-from peft_assay.observe.behaviour.reference import observe_base
-from peft_assay.observe.behaviour.tested import observed_on, what_was_tested
-from peft_assay.observe.catalogue import observe_static
-from peft_assay.observe.static.lineage import lineage
-from peft_assay.observe.static.lineage_probe import in_force
-from peft_assay.observe.static.weights import watch_weights
-from peft_assay.observe.unsafe import why_unsafe
-from peft_assay.pipeline.answers import AnswerBook, Recollection
-from peft_assay.pipeline.bank import Member, bank_of, members, peft_type
+from peft_assay.pipeline.candidates import Candidate, take_in
 from peft_assay.pipeline.deployment import Clock, Deployment
-from peft_assay.pipeline.project import Observed, Project, Standing, build_lock, served_stack
-from peft_assay.pipeline.standing import observed_subject
-from peft_assay.pipeline.suites.judges import judge_digests, judging_seconds, with_judges
+from peft_assay.pipeline.observing import Observing
+from peft_assay.pipeline.project import Project, build_lock
+from peft_assay.pipeline.waivers import with_waivers
 from peft_assay.trust.certification import certificate_of
 from peft_assay.trust.envelope import open_envelope
-from peft_assay.trust.observations import ObservationAct, ObservationRecord, observation_document
+from peft_assay.trust.observations import ObservationRecord
 from peft_assay.trust.roles import Role
-
-OBSERVED_ENGINE = "peft"
-"""The engine that the harness runs; another declared engine is not observed as served."""
-REASON_LENGTH = 500
-"""Characters of a reason that a signed statement keeps."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many adapters are done, and how many there are."""
@@ -80,18 +54,8 @@ class Certification:
     attempts: int = 0
     reused: bool = False
     """The observations were made by an earlier attempt, under the same conditions."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    name: str
-    source: str
-    admitted: Admitted
-    static: tuple[Observation, ...]
-    unsafe: str | None
-    standing: Standing
-    cleared_until: datetime | None
-    """When the first of the clearances that it stands on ends."""
+    waivers: tuple[Waiver, ...] = ()
+    """Those that the verdict stands on."""
 
 
 def certify(
@@ -114,10 +78,10 @@ def certify(
     names = names_of(sources)
     known = origins or {}
     intake = [
-        _take_in(deployment, source, name, known.get(source), clock)
+        _candidate(deployment, source, name, known.get(source), clock)
         for source, name in zip(sources, names, strict=True)
     ]
-    candidates = [candidate for candidate in intake if isinstance(candidate, _Candidate)]
+    candidates = [candidate for candidate in intake if isinstance(candidate, Candidate)]
     done: dict[str, Certification] = {}
     if candidates:
         progress("starting the sandbox and loading the base", 0, len(candidates))
@@ -139,57 +103,27 @@ def names_of(sources: Sequence[Path]) -> list[str]:
     return [name if last.count(name) == 1 else str(source) for name, source in zip(last, sources, strict=True)]
 
 
-def _take_in(
+def _candidate(
     deployment: Deployment, source: Path, name: str, origin: str | None, clock: Clock
-) -> "_Candidate | Certification":
+) -> Candidate | Certification:
     try:
-        admitted = admit(source, watch=watch_weights, quarantine=deployment.workspace.blobs.draft)
+        return take_in(deployment, source, name, origin, clock)
     except IntakeError as refusal:
-        deployment.workspace.refuse(source=str(source), code="intake", at=clock())
         return Certification(name, str(source), Outcome.REFUSED, Door.REFUSED, refusal=refusal)
-    deployment.workspace.admit(admitted.artifact, source=str(source), at=clock())
-    standing, subject = observed_subject(deployment, admitted, origin, clock())
-    static = observe_static(subject)
-    clearances = in_force(subject.context, lineage(subject)).values()
-    until = min((clearance.expires for clearance in clearances), default=None)
-    return _Candidate(name, str(source), admitted, static, why_unsafe(static), standing, until)
-
-
-@dataclass(frozen=True, slots=True)
-class _Behaviour:
-    """What exercising an adapter brought."""
-
-    observations: tuple[Observation, ...]
-    evidence: Mapping[str, Any] | None
-    """The record behind them; None where nothing was exercised."""
-    since: datetime
-    """When the oldest answer that they rest on was given."""
-    tested: Mapping[str, Any]
 
 
 class _Run:
-    """One worker, one lock, one base reference: what the adapters of a run share."""
+    """What the adapters of a run share."""
 
     def __init__(self, deployment: Deployment, sandbox: Sandbox, clock: Clock, fresh: bool) -> None:
         self.deployment = deployment
-        self.sandbox = sandbox
         self.clock = clock
-        self.fresh = fresh
-        self.limits = Limits()
-        facts = sandbox.base()
-        self.attestation = dict(sandbox.attestation())
-        self.base_state = parse_digest(facts.state)
-        harness = parse_digest(str(self.attestation["harness"]))
-        self.suites = with_judges(deployment.project.suites, deployment.anchor)
-        self.limits = replace(self.limits, wall_seconds=self.limits.wall_seconds + judging_seconds(self.suites))
-        self.observed = Observed(self.base_state, facts.stack, harness, judge_digests(self.suites))
-        self._base: Records | None = None
-        self._base_since: datetime | None = None
+        self.observing = Observing(deployment, sandbox, clock, fresh=fresh)
 
-    def certify(self, candidate: _Candidate) -> Certification:
+    def certify(self, candidate: Candidate) -> Certification:
         """One adapter through the whole way."""
         workspace, artifact = self.deployment.workspace, candidate.admitted.artifact
-        lock = build_lock(self.deployment.project, self.observed, artifact.digest, candidate.standing)
+        lock = build_lock(self.deployment.project, self.observing.observed, artifact.digest, candidate.standing)
         workspace.blobs.put(canonical_bytes(lock.document))
         policy = self.deployment.project.policy
         workspace.record_attempt(
@@ -200,17 +134,16 @@ class _Run:
             at=self.clock(),
         )
         attempt = workspace.attempts(artifact.digest)  # under any lock: editing the policy does not start anew
-        record = None if self.fresh else self._earlier(candidate, lock)
-        reused = record is not None
-        if record is None:
-            record = self._observe(candidate, attempt, lock)
-        verdict = evaluate(policy, record.observations, lock.digest)
+        record, reused = self.observing.record(candidate, attempt, lock)
+        judged = evaluate(policy, record.observations, lock.digest)
+        now = self.clock()
+        verdict, waivers = with_waivers(self.deployment, policy, judged, lock, now)
         written = self.deployment.project.policy_document
-        workspace.record_verdict(verdict, policy=written, observations=record.envelope, at=self.clock())
+        workspace.record_verdict(verdict, policy=written, observations=record.envelope, at=now)
         certificate, withheld = None, None
         if verdict.outcome is Outcome.PASS:
             try:
-                certificate = self._issue(candidate, verdict, record, attempt, lock)
+                certificate = self._issue(candidate, verdict, record, attempt, lock, waivers)
             except Withheld as hold:
                 withheld = hold
         else:
@@ -229,109 +162,23 @@ class _Run:
             withheld=withheld,
             attempts=attempt,
             reused=reused,
+            waivers=waivers,
         )
 
-    def _earlier(self, candidate: _Candidate, lock: Lock) -> ObservationRecord | None:
-        """Valid observations of an earlier attempt: same artifact, conditions, level and static facts, still young."""
-        envelope = self.deployment.workspace.latest_observations(candidate.admitted.artifact.digest, lock.conditions)
-        if envelope is None:
-            return None
-        record = self.deployment.record_of(envelope)
-        static = {o.name: o.document() for o in map(_shortened, candidate.static)}
-        same = all((found := record.observations.get(name)) and found.document() == static[name] for name in static)
-        young = self.clock() - record.started_at < self.deployment.project.context.maximum_age / 2
-        whole = record.level == self.attestation["level"] and not _void(record)
-        return record if same and young and whole else None
-
-    def _observe(self, candidate: _Candidate, attempt: int, lock: Lock) -> ObservationRecord:
-        started = self.clock()
-        plan = Plan(self.suites, self.deployment.project.exercises, self.limits, bank=self._bank(candidate, lock))
-        if candidate.unsafe is None:
-            seen = self._exercise(candidate, plan, lock)
-        else:
-            seen = _Behaviour(not_exercised(f"never instantiated: {candidate.unsafe}", plan), None, started, {})
-        behaviour = self._with(seen.evidence, seen.observations)
-        observations = sort_observations(map(_shortened, (*candidate.static, *behaviour)))
-        act = ObservationAct(
-            artifact=candidate.admitted.artifact,
-            conditions=lock.document["conditions"],
-            attestation=self.attestation,
-            started_at=min(started, seen.since),
-            finished_at=self.clock(),
-            attempt=attempt,
-            observations=observations,
-            tested=seen.tested,
-        )
-        sealer = self.deployment.sealer(Role.SANDBOX)
-        envelope = sealer.seal(observation_document(act, keyid=sealer.keyid))
-        record = self.deployment.record_of(envelope)
-        self.deployment.workspace.add_observations(
-            envelope,
-            artifact=candidate.admitted.artifact.digest,
-            conditions=lock.conditions,
-            observed_at=act.started_at,
-            at=self.clock(),
-        )
-        return record
-
-    @cached_property
-    def _company(self) -> tuple[Member, ...]:
-        """What was certified before this run: the order of its adapters decides nothing."""
-        return members(self.deployment)
-
-    def _bank(self, candidate: _Candidate, lock: Lock) -> Bank:
-        artifact = candidate.admitted.artifact
-        kind = peft_type(self.deployment.workspace, artifact)
-        return bank_of(self._company, artifact, kind, lock.document["conditions"], candidate.static)
-
-    def _recall(self, book: AnswerBook, subject: Digest) -> Recollection:
-        return Recollection() if self.fresh else book.recall(subject, self.clock())
-
-    def _reference(self, plan: Plan, book: AnswerBook) -> tuple[Records, datetime]:
-        """What the base alone answers, asked once for all adapters of a run, and since when it has been known."""
-        if self._base is None or self._base_since is None:
-            known, started = self._recall(book, self.base_state), self.clock()
-            self._base = observe_base(self.sandbox, plan, known.memory)
-            self._base_since = known.since or started
-            book.keep(self.base_state, known, started, self.clock())
-        return self._base, self._base_since
-
-    def _exercise(self, candidate: _Candidate, plan: Plan, lock: Lock) -> "_Behaviour":
-        artifact = candidate.admitted.artifact
-        files = self.deployment.workspace.files(artifact)
-        book = AnswerBook.under(self.deployment, lock.document["conditions"], int(self.attestation["level"]))
-        base, since = self._reference(plan, book)
-        known, started = self._recall(book, artifact.digest), self.clock()
-        found = exercise(self.sandbox, files, plan, base, known.memory)
-        if not is_void(found):
-            book.keep(artifact.digest, known, started, self.clock())
-        as_served = not_as_served(self.deployment.project, self.observed.stack)
-        conditions = Conditions(int(self.attestation["level"]), self.base_state, as_served, base)
-        on = observed_on(
-            engine=OBSERVED_ENGINE, dtype=self.deployment.project.context.engine.dtype, stack=self.observed.stack
-        )
-        return _Behaviour(
-            observations_of(found, plan, conditions),
-            evidence_of(found, plan, base),
-            min(since, known.since or started),
-            what_was_tested(found, plan, on),
-        )
-
-    def _with(self, evidence: Mapping[str, Any] | None, observations: Sequence[Observation]) -> tuple[Observation, ...]:
-        """`observations`, those drawn from answers pointing at the stored record of them."""
-        if evidence is None:
-            return tuple(observations)
-        digest = self.deployment.workspace.blobs.put(canonical_bytes(evidence))
-        return tuple(replace(o, evidence=digest) if o.name.startswith(("suite.", "scan.")) else o for o in observations)
-
-    def _lifetime(self, candidate: _Candidate, record: ObservationRecord) -> timedelta:
+    def _lifetime(self, candidate: Candidate, record: ObservationRecord) -> timedelta:
         """The context's maximum, or less: a certificate outlives no clearance that it stands on."""
         longest = self.deployment.project.context.maximum_age
         until = candidate.cleared_until
         return longest if until is None else min(longest, until - record.started_at)
 
     def _issue(
-        self, candidate: _Candidate, verdict: Verdict, record: ObservationRecord, attempts: int, lock: Lock
+        self,
+        candidate: Candidate,
+        verdict: Verdict,
+        record: ObservationRecord,
+        attempts: int,
+        lock: Lock,
+        waivers: Sequence[Waiver],
     ) -> Digest:
         now, workspace, artifact = self.clock(), self.deployment.workspace, candidate.admitted.artifact
         earlier = [
@@ -352,6 +199,7 @@ class _Run:
             revocations=self.deployment.fresh_revocations(now),
             earlier=[sha256(envelope) for envelope in earlier],
             sealer=self.deployment.sealer(Role.AUTHORITY),
+            waivers=waivers,
         )
         certificate = certificate_of(open_envelope(envelope, keys, predicate_type=VSA))
         return workspace.certify(
@@ -363,34 +211,3 @@ class _Run:
             not_after=certificate.not_after,
             at=now,
         )
-
-
-def not_as_served(project: Project, stack: Mapping[str, str]) -> str | None:
-    """Why what is observed on `stack` is not what the context declares to serve; None where it is."""
-    engine = project.context.engine
-    if engine.name != OBSERVED_ENGINE:
-        return f"observed on {OBSERVED_ENGINE}; the context declares {engine.name}"
-    locked = served_stack(project) or {}
-    others = [name for name, version in locked.items() if version.partition("+")[0] != _public(stack.get(name))]
-    if others:
-        name = others[0]
-        return f"observed on {name} {stack.get(name, 'absent')}; the lock has {locked[name]} (context.stack.lock)"
-    return None
-
-
-def _public(version: str | None) -> str:
-    """Without the local part, which names a build (torch 2.10.0+cpu) and no other release."""
-    return (version or "absent").partition("+")[0]
-
-
-def _shortened(observation: Observation) -> Observation:
-    reason = observation.reason
-    if reason is None or len(reason) <= REASON_LENGTH:
-        return observation
-    return replace(observation, reason=reason[: REASON_LENGTH - 1] + "…")
-
-
-def _void(record: ObservationRecord) -> bool:
-    """Whether the sandbox stepped in: such a run says nothing about behaviour and is never reused."""
-    events = record.observations.get("sandbox.events")
-    return events is not None and events.observed_by is ObservedBy.SUPERVISOR and events.value not in (0, None)

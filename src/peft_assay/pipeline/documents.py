@@ -48,6 +48,8 @@ class BaseSection(_Closed):
     path: str
     licence: Licence
     """Licence identifier of the base, as the consumer found it to be."""
+    task: Literal["causal-lm", "seq2seq-lm", "seq-cls"] = "causal-lm"
+    """What kind of model it is: one that continues texts, rewrites them, or sorts them into classes."""
 
 
 class EngineSection(_Closed):
@@ -85,6 +87,16 @@ class ContextSection(_Closed):
     maximumAge: Duration = timedelta(days=30)
     production: bool = False
     minimumIsolation: Level = IsolationLevel.PROCESS
+
+
+class LimitsSection(_Closed):
+    """Bounds on the job of one adapter, and of the base alone."""
+
+    wallSeconds: int = Field(default=120, ge=1, le=86_400)
+    cpuSeconds: int = Field(default=120, ge=1, le=86_400)
+    memoryMiB: int = Field(default=1024, ge=64, le=1 << 20)
+    """Beyond what the warmed worker has."""
+    outputMiB: int = Field(default=16, ge=1, le=4096)
 
 
 class ScanSection(_Closed):
@@ -204,6 +216,7 @@ class AssayDocument(_Closed):
     owners: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], str] = {}
     """Name to file of the public key (PEM) by which an owner of suites is known."""
     scan: ScanSection | None = None
+    limits: LimitsSection = LimitsSection()
     behaviour: BehaviourSection = BehaviourSection()
     rights: RightsSection = RightsSection()
     declarations: list[DeclarationSection] = Field(default=[], max_length=1000)

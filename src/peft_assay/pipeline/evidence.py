@@ -58,6 +58,7 @@ def gather(deployment: Deployment, artifact: Artifact, files: Mapping[str, bytes
         earlier=frozenset(
             sha256(envelope) for certified in locks for envelope in workspace.certificates(artifact.digest, certified)
         ),
+        waivers={sha256(envelope): envelope for envelope in workspace.waivers(artifact.digest)},
         newest_outcome=newest_outcome(deployment, artifact.digest, lock.digest),
     )
 

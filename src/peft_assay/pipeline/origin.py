@@ -4,12 +4,18 @@ A local path counts by where it really lies, so that a link into a declared fold
 are matched one by one: ``*`` is any part of one segment, ``**`` any number of whole ones.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from peft_assay.core.rights import Declaration
 from peft_assay.intake.reference import HubReference, ObjectReference, parse_reference
 from peft_assay.pipeline.documents import DeclarationSection
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?!-))*"
+_FETCHED = re.compile(rf"(?P<org>{_PART})--(?P<name>{_PART})(?:--.+)?@(?P<commit>[0-9a-f]{{40}})")
+_CACHED = re.compile(rf"models--(?P<org>{_PART})--(?P<name>{_PART})")
 
 
 def origin_of(named: str, *, within: Path, folder: Path) -> str:
@@ -71,3 +77,18 @@ def _segment(pattern: str, text: str) -> bool:
             return False
         at = found + len(part)
     return text.endswith(rest[-1])
+
+
+def repository_at(path: Path) -> tuple[str, str] | None:
+    """The Hub's repository and commit whose files lie at `path`; None for any other place.
+
+    Known are the two places that name both: where we fetch to, and snapshots of a Hugging Face cache.
+    """
+    for folder in (path.absolute(), *path.absolute().parents):
+        match = _FETCHED.fullmatch(folder.name)
+        if match is not None and folder.parent.parts[-3:] == ("peft-assay", "remote", "hub"):
+            return f"{match['org']}/{match['name']}", match["commit"]
+        cached = _CACHED.fullmatch(folder.parent.parent.name)
+        if cached is not None and folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name):
+            return f"{cached['org']}/{cached['name']}", folder.name
+    return None

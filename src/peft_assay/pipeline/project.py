@@ -15,6 +15,7 @@ from peft_assay.core.errors import DocumentError, UsageError
 from peft_assay.core.exercises import ClaimedTask, Exercises, Scan
 from peft_assay.core.publisher import PublisherKeys
 from peft_assay.core.rights import Clearance, Declaration
+from peft_assay.core.sandbox import Limits
 from peft_assay.core.suite import Measure, ScorerKind, Suite
 from peft_assay.core.vocabulary import VERSION as VOCABULARY_VERSION
 from peft_assay.core.vocabulary import vocabulary
@@ -57,6 +58,8 @@ class Project:
     suites: tuple[Suite, ...]
     """Sorted by id."""
     exercises: Exercises
+    limits: Limits
+    """Of one adapter's job, and of the base's."""
     policy: CompiledPolicy
     policy_document: bytes
     """As written."""
@@ -112,6 +115,7 @@ def load_project(path: Path) -> Project:
         exercises=read_exercises(
             _read_exercises(document, path, {suite.id: suite for suite in suites}), document, path, base_path
         ),
+        limits=_limits(document),
         policy=load_policy(written, where=where, vocabulary=vocabulary(names)),
         policy_document=written,
         publishers=_read_publishers(document, path),
@@ -126,6 +130,11 @@ def _read_lock(document: AssayDocument, path: Path) -> Mapping[str, str] | None:
         return None
     file = path.parent / section.lock
     return read_lock(read_file(file, named_by=f"{path}: context.stack.lock"), where=str(file))
+
+
+def _limits(document: AssayDocument) -> Limits:
+    section = document.limits
+    return Limits(float(section.wallSeconds), section.cpuSeconds, section.memoryMiB << 20, section.outputMiB << 20)
 
 
 def _read_publishers(document: AssayDocument, path: Path) -> PublisherKeys:
@@ -302,7 +311,11 @@ def _standing(standing: Standing) -> dict[str, Any]:
 
 def _conditions(project: Project, observed: Observed) -> dict[str, Any]:
     return {
-        "base": {"files": project.base.digest, "state": observed.base_state},
+        "base": {
+            "files": project.base.digest,
+            "state": observed.base_state,
+            "task": project.document.context.base.task,
+        },
         "tokenizer": tokenizer_digest(project.base),
         "chatTemplate": file_digest(project.base, CHAT_TEMPLATE),
         "generationConfig": file_digest(project.base, GENERATION_CONFIG),

@@ -25,6 +25,7 @@ from peft_assay.pipeline.certify import Certification, names_of
 from peft_assay.pipeline.deployment import Deployment, utc_now
 from peft_assay.pipeline.evidence import gather
 from peft_assay.pipeline.verify import Verification
+from peft_assay.pipeline.waivers import with_waivers
 from peft_assay.report.interface import (
     CertificationReport,
     Reason,
@@ -66,6 +67,7 @@ def certification_report(deployment: Deployment, done: Certification, at: dateti
         samples=() if done.record is None else tuple(_samples(deployment, done.record)),
         certificate=_certificate(deployment, done),
         attempts=max(done.attempts, 1),
+        waivers=done.waivers,
         verify_commands=(f"peft-assay verify {done.source}",),
     )
 
@@ -183,7 +185,9 @@ def _recorded(
     if envelope is None or kept is None:
         raise StorageError(f"the record of {digest} is incomplete", next_step="certify it again")
     record = deployment.record_of(envelope)
-    verdict = evaluate(deployment.project.policy, record.observations, lock)
+    policy = deployment.project.policy
+    judged = evaluate(policy, record.observations, lock)
+    verdict, waivers = with_waivers(deployment, policy, judged, document, utc_now())
     where = str(source) if source is not None else workspace.source_of(digest) or digest
     certificate, withheld = None, None
     if verdict.outcome is Outcome.PASS:
@@ -201,6 +205,7 @@ def _recorded(
         certificate=certificate,
         withheld=withheld,
         attempts=workspace.attempts(digest),
+        waivers=waivers,
     )
 
 

@@ -8,6 +8,8 @@ from peft_assay.core.observation import ObservationSet, Value
 LABEL_WIDTH, PLOT_WIDTH, NUMBERS_WIDTH = 150, 380, 190
 ROW_HEIGHT, TOP, BOTTOM = 30, 30, 26
 _LABEL_LENGTH = 20
+PLOTTED = ("n", "passes", "rate", "lower", "upper", "base_rate", "difference", "difference_lower", "complete")
+"""Terms of a suite without which it has no result; others may not apply to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def _suite_result(observations: ObservationSet, suite: str) -> SuiteResult:
     prefix = f"suite.{suite}."
     found = {o.name.removeprefix(prefix): o for o in observations.observations if o.name.startswith(prefix)}
     values = {field: observation.value for field, observation in found.items()}
+    plotted = [found[name] for name in PLOTTED if name in found]
     complete = values.get("complete")
     return SuiteResult(
         suite=suite,
@@ -84,7 +87,7 @@ def _suite_result(observations: ObservationSet, suite: str) -> SuiteResult:
         difference=_number(values.get("difference")),
         difference_lower=_number(values.get("difference_lower")),
         complete=complete if isinstance(complete, bool) else None,
-        problem=next((o.reason or "not observed" for o in found.values() if o.value is None), ""),
+        problem=next((o.reason or "not observed" for o in plotted if o.value is None), ""),
     )
 
 

@@ -13,9 +13,11 @@ from peft_assay.core.context import Lock
 from peft_assay.core.digest import Digest
 from peft_assay.core.errors import Door
 from peft_assay.core.observation import Observation, ObservationSet, Value
+from peft_assay.core.rights import Lineage
 from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.core.suite import Measure, ScorerKind
 from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, RuleResult, Verdict
+from peft_assay.core.waiver import Waiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,16 @@ class CertificationReport:
     attempts: int = 1
     """How often this artifact was observed in this context, this time included."""
     verify_commands: tuple[str, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+    """Those that the verdict stands on."""
 
     def __post_init__(self) -> None:
         judged = (self.verdict, self.observations, self.artifact, self.lock)
         if any((part is None) != (self.refusal is not None) for part in judged):
             raise ValueError("a report has a verdict with its observations, artifact and lock, or a refusal")
+        waived = () if self.verdict is None else tuple(result.waiver for result in self.verdict.waived)
+        if {waiver.envelope for waiver in self.waivers} != set(waived):
+            raise ValueError("a report shows exactly the waivers that its verdict stands on")
         if self.certificate is not None and self.outcome is not Outcome.PASS:
             raise ValueError("only what passed has a certificate")
 
@@ -151,6 +158,25 @@ class SuiteResult:
     upper: float
     """Exact one-sided 95 % bounds of the pass rate."""
     cases: tuple[CaseResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BillEntry:
+    """One judged adapter as a bill of materials lists it."""
+
+    report: CertificationReport
+    """With a verdict: what intake refused is no component."""
+    lineage: Lineage
+    """The adapter's node first, as it is declared now."""
+    cleared: frozenset[str]
+    """Grants that stand on a clearance in force."""
+    base_files: Digest
+    """Digest of the manifest of the base that is served."""
+    observation: Digest
+    """Envelope of the observations."""
+    policy_id: str
+    package: str | None = None
+    """Package URL, where the source is a repository at a commit."""
 
 
 @dataclass(frozen=True, slots=True)

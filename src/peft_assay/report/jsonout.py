@@ -1,7 +1,6 @@
 """JSON renderings for programs: stable keys, values as they are (escaped by JSON itself, never shortened)."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from peft_assay.core.artifact import Artifact
@@ -23,6 +22,7 @@ from peft_assay.report.interface import (
     VerificationReport,
     next_step,
 )
+from peft_assay.report.waivers import waiver_document
 
 FORMAT = "peft-assay/report/v1"
 """Fields may be added within a version; what a field means never changes within one."""
@@ -40,7 +40,7 @@ def _adapter(report: CertificationReport) -> dict[str, Any]:
         "adapter": report.adapter,
         "source": report.source,
         "context": report.context,
-        "generatedAt": _time(report.generated_at),
+        "generatedAt": sink.instant(report.generated_at),
         "outcome": report.outcome.value,
         "door": report.door.value,
         "decidingRule": None if deciding is None else deciding.rule,
@@ -50,9 +50,10 @@ def _adapter(report: CertificationReport) -> dict[str, Any]:
         "artifact": None if report.artifact is None else _artifact(report.artifact),
         "lock": None if verdict is None else verdict.lock,
         "policy": None if verdict is None else verdict.policy,
-        "observedAt": None if report.observations is None else _time(report.observations.observed_at),
+        "observedAt": None if report.observations is None else sink.instant(report.observations.observed_at),
         "isolation": report.isolation,
         "attempts": report.attempts,
+        "waivers": [waiver_document(waiver) for waiver in report.waivers],
         "certificate": _certificate(report.certificate),
     }
 
@@ -64,6 +65,7 @@ def _rule(result: RuleResult, report: CertificationReport) -> dict[str, Any]:
         "assertion": result.assertion,
         "explanation": result.explanation,
         "saw": _values(result.saw),
+        "waiver": result.waiver,
         "nextStep": next_step(result, report),
     }
 
@@ -85,10 +87,11 @@ def _certificate(certificate: Certificate | None) -> dict[str, Any] | None:
         "lock": certificate.lock,
         "policy": certificate.policy,
         "observations": list(certificate.observations),
-        "observedAt": _time(certificate.observed_at),
-        "issuedAt": _time(certificate.issued_at),
-        "notAfter": _time(certificate.not_after),
+        "observedAt": sink.instant(certificate.observed_at),
+        "issuedAt": sink.instant(certificate.issued_at),
+        "notAfter": sink.instant(certificate.not_after),
         "keyid": certificate.keyid,
+        "waivers": dict(certificate.waivers),
     }
 
 
@@ -195,7 +198,3 @@ def _discovered(entry: Discovered) -> dict[str, Any]:
         "commit": entry.commit,
         "references": list(entry.references),
     }
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -29,9 +29,8 @@ def lint_text(policy: str, found: Sequence[Finding]) -> sink.Rendered:
 
 def written_text(path: str, policy: str) -> sink.Rendered:
     """Fixtures that were just written."""
-    return sink.phrase(
-        "wrote {}\nnext: read it, make the values those you mean, then: peft-assay policy test {}\n", path, policy
-    )
+    command = f"peft-assay policy test {policy}".rstrip()
+    return sink.phrase("wrote {}\nnext: read it, make the values those you mean, then: {}\n", path, command)
 
 
 def trials_document(policy: str, fixtures: str, trials: Sequence[Document], generated: Document) -> Document:
@@ -104,7 +103,9 @@ def _rule_document(rule: Any, evidence: Mapping[str, tuple[str, str | None]]) ->
         "changes": [{"name": c.term, "saw": _plain(c.saw), "needs": _plain(c.needs)} for c in rule.changes],
         "together": rule.together,
         "explanation": result.explanation,
-        "nextStep": result.next_step if result.outcome.value != "PASS" else "",
+        "nextStep": result.next_step if result.outcome.value not in {"PASS", "WAIVED"} else "",
+        "waivable": rule.waivable,
+        "waiver": result.waiver,
     }
 
 
@@ -138,8 +139,14 @@ def _rule_lines(rule: Document, source: str, artifact: str) -> Iterator[sink.Ren
     joint = " together with the others" if rule["together"] else ""
     for change in rule["changes"]:
         yield sink.phrase("    would pass with {} = {}{}", change["name"], _shown(change["needs"]), joint)
+    if rule["waiver"] is not None:
+        yield sink.phrase("    accepted by waiver {}", rule["waiver"])
     if rule["nextStep"]:
         yield sink.phrase("    next: {}", rule["nextStep"].replace("{source}", source).replace("{artifact}", artifact))
+    if rule["waivable"]:
+        yield sink.phrase(
+            "    or have it accepted: peft-assay waive {} --rule {} --reason '...' --by '...'", source, rule["rule"]
+        )
 
 
 def difference_document(
@@ -244,6 +251,11 @@ def simulation_text(document: Document) -> sink.Rendered:
 
 def _percent(chance: Document) -> str:
     return f"{chance['value']:.1%} (95 % interval {chance['low']:.1%} to {chance['high']:.1%})"
+
+
+def written_policy(content: bytes) -> sink.Rendered:
+    """A policy as its file has it, line by line."""
+    return _joined([sink.phrase("{}", line) for line in content.decode("utf-8", "backslashreplace").splitlines()])
 
 
 def policy_document(

@@ -56,6 +56,11 @@ def plain(value: object) -> str:
             raise TypeError(f"{type(value).__name__} is not shown to people")
 
 
+def instant(moment: datetime) -> str:
+    """`moment` as documents for programs have it: UTC, whole seconds, ``2026-01-31T23:59:59Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def cell(value: object, style: str = "") -> Cell:
     """`value` as one terminal cell: visible characters only, no markup interpreted."""
     return Cell(Text(plain(value)).terminal(LIMIT), style=style, no_wrap=False, overflow="fold")

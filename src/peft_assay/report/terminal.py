@@ -8,6 +8,7 @@ from rich.table import Table
 from peft_assay.core.verdict import Outcome
 from peft_assay.report import sink
 from peft_assay.report.interface import CertificationReport, VerificationReport
+from peft_assay.report.waivers import waived_line
 
 STYLES: Mapping[Outcome, str] = {
     Outcome.PASS: "bold green",
@@ -15,6 +16,7 @@ STYLES: Mapping[Outcome, str] = {
     Outcome.INDETERMINATE: "bold yellow",
     Outcome.REFUSED: "bold magenta",
     Outcome.WITHHELD: "bold magenta",
+    Outcome.WAIVED: "bold yellow",
 }
 _PLAIN_WIDTH = 10_000
 """Pipes get one line per fact, never wrapped: what reads them splits at newlines."""
@@ -40,6 +42,8 @@ def certification(reports: Sequence[CertificationReport], *, tty: bool, width: i
                 sink.cell(f"{report.adapter}: {_rule(report)}", STYLES[report.outcome]),
                 sink.cell(f"  {report.reason}"),
             ]
+        for waiver in report.waivers:
+            parts.append(sink.cell(f"{report.adapter}: waived: {waived_line(waiver)}", STYLES[Outcome.WAIVED]))
     parts += [sink.cell(""), sink.cell(_summary(reports))]
     return sink.drawn(Group(*parts), width=width, colour=True)
 
@@ -50,6 +54,7 @@ def _plain_certification(report: CertificationReport) -> str:
         lines.append(sink.phrase("  why:  {}", report.reason))
     if report.next_step:
         lines.append(sink.phrase("  next: {}", report.next_step))
+    lines.extend(sink.phrase("  waived: {}", waived_line(waiver)) for waiver in report.waivers)
     if report.certificate is not None:
         certificate = report.certificate
         lines.append(sink.phrase("  certificate: {} until {}", certificate.envelope, certificate.not_after))
@@ -113,6 +118,7 @@ def verification(report: VerificationReport, *, tty: bool, width: int = 100) -> 
             ("observed", certificate.observed_at),
             ("valid until", certificate.not_after),
             ("signed by key", certificate.keyid),
+            *(("waived", f"{rule} by {waiver}") for rule, waiver in certificate.waivers.items()),
         ):
             lines.append(sink.cell(f"  {name}: {sink.plain(value)}"))
     return sink.drawn(Group(*lines), width=width if tty else _PLAIN_WIDTH, colour=tty)

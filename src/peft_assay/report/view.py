@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from peft_assay.core.observation import Observation, Value
 from peft_assay.core.verdict import Outcome, RuleResult
+from peft_assay.core.waiver import Waiver
+from peft_assay.report.comparison import Comparison, comparisons
+from peft_assay.report.control_map import ControlMap, Given, evidence_given
 from peft_assay.report.figures import Forest, SuiteResult, difference_forest, rate_forest, suite_results
 from peft_assay.report.interface import CertificationReport, Sample, next_step
 from peft_assay.report.sink import json_lines
@@ -16,6 +19,7 @@ GLYPHS: Mapping[Outcome, str] = {
     Outcome.INDETERMINATE: "?",
     Outcome.REFUSED: "⊘",
     Outcome.WITHHELD: "⊘",
+    Outcome.WAIVED: "≈",
 }
 SENTENCES: Mapping[Outcome, str] = {
     Outcome.PASS: "Admitted: every rule of the policy holds for what was observed.",
@@ -24,6 +28,7 @@ SENTENCES: Mapping[Outcome, str] = {
     Outcome.WITHHELD: "Not admitted: the policy passes, but a withdrawal in force forbids to certify it.",
     Outcome.REFUSED: "Not admitted: the source cannot become an artifact, so nothing was examined.",
 }
+WITH_WAIVERS = "Admitted with waivers: what the waived rules deny was seen and accepted by an approver, for a while."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class RuleView:
     saw: tuple[tuple[str, Value | None], ...]
     explanation: str
     next_step: str
+    waiver: Waiver | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +59,18 @@ class AdapterView:
     unmeasured: tuple[tuple[str, str], ...]
     """Suites without a result, by the reason they share."""
     forests: tuple[Forest, ...]
+    comparisons: tuple[Comparison, ...]
     samples: tuple[Sample, ...]
     samples_left_out: int
     observations: tuple[Observation, ...]
     tested: tuple[str, ...]
     lock_lines: tuple[str, ...]
     attestation_lines: tuple[str, ...]
+    evidence: tuple[Given, ...]
 
 
-def adapter_view(report: CertificationReport, index: int) -> AdapterView:
-    """The view of `report`, the `index`-th in its file."""
+def adapter_view(report: CertificationReport, index: int, controls: ControlMap | None = None) -> AdapterView:
+    """The view of `report`, the `index`-th in its file; with its evidence by control where a map is given."""
     suites = () if report.observations is None else suite_results(report.observations)
     parameters = report.parameters or {}
     measured = any(suite.rate is not None for suite in suites)
@@ -70,18 +78,20 @@ def adapter_view(report: CertificationReport, index: int) -> AdapterView:
     return AdapterView(
         anchor=f"adapter-{index}",
         glyph=GLYPHS[report.outcome],
-        sentence=SENTENCES[report.outcome],
+        sentence=WITH_WAIVERS if report.waivers else SENTENCES[report.outcome],
         report=report,
         facts=tuple(_facts(report)),
         rules=() if report.verdict is None else tuple(_rule(r, report) for r in report.verdict.results),
         unmeasured=tuple(_unmeasured(suites)),
         forests=forests,
+        comparisons=() if report.observations is None else comparisons(report.observations),
         samples=report.samples[:MAX_SAMPLES],
         samples_left_out=max(len(report.samples) - MAX_SAMPLES, 0),
         observations=() if report.observations is None else report.observations.observations,
         tested=tuple(_tested(report, suites)),
         lock_lines=() if report.lock is None else tuple(json_lines(report.lock.document)),
         attestation_lines=() if report.attestation is None else tuple(json_lines(report.attestation)),
+        evidence=() if controls is None else evidence_given(controls, report),
     )
 
 
@@ -102,7 +112,8 @@ def _rule(result: RuleResult, report: CertificationReport) -> RuleView:
         assertion=result.assertion,
         saw=tuple(result.saw.items()),
         explanation=result.explanation,
-        next_step="" if result.outcome is Outcome.PASS else next_step(result, report),
+        next_step="" if result.outcome in (Outcome.PASS, Outcome.WAIVED) else next_step(result, report),
+        waiver=next((waiver for waiver in report.waivers if waiver.envelope == result.waiver), None),
     )
 
 

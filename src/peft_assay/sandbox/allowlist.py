@@ -8,6 +8,7 @@ files must be, and what it claims of its level counts for nothing until the star
       company-walls:
         factory: company_walls.backend:make
         package: sha256:<hex>   # peft_assay.sandbox.allowlist.package_digest("company_walls")
+    device: cuda                # what adapters are computed on; the processor where it is left out
 """
 
 import hashlib
@@ -27,6 +28,7 @@ from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.errors import ObservationError, StorageError
 from peft_assay.core.parse import parse_yaml, validate
 from peft_assay.core.sandbox import IsolationLevel
+from peft_assay.sandbox.devices import CPU, Device, find_device
 from peft_assay.sandbox.interface import Backend, BackendName, Command, Mounts
 
 SYSTEM_FILE = Path("/etc/peft-assay/sandbox.yaml")
@@ -48,7 +50,8 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     apiVersion: Literal["peft-assay/sandbox/v1"]
-    backends: dict[Name, _Backend] = Field(max_length=16)
+    backends: dict[Name, _Backend] = Field(default={}, max_length=16)
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +86,30 @@ def listed_backends(
     Raises DocumentError when the file is malformed, ObservationError when others than root and this user could have
     written it, StorageError when it cannot be read. No module of a backend is imported yet.
     """
-    path = system or SYSTEM_FILE
-    if not os.path.lexists(path):
-        found = user or _user_file()
-        if found is None:
-            return {}, None
-        path = found
-    if not os.path.lexists(path):
+    document, path = _document(system, user)
+    if document is None or path is None:
         return {}, None
-    document = validate(_Document, parse_yaml(_content(path), where=str(path), max_bytes=MAX_BYTES), where=str(path))
     taken = sorted(RESERVED & set(document.backends))
     if taken:
         raise ObservationError(f"{taken[0]} is the name of a built-in backend", where=f"{path}: backends")
     return {name: _maker(name, entry, path) for name, entry in document.backends.items()}, path
+
+
+def configured_device(system: Path | None = None, user: Path | None = None) -> Device:
+    """What the configuration computes on; raises as `listed_backends` does, and where this host lacks it."""
+    document, _ = _document(system, user)
+    return find_device(CPU if document is None else document.device)
+
+
+def _document(system: Path | None, user: Path | None) -> tuple[_Document, Path] | tuple[None, None]:
+    path = system or SYSTEM_FILE
+    if not os.path.lexists(path):
+        found = user or _user_file()
+        if found is None or not os.path.lexists(found):
+            return None, None
+        path = found
+    content = parse_yaml(_content(path), where=str(path), max_bytes=MAX_BYTES)
+    return validate(_Document, content, where=str(path)), path
 
 
 def package_digest(package: str) -> Digest:

@@ -16,6 +16,7 @@ from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.sandbox import Capability, Limits
 from peft_assay.sandbox.cgroups import MEMORY_SLACK, WORKER_BOUNDS, Place
+from peft_assay.sandbox.devices import exposure
 from peft_assay.sandbox.filters import compile_filters
 from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfiguration
 from peft_assay.sandbox.microsuite import Findings
@@ -24,6 +25,7 @@ from peft_assay.sandbox.worker import worker_arguments
 
 FORKED = "forked"
 FRESH = "fresh"
+FRESH_FOR_DEVICE = "fresh: the context of a device does not survive a fork"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def attest(
     backend: Backend, program: Program, mounts: Mounts, configuration: SandboxConfiguration, force: InForce
 ) -> Mapping[str, Any]:
     """The attestation: equal between two starts under equal conditions, different when anything below differs."""
-    filters = compile_filters()
+    filters = compile_filters(devices=bool(mounts.devices))
     arguments = worker_arguments(program, configuration, "CONTROL", fresh=force.processes != FORKED)
     command = backend.command(arguments, mounts)
     return {
@@ -67,7 +69,7 @@ def attest(
         "processes": force.processes,
         "base": {"state": force.base_state},
         "sentinel": force.sentinel,
-        "devices": [],
+        "devices": exposure(mounts.devices),
         "limits": limits_document(configuration.limits),
     }
 

@@ -83,7 +83,7 @@ def choose(
         )
     compile_filters()
     program = harness_program()
-    mounts = mounts_for(program, configuration.base.absolute())
+    mounts = replace(mounts_for(program, configuration.base.absolute()), devices=configuration.device.nodes)
     lacking: dict[BackendName, str] = {}
     for backend in () if only == NO_WALLS else _backends(only, lacking):
         found = _try(Chosen(backend, program, mounts, configuration, Findings({}, 0), (), None), lacking)

@@ -24,6 +24,7 @@ PASSED_FILES = ("adapter_config.json", "adapter_model.safetensors")
 EXIT_MEMORY = 3
 MAX_EVENTS = 64
 FAREWELL_SECONDS = 10.0
+WITHDRAWN = "a system call that was withdrawn"
 
 
 class Conversation:
@@ -47,7 +48,9 @@ class Conversation:
         self._listener: int | None = None
         self._received = bytearray()
         self._output_bytes = 0
+        self._peak: int | None = None
         self._response_open = True
+        worker.forget_errors()
         self._requests, self._response = self._send(job)
 
     def converse(self, talk: Callable[[Ask], None]) -> Result:
@@ -64,6 +67,9 @@ class Conversation:
     def _ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         if self._failure is not None:
             raise ChildGone(self._failure[1])
+        self._receive_waiting()
+        if self._received:
+            self._fail(Outcome.INVALID_OUTPUT, f"{len(self._received)} bytes before anything was asked")
         content = json.dumps(request, allow_nan=False).encode()
         self._asked.update(len(content).to_bytes(4, "big") + content)
         self._write(len(content).to_bytes(4, "big") + content)
@@ -140,11 +146,13 @@ class Conversation:
         """No more questions: the child must end by itself, without another word."""
         if self._failure is not None:
             return
+        self._peak = _peak_bytes(self._child)
         os.close(self._requests)
         self._requests = -1
         self._limits = _until(self._limits, time.monotonic() - self._started + FAREWELL_SECONDS)
         while self._ended is None or self._response_open:
             self._turn()
+        self._count(self._worker.remaining_errors())
         self._judge_end(self._ended)
         if self._received:
             self._fail(Outcome.INVALID_OUTPUT, f"{len(self._received)} bytes that nobody asked for")
@@ -213,10 +221,16 @@ class Conversation:
             self._listener = None
             return
         number = refuse_one(listener)
-        if number is not None:
-            self._record("refused-syscall", compile_filters().name_of(number))
+        self._record("refused-syscall", WITHDRAWN if number is None else compile_filters().name_of(number))
         if len(self._events) >= MAX_EVENTS:
             self._fail(Outcome.CRASH, f"killed after {MAX_EVENTS} refused system calls")
+
+    def _receive_waiting(self) -> None:
+        """Takes what was written before it was asked for: the answer to one question must not serve for another."""
+        poller = select.poll()
+        poller.register(self._response, select.POLLIN)
+        while self._response_open and poller.poll(0):
+            self._receive()
 
     def _receive(self) -> None:
         try:
@@ -252,8 +266,9 @@ class Conversation:
         outcome, detail = self._failure or (Outcome.OK, "")
         wall = time.monotonic() - self._started
         cpu = float(self._ended["cpu"]) if self._ended is not None else _cpu_seconds(self._child)
+        usage = Usage(wall, cpu, self._output_bytes, self._peak)
         record = {"asked": f"sha256:{self._asked.hexdigest()}", "answered": f"sha256:{self._answered.hexdigest()}"}
-        return Result(outcome, tuple(self._events), Usage(wall, cpu, self._output_bytes), detail, record)
+        return Result(outcome, tuple(self._events), usage, detail, record)
 
     def _close(self) -> None:
         for descriptor in (self._requests, self._response, self._listener):
@@ -269,6 +284,17 @@ def _cpu_seconds(process: int | None) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _peak_bytes(process: int | None) -> int | None:
+    """Largest resident memory that a process had so far (proc_pid_status(5), VmHWM), None when it cannot be read."""
+    try:
+        with open(f"/proc/{process}/status", "rb") as status:  # noqa: PTH123 - a kernel file
+            fields = dict(line.split(b":", 1) for line in status.read().splitlines() if b":" in line)
+    except OSError:
+        return None
+    amount = fields.get(b"VmHWM", b"").split()
+    return int(amount[0]) * 1024 if len(amount) == 2 and amount[0].isdigit() else None
 
 
 def _until(limits: Limits, wall_seconds: float) -> Limits:

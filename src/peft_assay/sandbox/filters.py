@@ -4,6 +4,7 @@ Default action: notify the supervisor, which refuses and records. So the allow-l
 anywhere would take precedence over the notification and hide the attempt (seccomp(2), "Seccomp filters").
 """
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ TCGETS = 0x5401
 # fmt: off
 ALLOWED = (
     "access", "arch_prctl", "brk", "capget", "clock_getres", "clock_gettime", "clock_nanosleep", "close", "dup", "exit",
-    "exit_group", "faccessat", "faccessat2", "fadvise64", "fcntl", "fstat", "fstatfs", "futex", "get_mempolicy",
+    "exit_group", "faccessat", "faccessat2", "fadvise64", "fstat", "fstatfs", "futex", "get_mempolicy",
     "getcwd", "getdents64", "getegid", "geteuid", "getgid", "getpid", "getppid", "getpriority", "getrandom",
     "getrusage", "gettid", "gettimeofday", "getuid", "lseek", "lstat", "madvise", "membarrier", "mincore", "mmap",
     "mprotect", "mremap", "munmap", "nanosleep", "newfstatat", "poll", "ppoll", "pread64",
@@ -34,6 +35,10 @@ ALLOWED = (
 OPENING = {"open": 1, "openat": 2}
 """Position of the flags. Only opening to read is allowed, so that each attempt to write or make a file is an event."""
 WRITING = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
+
+DESCRIPTOR_COMMANDS = (fcntl.F_DUPFD, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_DUPFD_CLOEXEC)
+"""Of fcntl(2), only what concerns the caller's own descriptor table. F_SETOWN and F_SETSIG send signals to others,
+F_SETFL changes pipes that the worker and later children share, F_NOTIFY and leases watch what others do with files."""
 
 HAND_OVER = ("sendmsg", "seccomp")
 """Needed once, between the two filters; afterwards they kill, so that the attempt shows in how the child ended."""
@@ -52,17 +57,28 @@ class Filters:
 
 
 @cache
-def compile_filters() -> Filters:
-    """Raises ObservationError when libseccomp or its bindings are missing, or too old for notifications."""
+def compile_filters(*, devices: bool = False) -> Filters:
+    """`devices` allows every ioctl: a driver's commands are not listed anywhere, and a filter sees no file's name.
+
+    Raises ObservationError when libseccomp or its bindings are missing, or too old for notifications.
+    """
     seccomp = _bindings()
     policy = seccomp.SyscallFilter(seccomp.NOTIFY)
     for name in (*_known(seccomp, ALLOWED), *HAND_OVER):
         policy.add_rule(seccomp.ALLOW, name)
     for name in _known(seccomp, OPENING):
         policy.add_rule(seccomp.ALLOW, name, seccomp.Arg(OPENING[name], seccomp.MASKED_EQ, WRITING, 0))
-    policy.add_rule(seccomp.ALLOW, "ioctl", seccomp.Arg(1, seccomp.EQ, TCGETS))  # isatty()
-    policy.add_rule(seccomp.ALLOW, "prlimit64", seccomp.Arg(2, seccomp.EQ, 0))  # reading limits, not setting them
+    if devices:
+        policy.add_rule(seccomp.ALLOW, "ioctl")
+    else:
+        policy.add_rule(seccomp.ALLOW, "ioctl", seccomp.Arg(1, seccomp.EQ, TCGETS))  # isatty()
+    for command in DESCRIPTOR_COMMANDS:
+        policy.add_rule(seccomp.ALLOW, "fcntl", seccomp.Arg(1, seccomp.EQ, command))
+    # Reading its own limits: not setting them, and not asking after other processes.
+    policy.add_rule(seccomp.ALLOW, "prlimit64", seccomp.Arg(0, seccomp.EQ, 0), seccomp.Arg(2, seccomp.EQ, 0))
     seal = seccomp.SyscallFilter(seccomp.ALLOW)
+    for program in (policy, seal):  # the default ends a thread only, of which nobody hears where there are several
+        program.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)
     for name in HAND_OVER:
         seal.add_rule(seccomp.KILL_PROCESS, name)
     return Filters(

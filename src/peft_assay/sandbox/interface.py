@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from peft_assay.core.sandbox import IsolationLevel, Limits
+from peft_assay.sandbox.devices import Device
 
 BackendName = str
 """``namespace``, ``landlock``, or a name that the system configuration gives to another backend."""
@@ -32,6 +33,8 @@ class SandboxConfiguration:
     """How long the worker may take to load the base."""
     fresh_processes: bool = False
     """A new process, which loads the base itself, for each job; nothing is shared between jobs but the page cache."""
+    device: Device = field(default_factory=Device)
+    """What is computed on. Any but the processor means `fresh_processes`, and its nodes are shown to the inside."""
     sentinel_every: int = 8
     """After so many jobs the worker must answer a reference adapter as it did at its start."""
     jobs_per_worker: int = 256
@@ -53,6 +56,8 @@ class Mounts:
 
     folders: tuple[Path, ...]
     module_path: tuple[Path, ...]
+    devices: tuple[Path, ...] = ()
+    """Device nodes, the only things here that can be written to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,4 +107,6 @@ class NamespaceBackend:
             arguments += ["--perms", "0755", "--dir", str(parent)]
         for folder in mounts.folders:
             arguments += ["--ro-bind", str(folder), str(folder)]
+        for device in mounts.devices:
+            arguments += ["--dev-bind", str(device), str(device)]
         return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]

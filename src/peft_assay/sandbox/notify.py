@@ -13,14 +13,15 @@ RESPONSE = struct.Struct("<QqiI")  # id, value, error, flags
 def refuse_one(listener: int) -> int | None:
     """Receives one notification, refuses it with EPERM, and gives the system call's number.
 
-    None when the caller is gone in the meantime. The arguments are not looked at: the child could change what they
+    None when the call was withdrawn in the meantime: a signal interrupted it, or its caller was killed. It was
+    attempted all the same. The arguments are not looked at: the child could change what they
     point to (the check-to-use race that the manual warns of), and refusing needs none of them.
     """
     buffer = bytearray(NOTIFICATION.size)
     try:
         fcntl.ioctl(listener, RECEIVE, buffer)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
+        if error.errno in (errno.ENOENT, errno.EAGAIN):
             return None
         raise
     identifier, _, _, number, *_ = NOTIFICATION.unpack(buffer)

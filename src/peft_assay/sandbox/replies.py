@@ -1,6 +1,6 @@
 """A reply from inside, from bytes to a document that somebody may read: capped, strict, closed, and to the question."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,6 +19,18 @@ from peft_assay.core.wire import (
     TraceReply,
 )
 
+WHERE = "reply of the sandbox"
+FIXED_BYTES = 256 << 10
+"""Every reply may be this long, whatever was asked."""
+PLAN_BYTES = 4 << 20
+"""Names of all tensors of a large adapter."""
+NUMBER_BYTES = 32
+TOKEN_BYTES = 1 << 10
+"""An id and its text: the longest tokens of known vocabularies have some hundred characters, each at most six bytes."""
+MEMBERS = 16
+"""No object of the protocol has more."""
+SHOWN_CHARACTERS, SHOWN_NAMES = 2000, 1000
+
 ReadReply = Callable[[Mapping[str, Any], bytes], Mapping[str, Any]]
 
 _REPLY: TypeAdapter[Any] = TypeAdapter(Reply)
@@ -27,19 +39,62 @@ _REPLY: TypeAdapter[Any] = TypeAdapter(Reply)
 def read_reply(request: Mapping[str, Any], content: bytes) -> Mapping[str, Any]:
     """The reply as a harness-protocol document; raises DocumentError when it is malformed or answers another question.
 
-    `request` is trusted, `content` is hostile.
+    `request` is trusted, `content` is hostile. What it costs to read is bounded by what was asked: a reply that fills
+    the job's whole output would take a hundred times its bytes as objects.
     """
-    value = parse_json(content, where="reply of the sandbox", max_bytes=len(content))
+    if len(content) > (longest := longest_reply(request)):
+        raise _refused(f"{len(content)} bytes, more than the {longest} that answer the {request['op']} request")
+    value = parse_json(content, where=WHERE, max_bytes=len(content))
+    if any(len(part) > MEMBERS for part in _objects(value)):
+        raise _refused("an object has more members than any of the protocol")
     try:
         reply = _REPLY.validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         path = ".".join(map(str, first["loc"]))
-        raise DocumentError(f"{path}: {first['msg']}", where="reply of the sandbox") from None
+        raise _refused(f"{path}: {first['msg']}") from None
     if reply.op != request["op"] or not _fits(request, reply):
-        raise DocumentError(f"does not answer the {request['op']} request", where="reply of the sandbox")
-    found: Mapping[str, Any] = reply.model_dump()
-    return found
+        raise _refused(f"does not answer the {request['op']} request")
+    return _shortened(reply.model_dump())
+
+
+def longest_reply(request: Mapping[str, Any]) -> int:
+    """Bytes that a reply to `request` can honestly have."""
+    match request["op"]:
+        case "load":
+            return PLAN_BYTES
+        case "choices":
+            return FIXED_BYTES + NUMBER_BYTES * sum(len(item["choices"]) for item in request["items"])
+        case "score":
+            return FIXED_BYTES + 2 * NUMBER_BYTES * len(request["items"])
+        case "generate":
+            drafts = [draft for draft in request.get("drafts") or () if draft is not None]
+            texts = TOKEN_BYTES * len(request["prompts"]) * int(request["maxNewTokens"])
+            return FIXED_BYTES + texts + sum(_longest_trace(draft["tokens"], draft["watch"], 0) for draft in drafts)
+        case "trace":
+            top = request.get("top", 0)
+            traces = (_longest_trace(item["continuation"], item.get("watch"), top) for item in request["items"])
+            return FIXED_BYTES + sum(traces)
+        case "classify":
+            return FIXED_BYTES + FIXED_BYTES * len(request["prompts"])
+        case "propose":
+            return FIXED_BYTES + TOKEN_BYTES * int(request["top"])
+        case _:
+            return FIXED_BYTES
+
+
+def _longest_trace(tokens: list[int], watch: list[list[int]] | None, top: int) -> int:
+    watched = top * len(tokens) if watch is None else sum(map(len, watch))
+    return NUMBER_BYTES * (5 * (len(tokens) + 1) + 2 * watched)
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """The object, those in it, and those in its lists: the protocol nests no deeper."""
+    if isinstance(value, dict):
+        yield value
+        for part in value.values():
+            parts = part if isinstance(part, list) else [part]
+            yield from (one for one in parts if isinstance(one, dict))
 
 
 def _fits(request: Mapping[str, Any], reply: Any) -> bool:
@@ -95,3 +150,16 @@ def _trace_fits(trace: Trace, tokens: list[int], watch: list[list[int]] | None, 
     widths = [len(ids) for ids in trace.ids]
     bounded = watch is not None or max(widths, default=0) <= top
     return bounded and widths == [len(row) for row in trace.logProbabilities]
+
+
+def _shortened(reply: dict[str, Any]) -> Mapping[str, Any]:
+    """What a child says of a failed load goes into signed records: names of tensors may be as long as their file."""
+    if reply["op"] == "load":
+        reply["problem"] = None if reply["problem"] is None else reply["problem"][:SHOWN_CHARACTERS]
+        for part, names in reply["plan"].items():
+            reply["plan"][part] = [name[:SHOWN_CHARACTERS] for name in names[:SHOWN_NAMES]]
+    return reply
+
+
+def _refused(why: str) -> DocumentError:
+    return DocumentError(why, where=WHERE)

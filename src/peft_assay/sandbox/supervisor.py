@@ -9,9 +9,10 @@ from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.errors import ObservationError
 from peft_assay.core.sandbox import Ask, BaseFacts, Capability, Job, Limits, Outcome, Result
-from peft_assay.sandbox.attestation import FORKED, FRESH, InForce, attest
+from peft_assay.sandbox.attestation import FORKED, FRESH, FRESH_FOR_DEVICE, InForce, attest
 from peft_assay.sandbox.cgroups import Place
 from peft_assay.sandbox.conversation import PASSED_FILES, Conversation
+from peft_assay.sandbox.devices import CPU
 from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfiguration
 from peft_assay.sandbox.microsuite import Findings
 from peft_assay.sandbox.replies import ReadReply, read_reply
@@ -47,6 +48,8 @@ class Supervisor:
         self._read = read
         self._place = place
         self._processes = FRESH if configuration.fresh_processes else FORKED
+        if configuration.device.nodes or configuration.device.name != CPU:
+            self._processes = FRESH_FOR_DEVICE
         self._worker: Worker | None = None
         self._compartment = ""
         self._served = 0

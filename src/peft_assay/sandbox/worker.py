@@ -18,12 +18,16 @@ from peft_assay.core.digest import Digest
 from peft_assay.core.errors import ObservationError
 from peft_assay.core.wire import PROTOCOL
 from peft_assay.sandbox.cgroups import MEMORY_SLACK, WORKER_BOUNDS, Bounds, Group, Place
+from peft_assay.sandbox.devices import CPU
 from peft_assay.sandbox.filters import compile_filters
 from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfiguration
 from peft_assay.sandbox.surroundings import SYSTEM, identity, interpreter
 
 MAX_MESSAGE = 1 << 16
 MAX_DIAGNOSTICS = 4096
+INSIDE = "inside the sandbox"
+UNLIKE = "have Python and peft-assay in a folder that is readable to every user, such as below /usr or /opt"
+"""The usual reason: the sandbox's user cannot reach the interpreter and got another one."""
 
 
 class Greeting(BaseModel):
@@ -128,16 +132,32 @@ class Worker:
         del self.diagnostics[:-MAX_DIAGNOSTICS]
         return len(piece)
 
+    def remaining_errors(self) -> int:
+        """Takes all that a child which has ended left on the error stream; gives the number of bytes."""
+        poller = select.poll()
+        poller.register(self.errors, select.POLLIN)
+        taken = 0
+        while poller.poll(0) and (piece := self.read_errors()):
+            taken += piece
+        return taken
+
+    def forget_errors(self) -> None:
+        """Before a job: what an earlier one wrote must neither count against it nor be quoted as its own words."""
+        self.remaining_errors()
+        self.diagnostics.clear()
+
     def _greet(self, setup: bytes) -> Greeting:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.control.send(setup)
         message = self._first_message(time.monotonic() + self._start_seconds)
-        if not message:
+        value: Any = json.loads(message) if message else {"ended": None}
+        if isinstance(value, dict) and set(value) == {"ended"}:  # a fresh process, which the worker waits for
+            self.remaining_errors()
             said = f": {self.last_words()}" if self.last_words() else ""
             raise ObservationError(f"the {self.backend.name} sandbox ended before it was ready{said}")
-        value: Any = json.loads(message)
         if isinstance(value, dict) and "refused" in value:
-            raise ObservationError(f"the sandbox refuses: {value['refused']}")
+            refusal = str(value["refused"])
+            raise ObservationError(f"the sandbox refuses: {refusal}", next_step=UNLIKE if INSIDE in refusal else None)
         try:
             greeting = Greeting.model_validate(value)
         except ValidationError as error:
@@ -179,7 +199,8 @@ def worker_arguments(
     """The worker's own command line. ``-P``: the folder it starts in is not on its module path."""
     worker = (str(interpreter_in_use()), "-s", "-P", "-m", program.module, "--control", str(control))
     about = ("--base", str(configuration.base.absolute()), "--dtype", configuration.dtype, "--task", configuration.task)
-    return (*worker, *about, *(("--fresh",) if fresh else ()))
+    device = () if configuration.device.name == CPU else ("--device", configuration.device.name)
+    return (*worker, *about, *device, *(("--fresh",) if fresh else ()))
 
 
 def interpreter_in_use() -> str:
@@ -189,12 +210,13 @@ def interpreter_in_use() -> str:
 
 def setup_message(program: Program, mounts: Mounts) -> bytes:
     """What the worker must find itself to be, and what it must do to its children."""
-    filters = compile_filters()
+    filters = compile_filters(devices=bool(mounts.devices))
     system = [path for path in SYSTEM if os.path.isdir(path)]  # noqa: PTH112
     setup: Mapping[str, Any] = {
         "identity": identity(program),
         "folders": [str(folder) for folder in program.folders],
         "readable": [*system, *map(str, mounts.folders)],
+        "devices": [str(device) for device in mounts.devices],
         "policy": filters.policy.hex(),
         "seal": filters.seal.hex(),
         "seccomp": filters.seccomp,

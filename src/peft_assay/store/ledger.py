@@ -40,6 +40,8 @@ class Kind(StrEnum):
     RIGHTS = "rights"
     CLEARED = "cleared"
     UNCLEARED = "uncleared"
+    WAIVED = "waived"
+    UNWAIVED = "unwaived"
 
 
 @dataclass(frozen=True, slots=True)

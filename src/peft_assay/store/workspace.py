@@ -158,9 +158,11 @@ class Workspace:
     def record_verdict(self, verdict: Verdict, *, policy: bytes, observations: Digest, at: datetime) -> None:
         """Records the policy's answer, of whatever outcome, with what it takes to come to it again.
 
-        `policy` is the document as written, `observations` the envelope that was judged.
+        `policy` is the document as written, `observations` the envelope that was judged; the waivers that count are
+        those that the verdict names.
         """
-        grounds = {"policy": self.blobs.put(policy), "observations": observations}
+        waivers = [result.waiver for result in verdict.waived]
+        grounds = {"policy": self.blobs.put(policy), "observations": observations, "waivers": waivers}
         self._record(Kind.VERDICT, at, {**_verdict(verdict), "results": verdict.digest, "grounds": grounds})
 
     def record_denial(self, verdict: Verdict, *, at: datetime) -> None:
@@ -246,14 +248,12 @@ class Workspace:
 
     def rights_snapshot(self, artifact: Digest) -> Digest | None:
         """The snapshot last adopted for `artifact`, or None."""
-        adopted = [what["snapshot"] for what in self._rights_acts(Kind.RIGHTS, artifact)]
+        adopted = [what["snapshot"] for what in self._acts(Kind.RIGHTS, artifact)]
         return parse_digest(adopted[-1]) if adopted else None
 
     def add_clearance(self, envelope: bytes, *, artifact: Digest, at: datetime) -> Digest:
         """Keeps a signed clearance; gives the envelope's digest."""
-        digest = self.blobs.put(envelope)
-        self._record(Kind.CLEARED, at, {"artifact": artifact, "envelope": digest})
-        return digest
+        return self._decide(Kind.CLEARED, envelope, artifact, at)
 
     def withdraw_clearance(self, digest: Digest, *, artifact: Digest, at: datetime) -> None:
         """Takes a clearance out of force, for good."""
@@ -261,14 +261,37 @@ class Workspace:
 
     def clearances(self, artifact: Digest) -> tuple[bytes, ...]:
         """Clearance envelopes of `artifact` that were not withdrawn, oldest first; raises TrustError when altered."""
-        withdrawn = {what["envelope"] for what in self._rights_acts(Kind.UNCLEARED, artifact)}
-        kept = dict.fromkeys(what["envelope"] for what in self._rights_acts(Kind.CLEARED, artifact))
+        return self._standing(Kind.CLEARED, Kind.UNCLEARED, artifact)
+
+    def add_waiver(self, envelope: bytes, *, artifact: Digest, at: datetime) -> Digest:
+        """Keeps a signed waiver; gives the envelope's digest."""
+        return self._decide(Kind.WAIVED, envelope, artifact, at)
+
+    def withdraw_waiver(self, digest: Digest, *, artifact: Digest, at: datetime) -> None:
+        """Takes a waiver out of force, for good."""
+        self._record(Kind.UNWAIVED, at, {"artifact": artifact, "envelope": digest})
+
+    def waivers(self, artifact: Digest | None = None) -> tuple[bytes, ...]:
+        """Waiver envelopes of `artifact`, or all, that were not withdrawn, oldest first.
+
+        Raises TrustError when one is altered.
+        """
+        return self._standing(Kind.WAIVED, Kind.UNWAIVED, artifact)
+
+    def _decide(self, kind: Kind, envelope: bytes, artifact: Digest, at: datetime) -> Digest:
+        digest = self.blobs.put(envelope)
+        self._record(kind, at, {"artifact": artifact, "envelope": digest})
+        return digest
+
+    def _standing(self, given: Kind, taken: Kind, artifact: Digest | None) -> tuple[bytes, ...]:
+        withdrawn = {what["envelope"] for what in self._acts(taken, artifact)}
+        kept = dict.fromkeys(what["envelope"] for what in self._acts(given, artifact))
         return tuple(self.blobs.get(parse_digest(digest)) for digest in kept if digest not in withdrawn)
 
-    def _rights_acts(self, kind: Kind, artifact: Digest) -> list[Mapping[str, Any]]:
+    def _acts(self, kind: Kind, artifact: Digest | None) -> list[Mapping[str, Any]]:
         with self._reading() as connection:
             said = [entry for entry in ledger.entries(connection, kind) if entry.kind is kind]
-        return [entry.happened for entry in said if entry.happened["artifact"] == artifact]
+        return [entry.happened for entry in said if artifact in (None, entry.happened["artifact"])]
 
     def artifact(self, digest: Digest) -> Artifact | None:
         """The admitted artifact with this digest, or None; raises TrustError when its manifest was altered."""

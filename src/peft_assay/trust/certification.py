@@ -5,7 +5,7 @@ valid signature would take it for an admission.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -16,6 +16,7 @@ from peft_assay.core.certificate import Certificate
 from peft_assay.core.digest import Digest, hex_of
 from peft_assay.core.errors import TrustError
 from peft_assay.core.statement import ADMISSIBLE, CERTIFICATION, VSA, Statement
+from peft_assay.core.verdict import Outcome
 from peft_assay.trust.envelope import statement_document
 from peft_assay.trust.resource_uri import Resource, format_resource, parse_resource
 from peft_assay.trust.times import format_time
@@ -43,11 +44,16 @@ class Certification:
     """Outcome by rule id. Informative."""
     tested: tuple[Mapping[str, Any], ...] = ()
     """The tested envelope of each observation, in their order. Informative."""
+    waivers: Mapping[str, Digest] = field(default_factory=dict)
+    """Envelope of the waiver, for each rule whose outcome is WAIVED."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertificationNotes:
-    """The informative extension of a verified certification: for people and reports, never for a decision."""
+    """The informative extension of a verified certification: for people and reports, never for a yes.
+
+    Its waivers can only take away: the gate asks for each of them again.
+    """
 
     attempts: int
     observed_at: datetime
@@ -73,11 +79,17 @@ class _Input(Wire):
     digest: Sha256
 
 
+class _Waived(Wire):
+    rule: str
+    digest: Sha256
+
+
 class _Notes(Wire):
     attempts: int = Field(ge=1)
     observedAt: Instant
     outcomeByRule: dict[str, str]
     tested: list[dict[str, Any]]
+    waivers: list[_Waived] = Field(default=[])
 
 
 class _Summary(Wire):
@@ -107,6 +119,9 @@ def certification_document(said: Certification, *, keyid: str) -> dict[str, Any]
             "observedAt": format_time(said.observed_at),
             "outcomeByRule": dict(said.outcomes),
             "tested": [dict(tested) for tested in said.tested],
+            "waivers": [
+                {"rule": rule, "digest": {"sha256": hex_of(waiver)}} for rule, waiver in sorted(said.waivers.items())
+            ],
         },
     }
     return statement_document(SUBJECT_NAME, hex_of(said.artifact), VSA, predicate)
@@ -135,7 +150,16 @@ def certificate_of(statement: Statement, *, where: str = "certificate") -> Certi
         issued_at=summary.timeVerified,
         not_after=resource.not_after,
         keyid=keyid,
+        waivers=_waivers(summary.notes, where),
     )
+
+
+def _waivers(notes: _Notes, where: str) -> dict[str, Digest]:
+    """Rule to waiver; raises TrustError unless exactly the rules whose outcome is WAIVED have one, and one each."""
+    waived = sorted(rule for rule, outcome in notes.outcomeByRule.items() if outcome == Outcome.WAIVED.value)
+    if [item.rule for item in notes.waivers] != waived:
+        raise TrustError("its waivers are not those of the rules that it calls waived", where=where)
+    return {item.rule: item.digest.digest for item in notes.waivers}
 
 
 def notes_of(statement: Statement, *, where: str = "certificate") -> CertificationNotes:

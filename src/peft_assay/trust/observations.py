@@ -169,11 +169,16 @@ def _level(attestation: Mapping[str, Any]) -> IsolationLevel:
 
 
 def _observation(fact: _Fact) -> Observation:
-    value: Value | None = tuple(fact.value) if isinstance(fact.value, list) else fact.value
-    if type(value) is int and _kind(fact.name) is Kind.DOUBLE:
-        value = float(value)  # canonical JSON spells 1.0 as 1
+    value = None if fact.value is None else value_of(fact.name, fact.value)
     evidence = None if fact.evidence is None else parse_digest(fact.evidence)
     return Observation(fact.name, fact.status, value, fact.observedBy, fact.reason, evidence)
+
+
+def value_of(name: str, written: Value | list[str]) -> Value:
+    """The value of the term `name` as a signed statement writes it: canonical JSON spells 1.0 as 1."""
+    if isinstance(written, list):
+        return tuple(written)
+    return float(written) if type(written) is int and _kind(name) is Kind.DOUBLE else written
 
 
 def _kind(name: str) -> Kind | None:

@@ -10,6 +10,9 @@ LIFT = "https://w3id.org/peft-assay/lift/v1"
 CLEARANCE = "https://w3id.org/peft-assay/rights-clearance/v1"
 """Predicate of an approver's clearance of one grant for one artifact."""
 
+WAIVER = "https://w3id.org/peft-assay/waiver/v1"
+"""Predicate of an approver's waiver of one rule for one artifact."""
+
 
 class Role(StrEnum):
     """What a pinned key is trusted for."""
@@ -26,4 +29,5 @@ ROLE_OF_PREDICATE = {
     REVOCATIONS: Role.AUTHORITY,
     LIFT: Role.APPROVER,
     CLEARANCE: Role.APPROVER,
+    WAIVER: Role.APPROVER,
 }

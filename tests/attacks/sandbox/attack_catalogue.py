@@ -116,6 +116,8 @@ ATTACKS = (
         host_may_refuse=True,
     ),
     *_seen(6, FILTER, dict.fromkeys(("signal-worker", "signal-supervisor", "signal-everybody"), ("kill",))),
+    *_seen(6, FILTER, dict.fromkeys(("signal-by-descriptor", "flags-of-shared-pipe", "watch-folder"), ("fcntl",))),
+    Attack("limits-of-worker", 6, FILTER, ("prlimit64",)),
     *_seen(6, READS, dict.fromkeys(("look-into-worker", "look-into-supervisor"), ()), host_may_refuse=True),
     *_seen(
         7,

@@ -30,6 +30,8 @@ BY_NAME = {attack.name: attack for attack in ATTACKS}
 STOPPED = [attack.name for attack in ATTACKS if not attack.succeeds]
 FILES_THAT_LOAD = {"class-to-import"}
 """The field is never followed: what loads is the adapter without it."""
+SECONDS = 1500
+"""All lanes at once on a busy machine of two cores."""
 KILLED_BY_FILTER = 128 + signal.SIGSYS
 NOT_THIS_MACHINE = {"x32-calls": "x86_64", "i386-calls": "x86_64"}
 
@@ -56,7 +58,7 @@ def carry_out(name):
         secret = f"bait-{secrets.token_hex(16)}"
         person.environment["HF_TOKEN"] = secret
         paths = map(str, (ZOO / "base", ZOO / "adapters" / "lora", folder / "range"))
-        done = person.execute([sys.executable, str(HERE / "attack_matrix.py"), LANES[name], *paths])
+        done = person.execute([sys.executable, str(HERE / "attack_matrix.py"), LANES[name], *paths], SECONDS)
         assert done.returncode == 0, done.stderr[-2000:]
         return json.loads(done.stdout) | {"lane": name, "secret": secret}
     finally:

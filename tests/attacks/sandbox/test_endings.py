@@ -1,14 +1,18 @@
 """However the supervisor ends, nothing that it started lives on."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from attacks.sandbox.lanes_of_attack import LANES, lane_person
+from lanes.lane_support import needs_landlock
 from peft_assay.core.errors import ObservationError
 from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.sandbox import choose, filters, surroundings
@@ -20,25 +24,53 @@ pytestmark = pytest.mark.sandbox
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[2] / "src"
 SUPERVISOR = """
-import sys
+import os, signal, sys, threading
 from pathlib import Path
 from peft_assay.core.sandbox import Job, Limits
 from peft_assay.sandbox.choose import BACKENDS
 from peft_assay.sandbox.interface import Program, SandboxConfiguration
 from peft_assay.sandbox.microsuite import Findings
+from peft_assay.sandbox.strain import strain_program
 from peft_assay.sandbox.supervisor import Supervisor
 from peft_assay.sandbox.surroundings import harness_program, mounts_for
+from peft_assay.sandbox.worker import Worker
 
-base, here, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+base, here, name, phase = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
+
+def die(*_):
+    print("dying", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_among_many():
+    while True:
+        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+        if sum(str(base).encode() in line and b"--control" in line for line in lines) > 20:
+            die()
+
+if phase == "straining":
+    strain = strain_program(harness_program())
+    threading.Thread(target=die_among_many).start()
+    Worker(BACKENDS[name](), strain, mounts_for(strain, base), SandboxConfiguration(base=base))
+if phase == "starting":
+    Worker._first_message = die  # the worker's program was started and its set-up sent, nothing more
 program = Program("hostile_worker", (here / "hostile_worker", *harness_program().folders))
-configuration = SandboxConfiguration(base=base)
+dtype = "slow" if phase in ("starting", "loading") else "float32"
+configuration = SandboxConfiguration(base=base, dtype=dtype, fresh_processes=phase == "fresh")
 with Supervisor(BACKENDS[name](), program, mounts_for(program, base), configuration, Findings({}, 0), ()) as sandbox:
+    if phase == "loading":
+        threading.Timer(1.5, die).start()
+    if phase in ("loading", "starting", "idle"):
+        sandbox.base()
+        die()
     def converse(ask):
         ask({"op": "score", "items": [{}], "do": "answer"})
         print("running", flush=True)
+        if phase != "until told":
+            threading.Timer(0.2, die).start()
         ask({"op": "score", "items": [{}], "do": "sleep"})
     sandbox.run(Job(None, Limits()), converse)
 """
+PHASES = ("straining", "starting", "loading", "idle", "job", "fresh")
 
 
 def workers(base):
@@ -54,6 +86,14 @@ def workers(base):
     return found
 
 
+def left_of(base):
+    """What still runs a moment later; a worker that only loads its base would go on for longer."""
+    deadline = time.monotonic() + 10
+    while workers(base) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return workers(base)
+
+
 @pytest.fixture
 def own_base(tmp_path):
     (tmp_path / "config.json").write_text("{}")
@@ -66,7 +106,7 @@ def own_base(tmp_path):
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda ending: ending.name)
 def test_nothing_survives_the_supervisor(ending, backend_name, findings, own_base):
     process = subprocess.Popen(
-        [sys.executable, "-c", SUPERVISOR, str(own_base), str(HERE), backend_name],
+        [sys.executable, "-c", SUPERVISOR, str(own_base), str(HERE), backend_name, "until told"],
         env={"PYTHONPATH": str(SOURCES), "PATH": os.environ["PATH"]},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -76,24 +116,36 @@ def test_nothing_survives_the_supervisor(ending, backend_name, findings, own_bas
         assert workers(own_base), "the positive control: there is something to survive"
         process.send_signal(ending)
         process.wait(10)
-        deadline = time.monotonic() + 5
-        while workers(own_base) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert workers(own_base) == []
+        assert left_of(own_base) == []
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
 
 
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("lane", sorted(LANES))
+def test_nothing_survives_a_supervisor_killed_in_any_phase(lane, phase):
+    needs_landlock()
+    folder = Path(tempfile.mkdtemp(prefix="assay-endings-"))
+    try:
+        person = lane_person(lane, folder)
+        (base := folder / "base").mkdir()
+        (base / "config.json").write_text("{}")
+        base.chmod(0o755)
+        done = person.execute([sys.executable, "-c", SUPERVISOR, str(base), str(HERE), LANES[lane], phase])
+        assert done.stdout.splitlines()[-1:] == ["dying"], done.stderr
+        assert -done.returncode == signal.SIGKILL
+        assert left_of(base) == []
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_nothing_survives_closing(do, hostile, empty_base):
     do({"do": "answer"})
     assert workers(empty_base)
     hostile._stop()
-    deadline = time.monotonic() + 5
-    while workers(empty_base) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert workers(empty_base) == []
+    assert left_of(empty_base) == []
 
 
 def test_a_minimum_that_is_not_reached_is_refused_and_says_why(own_base):

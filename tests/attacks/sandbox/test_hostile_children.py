@@ -66,30 +66,42 @@ def test_an_announced_length_beyond_the_cap_is_not_waited_for(length, do):
     assert result.usage.wall_seconds < 10
 
 
-GOOD = {"op": "score", "logLikelihoods": [-1.0]}
+GOOD = {"op": "score", "logLikelihoods": [-1.0], "counts": [1]}
+
+
+def scored(likelihoods: bytes, counts: bytes = b"[1]") -> bytes:
+    return b'{"op": "score", "logLikelihoods": %s, "counts": %s}' % (likelihoods, counts)
+
+
 FORGED = {
     "empty": b"",
     "not JSON": b"yes",
     "deep": b"[" * 100_000,
     "deep and closed": b"[" * 500 + b"]" * 500,
-    "NaN": b'{"op": "score", "logLikelihoods": [NaN]}',
-    "infinite": b'{"op": "score", "logLikelihoods": [-Infinity]}',
-    "overflowing": b'{"op": "score", "logLikelihoods": [1e999]}',
-    "repeated key": b'{"op": "score", "op": "score", "logLikelihoods": [-1.0]}',
+    "NaN": scored(b"[NaN]"),
+    "infinite": scored(b"[-Infinity]"),
+    "overflowing": scored(b"[1e999]"),
+    "likelier than certain": scored(b"[1e308]"),
+    "repeated key": b'{"op": "score", "op": "score", "logLikelihoods": [-1.0], "counts": [1]}',
     "unknown key": json.dumps(GOOD | {"verdict": "PASS"}).encode(),
-    "missing key": b'{"op": "score"}',
-    "text for number": b'{"op": "score", "logLikelihoods": ["-1.0"]}',
-    "truth for number": b'{"op": "score", "logLikelihoods": [true]}',
-    "too few": b'{"op": "score", "logLikelihoods": []}',
-    "too many": b'{"op": "score", "logLikelihoods": [-1.0, -1.0]}',
+    "a crowd of keys": json.dumps(GOOD | {f"k{number}": 0 for number in range(20)}).encode(),
+    "missing key": b'{"op": "score", "counts": [1]}',
+    "text for number": scored(b'["-1.0"]'),
+    "truth for number": scored(b"[true]"),
+    "too few": scored(b"[]", b"[]"),
+    "too many": scored(b"[-1.0, -1.0]", b"[1, 1]"),
+    "fewer counts": scored(b"[-1.0]", b"[]"),
+    "a count of nothing": scored(b"[-1.0]", b"[0]"),
+    "longer than the question deserves": json.dumps(GOOD).encode() + b" " * (257 << 10),
     "other answer": b'{"op": "generate", "texts": [], "tokens": []}',
     "unknown answer": b'{"op": "verdict"}',
     "control message": b'{"ended": {"status": 0, "cpu": 0}}',
     "a list": json.dumps([GOOD]).encode(),
-    "invalid UTF-8": b'{"op": "score\xff", "logLikelihoods": [-1.0]}',
+    "invalid UTF-8": b'{"op": "score\xff", "logLikelihoods": [-1.0], "counts": [1]}',
     "UTF-16": json.dumps(GOOD).encode("utf-16"),
     "trailing": json.dumps(GOOD).encode() + b" {}",
-    "huge integer": b'{"op": "score", "logLikelihoods": [' + b"9" * 6000 + b"]}",
+    "huge integer": scored(b"[" + b"9" * 6000 + b"]"),
+    "huge count": scored(b"[-1.0]", b"[" + b"9" * 4000 + b"]"),
 }
 
 
@@ -108,6 +120,25 @@ def test_a_good_reply_sent_raw_is_accepted(do):
 
 def test_a_second_reply_that_nobody_asked_for_is_refused(do):
     assert do({"do": "twice"})[0].outcome is Outcome.INVALID_OUTPUT
+
+
+def test_an_answer_given_before_its_question_is_refused(do, still_sound):
+    result, replies = do({"do": "answer-ahead"}, {"do": "answer"})
+    assert (result.outcome, replies) == (Outcome.INVALID_OUTPUT, [GOOD])
+    assert "before anything was asked" in result.detail
+    still_sound()
+
+
+def test_what_one_job_wrote_is_not_quoted_as_the_next_ones_words(do, hostile):
+    same, _ = do({"do": "complain", "words": "hear hear"}, {"do": "exit"})
+    assert "hear hear" in same.detail, "the positive control: a child's own words are quoted"
+    first, _ = do({"do": "complain", "words": "it was the next one" * 1000})
+    worker = first.record["worker"]
+    second, _ = do({"do": "exit"}, limits=Limits(wall_seconds=20, output_bytes=1000))
+    assert (first.outcome, second.record["worker"]) == (Outcome.OK, worker), "they shared a worker"
+    assert first.usage.output_bytes > 19_000
+    assert second.outcome is Outcome.CRASH
+    assert "next one" not in second.detail
 
 
 @pytest.mark.parametrize("deed", ["half", "exit-well", "exit", "crash", "raise"])
@@ -161,7 +192,7 @@ def test_a_system_call_outside_the_allow_list_is_refused_and_named(name, do):
     if number(name) < 0:
         pytest.skip(f"{name} does not exist on {platform.machine()}")
     result, (reply,) = do({"do": "syscall", "number": number(name), "arguments": SYSCALLS[name]})
-    assert reply["logLikelihoods"] == [float(errno.EPERM)]
+    assert reply["logLikelihoods"] == [-float(errno.EPERM)]
     assert [(event.kind, event.detail) for event in result.events] == [("refused-syscall", name)]
 
 
@@ -210,7 +241,7 @@ def test_a_child_holds_no_folder_and_no_socket(do):
     _, (reply,) = do({"do": "descriptors", "values": 3})
     folders, sockets, others = reply["logLikelihoods"]
     assert (folders, sockets) == (0.0, 0.0)
-    assert others >= 3
+    assert -others >= 3
 
 
 def test_no_secret_of_the_callers_environment_is_inside(do, hostile, monkeypatch):
@@ -224,7 +255,7 @@ def test_no_secret_of_the_callers_environment_is_inside(do, hostile, monkeypatch
 def test_only_the_two_files_that_are_read_go_in(do):
     adapter = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"", "README.md": b"x", "evil.py": b"x"}
     _, (reply,) = do({"do": "files"}, adapter=adapter)
-    assert reply["logLikelihoods"] == [2.0]
+    assert reply["logLikelihoods"] == [-2.0]
 
 
 def test_neither_base_nor_harness_nor_tmp_can_be_written(do, empty_base):
@@ -244,7 +275,7 @@ def test_neither_base_nor_harness_nor_tmp_can_be_written(do, empty_base):
 
 def test_a_child_reads_what_it_needs_and_nothing_else(do, empty_base, hostile):
     _, readable = do(*({"do": "read", "path": str(path)} for path in (empty_base / "config.json", sys.prefix, "/usr")))
-    assert [reply["logLikelihoods"] for reply in readable] == [[1.0]] * 3
+    assert [reply["logLikelihoods"] for reply in readable] == [[-1.0]] * 3
     if not hostile.attestation()["landlockAbi"]:
         pytest.skip("this kernel has no Landlock: /proc and the empty /tmp stay readable")
     hidden = ("/proc", "/proc/self/environ", "/proc/self/maps", "/tmp", "/dev/urandom", "/", "/etc/passwd")

@@ -3,9 +3,14 @@
 from peft_assay.observe.behaviour.interface import BehaviourProbe
 from peft_assay.observe.behaviour.probes.bank import BankProbe
 from peft_assay.observe.behaviour.probes.canaries import CanariesProbe
+from peft_assay.observe.behaviour.probes.claims import ClaimsProbe
+from peft_assay.observe.behaviour.probes.coherence import CoherenceProbe
+from peft_assay.observe.behaviour.probes.drift import DriftProbe
 from peft_assay.observe.behaviour.probes.effect import EffectProbe
 from peft_assay.observe.behaviour.probes.leaks import LeaksProbe
 from peft_assay.observe.behaviour.probes.load import LoadProbe
+from peft_assay.observe.behaviour.probes.match import MatchProbe
+from peft_assay.observe.behaviour.probes.resources import ResourcesProbe
 from peft_assay.observe.behaviour.probes.scale import ScaleProbe
 from peft_assay.observe.behaviour.probes.scan import ScanProbe
 from peft_assay.observe.behaviour.probes.suites import SuitesProbe
@@ -15,6 +20,11 @@ BEHAVIOUR_PROBES: tuple[BehaviourProbe, ...] = (
     LoadProbe(),
     EffectProbe(),
     SuitesProbe(),
+    DriftProbe(),
+    CoherenceProbe(),
+    ClaimsProbe(),
+    MatchProbe(),
+    ResourcesProbe(),
     VariationProbe(),
     ScanProbe(),
     LeaksProbe(),

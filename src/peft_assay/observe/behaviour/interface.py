@@ -28,9 +28,20 @@ class Claim:
 
     task: str
     dataset: str
+    """Its id (`dataset.type`); may be empty, as its name may."""
+    dataset_name: str
     metric: str
-    value: float
-    """As written; percentages are above 1."""
+    value: float | None
+    """As written, percentages above 1; None where what is written is no finite number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """All that the card claims."""
+
+    results: tuple[Claim, ...] = ()
+    problem: str | None = None
+    """Why that could not be read (quotes hostile text); None when it could, also where nothing is claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +61,7 @@ class Plan:
     suites: tuple[Suite, ...]
     exercises: Exercises = field(default_factory=Exercises)
     limits: Limits = field(default_factory=Limits)
-    claims: tuple[Claim, ...] = ()
+    claims: Claims = field(default_factory=Claims)
     bank: Bank = field(default_factory=Bank)
 
     @property

@@ -59,7 +59,9 @@ def exercise(
             if isinstance(record, LoadRecord) and not record.loaded:
                 return
 
-    return Conversation(records, sandbox.run(Job(adapter, plan.limits, plan.compartment), converse))
+    result = sandbox.run(Job(adapter, plan.limits, plan.compartment), converse)
+    records.keep(result.usage)
+    return Conversation(records, result)
 
 
 def observations_of(found: Conversation, plan: Plan, conditions: Conditions) -> tuple[Observation, ...]:

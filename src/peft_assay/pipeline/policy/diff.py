@@ -3,15 +3,21 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from peft_assay.core.context import Lock
 from peft_assay.core.digest import Digest
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.verdict import Outcome, Verdict
+from peft_assay.core.waiver import Waiver
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.evaluate.interface import CompiledPolicy
+from peft_assay.evaluate.waive import waive
 from peft_assay.pipeline.deployment import Deployment
 from peft_assay.pipeline.policy.read import PolicyText
+from peft_assay.pipeline.project import build_lock, observed_in
+from peft_assay.pipeline.waivers import waivers_of
 from peft_assay.trust.observations import ObservationRecord
 
 
@@ -43,12 +49,12 @@ class Difference:
         return sum(self.counts.values())
 
 
-def diff(deployment: Deployment, old: PolicyText, new: PolicyText) -> Difference:
-    """Both policies over the newest observation set of each artifact and conditions.
+def diff(deployment: Deployment, old: PolicyText, new: PolicyText, *, now: datetime) -> Difference:
+    """Both policies over the newest observation set of each artifact and conditions, with what is waived at `now`.
 
     Raises TrustError for altered evidence, and DocumentError when a policy can be read with no set's suites.
     """
-    pairs = _Compiled(old, new)
+    pairs, waived = _Compiled(old, new), _Waived(deployment, now)
     names = deployment.workspace.sources()
     counts: Counter[tuple[Outcome, Outcome]] = Counter()
     moved = []
@@ -56,8 +62,7 @@ def diff(deployment: Deployment, old: PolicyText, new: PolicyText) -> Difference
         compiled = pairs.for_suites(tuple(sorted(record.conditions.get("suites", {}))))
         if compiled is None:
             continue
-        lock = record.envelope  # no lock is meant: the two verdicts are compared with each other only
-        before, after = (evaluate(policy, record.observations, lock) for policy in compiled)
+        before, after = (waived.verdict(policy, record) for policy in compiled)
         counts[before.outcome, after.outcome] += 1
         if before.outcome is not after.outcome:
             digest = record.artifact.digest
@@ -77,6 +82,29 @@ def _moved(source: str, artifact: Digest, before: Verdict, after: Verdict) -> Mo
     deciding = after.deciding or before.deciding
     rule, why = (None, "") if deciding is None else (deciding.rule, deciding.explanation)
     return Moved(Path(source).name or source, artifact, before.outcome, after.outcome, rule, why)
+
+
+class _Waived:
+    """Verdicts with the waivers that a workspace holds, read once."""
+
+    def __init__(self, deployment: Deployment, now: datetime) -> None:
+        self._project = deployment.project
+        self._now = now
+        self._kept: dict[Digest, list[Waiver]] = {}
+        for waiver in waivers_of(deployment):
+            self._kept.setdefault(waiver.artifact, []).append(waiver)
+
+    def verdict(self, policy: CompiledPolicy, record: ObservationRecord) -> Verdict:
+        """The verdict in the project as it is now, for the conditions of `record`."""
+        artifact = record.artifact.digest
+        # No lock is meant: the two verdicts are compared with each other only.
+        verdict = evaluate(policy, record.observations, record.envelope)
+        kept, observed = self._kept.get(artifact, ()), observed_in(record.conditions)
+        if not kept or observed is None:
+            return verdict
+        lock = build_lock(self._project, observed, artifact)
+        here = Lock({**lock.document, "conditions": record.conditions}).circumstances
+        return waive(policy, verdict, kept, circumstances=here, now=self._now)
 
 
 class _Compiled:

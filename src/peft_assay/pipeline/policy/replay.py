@@ -4,15 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from peft_assay.core.context import Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.parse import parse_json
 from peft_assay.core.verdict import Verdict
 from peft_assay.core.vocabulary import vocabulary
+from peft_assay.core.waiver import Waiver
 from peft_assay.evaluate.document import load_policy
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.evaluate.interface import CompiledPolicy
+from peft_assay.evaluate.waive import waive
 from peft_assay.pipeline.deployment import Deployment
 from peft_assay.store.ledger import Entry, Kind
+from peft_assay.trust.roles import Role
+from peft_assay.trust.times import parse_time
+from peft_assay.trust.waivers import open_waiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +72,16 @@ def _again(
     if key not in policies:
         content = deployment.workspace.blobs.get(parse_digest(grounds["policy"]))
         policies[key] = load_policy(content, where=f"policy {sha256(content)}", vocabulary=vocabulary(suites))
-    return evaluate(policies[key], record.observations, lock)
+    verdict = evaluate(policies[key], record.observations, lock)
+    return waive(
+        policies[key],
+        verdict,
+        [_waiver(deployment, parse_digest(digest)) for digest in grounds.get("waivers", ())],
+        circumstances=Lock(document).circumstances,
+        now=parse_time(entry.at),
+    )
+
+
+def _waiver(deployment: Deployment, digest: Digest) -> Waiver:
+    """A waiver that was in force then, whether or not it was withdrawn since."""
+    return open_waiver(deployment.workspace.blobs.get(digest), deployment.anchor.keys_of(Role.APPROVER))

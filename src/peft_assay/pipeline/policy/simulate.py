@@ -2,7 +2,7 @@
 
 The model: every case of a suite is passed with the same true rate, by adapter and base independently. That overstates
 how much the two disagree, so the chance of a refusal by a relative rule is rather over- than understated. Rules that
-speak of anything but one suite are taken to pass, and are named.
+speak of anything but what is counted on one suite are taken to pass, and are named.
 """
 
 import random
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from peft_assay.core.vocabulary import counted_terms
 from peft_assay.evaluate.interface import CompiledPolicy, Condition
 from peft_assay.evaluate.witness import truth
 from peft_assay.observe.behaviour.statistics import lower_bound, upper_bound
@@ -54,7 +55,7 @@ class Simulation:
     suites: tuple[SuiteChance, ...]
     adapter: Chance
     taken_to_pass: tuple[str, ...]
-    """Rules that speak of something else than one suite."""
+    """Rules that speak of something else than the counts of one suite."""
 
     @property
     def expected(self) -> float:
@@ -110,12 +111,11 @@ def simulate(
 
 
 def _conditions(policy: CompiledPolicy, suite: str) -> Iterator[tuple[str, tuple[Condition, ...]]]:
-    """Rule -> its conditions that speak of `suite` and of nothing else."""
+    """Rule -> its conditions that speak of what is counted on `suite` and of nothing else."""
+    counted = {term.name for term in counted_terms(suite)}
     for compiled in policy.rules:
         own = tuple(
-            condition
-            for condition in compiled.conditions
-            if all(term.name.startswith(f"suite.{suite}.") for term in condition.terms)
+            condition for condition in compiled.conditions if all(term.name in counted for term in condition.terms)
         )
         if own and compiled.guard is None:
             yield compiled.rule.id, own

@@ -1,7 +1,9 @@
 """Other processes: debugging, signalling and rewriting them, becoming others, making more, outliving the job."""
 
 import ctypes
+import fcntl
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -41,6 +43,40 @@ def signalling(whose):
         return "signalled"
 
     return attack
+
+
+def shared_pipe(job):
+    """A pipe that is at hand; without walls, where it has no reader to be disturbed, a new one."""
+    return os.pipe()[1] if job is None else 2
+
+
+def signal_by_descriptor(given, job):
+    """Has the kernel send signals for a pipe's every byte (fcntl(2), F_SETOWN): no kill() is needed."""
+    fcntl.fcntl(shared_pipe(job), fcntl.F_SETOWN, target(given, "worker"))
+    return "owned"
+
+
+def flags_of_shared_pipe(_, job):
+    """O_NONBLOCK belongs to the open pipe, not to a process: the worker and its later children would write to it."""
+    pipe = shared_pipe(job)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_NONBLOCK)
+    return "changed"
+
+
+def watch_folder(given, _):
+    """A signal for whatever others do in a folder (F_NOTIFY)."""
+    folder = os.open(given["base"], os.O_RDONLY)
+    try:
+        fcntl.fcntl(folder, fcntl.F_NOTIFY, fcntl.DN_ACCESS)
+    finally:
+        os.close(folder)
+    return "watched"
+
+
+def limits_of_worker(given, _):
+    """Asks after another process; with prlimit(2) its limits could be set, too."""
+    resource.prlimit(target(given, "worker"), resource.RLIMIT_NOFILE)
+    return "read"
 
 
 def group_signal(*_):
@@ -209,6 +245,10 @@ DEEDS = {
     "signal-worker": signalling("worker"),
     "signal-supervisor": signalling("supervisor"),
     "signal-everybody": group_signal,
+    "signal-by-descriptor": signal_by_descriptor,
+    "flags-of-shared-pipe": flags_of_shared_pipe,
+    "watch-folder": watch_folder,
+    "limits-of-worker": limits_of_worker,
     "pidfd-of-worker": pidfd("worker"),
     "pidfd-of-supervisor": pidfd("supervisor"),
     "read-worker-memory": other_memory("process_vm_readv", "worker"),

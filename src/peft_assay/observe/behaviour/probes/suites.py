@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from peft_assay.core.observation import Observation, ObservedBy, ok
+from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.core.suite import Suite
-from peft_assay.core.vocabulary import suite_terms
+from peft_assay.core.vocabulary import counted_terms
 from peft_assay.observe.behaviour.conduct import SuiteRecord, conduct_suite
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
-from peft_assay.observe.behaviour.statistics import difference_lower_bound, lower_bound, upper_bound
+from peft_assay.observe.behaviour.statistics import Counts, mcnemar_p
 from peft_assay.observe.behaviour.terms import all_failed, unanswered
 
 
@@ -23,12 +23,12 @@ class SuitesProbe:
     """Asks every suite; an adapter until the suite's stopping rule says enough, the base to its end."""
 
     id = "suites"
-    version = "1"
+    version = "2"
     kind = SuitesRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:
-        """The terms of every suite."""
-        return tuple(term.name for suite in plan.suites for term in suite_terms(suite.id))
+        """What is counted on every suite."""
+        return tuple(term.name for suite in plan.suites for term in counted_terms(suite.id))
 
     def ask(self, turn: Turn) -> SuitesRecord:
         """The base's failures are what an adapter is compared with, not a reason to stop; its answers are drafts."""
@@ -52,22 +52,63 @@ class SuitesProbe:
 
 
 def suite_observations(suite: Suite, own: SuiteRecord, base: SuiteRecord) -> list[Observation]:
-    """Counts, exact bounds and the paired difference; unasked cases count as failures of the adapter."""
+    """Counts, exact bounds and the paired difference; unasked cases count as failures of the adapter.
+
+    Of a suite that was stopped early every statistic is censored: each observation says so, and the test that cannot
+    be made of censored counts fails.
+    """
     unjudged = own.unjudged or base.unjudged
     if unjudged is not None:
-        return all_failed([term.name for term in suite_terms(suite.id)], unjudged)
-    n = len(suite.cases)
+        return all_failed([term.name for term in counted_terms(suite.id)], unjudged)
+    by = ObservedBy.SUPERVISOR
+    counts = counts_of(suite, own, base)
+    stopped = None if own.complete else f"stopped after {counts.asked} of {counts.n} cases; the rest count as failures"
+    found = [
+        ok(f"suite.{suite.id}.{name}", value, by=by, reason=stopped) for name, value in counted_values(counts).items()
+    ]
+    found.append(ok(f"suite.{suite.id}.complete", own.complete, by=by, reason=stopped))
+    mcnemar = f"suite.{suite.id}.mcnemar_p"
+    if stopped is None:
+        found.append(ok(mcnemar, mcnemar_p(counts.gains, counts.losses), by=by))
+    else:
+        found.append(failed(mcnemar, f"{stopped}: the test needs all of them", by=by))
+    return found
+
+
+def counts_of(suite: Suite, own: SuiteRecord, base: SuiteRecord) -> Counts:
+    """Paired outcomes; raises ValueError when the base was not asked every case."""
     mine = {answer.case for answer in own.answers if answer.passed}
     its = {answer.case for answer in base.answers if answer.passed}
-    values: dict[str, bool | int | float] = {
-        "n": n,
-        "passes": len(mine),
-        "rate": len(mine) / n,
-        "lower": lower_bound(len(mine), n),
-        "upper": upper_bound(len(mine), n),
-        "base_rate": len(its) / n,
-        "difference": (len(mine) - len(its)) / n,
-        "difference_lower": difference_lower_bound(len(mine - its), len(its - mine), n),
-        "complete": own.complete,
+    asked = {answer.case for answer in own.answers}
+    return Counts(
+        n=len(suite.cases),
+        asked=len(asked),
+        passes=len(mine),
+        gains=len(mine - its),
+        losses=len((its & asked) - mine),
+        base_passes=len(its),
+    )
+
+
+def counted_values(counts: Counts) -> dict[str, int | float]:
+    """By name within the suite: everything that counts give however the asking ended."""
+    lower, upper = counts.rate_bounds()
+    low, high = counts.rate_interval()
+    least, most = counts.difference_bounds()
+    return {
+        "n": counts.n,
+        "asked": counts.asked,
+        "passes": counts.passes,
+        "rate": counts.passes / counts.n,
+        "lower": lower,
+        "upper": upper,
+        "interval_low": low,
+        "interval_high": high,
+        "failures_upper": 1 - lower,
+        "base_rate": counts.base_passes / counts.n,
+        "gains": counts.gains,
+        "losses": counts.losses_at_most,
+        "difference": (counts.passes - counts.base_passes) / counts.n,
+        "difference_lower": least,
+        "difference_upper": most,
     }
-    return [ok(f"suite.{suite.id}.{name}", value, by=ObservedBy.SUPERVISOR) for name, value in values.items()]

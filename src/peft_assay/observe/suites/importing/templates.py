@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-CPU_SECONDS = 20
+CPU_SECONDS = 10
 MEMORY_BYTES = 1 << 30
 MAX_RENDERED = 1 << 20
 """Characters of one rendered template."""

@@ -1,0 +1,48 @@
+"""What came through intake and was looked at without being run: the adapters that a run may exercise."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from peft_assay.core.errors import IntakeError
+from peft_assay.core.observation import Observation
+from peft_assay.intake.admit import admit
+from peft_assay.intake.interface import Admitted
+from peft_assay.observe.catalogue import observe_static
+from peft_assay.observe.static.lineage import lineage
+from peft_assay.observe.static.lineage_probe import in_force
+from peft_assay.observe.static.weights import watch_weights
+from peft_assay.observe.unsafe import why_unsafe
+from peft_assay.pipeline.deployment import Clock, Deployment
+from peft_assay.pipeline.project import Standing
+from peft_assay.pipeline.standing import observed_subject
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One admitted adapter, with its static facts."""
+
+    name: str
+    source: str
+    admitted: Admitted
+    static: tuple[Observation, ...]
+    unsafe: str | None
+    """Why it must not be instantiated; None where it may."""
+    standing: Standing
+    cleared_until: datetime | None
+    """When the first of the clearances that it stands on ends."""
+
+
+def take_in(deployment: Deployment, source: Path, name: str, origin: str | None, clock: Clock) -> Candidate:
+    """Admits `source` to the quarantine and looks at it; raises IntakeError, which the ledger has then recorded."""
+    try:
+        admitted = admit(source, watch=watch_weights, quarantine=deployment.workspace.blobs.draft)
+    except IntakeError:
+        deployment.workspace.refuse(source=str(source), code="intake", at=clock())
+        raise
+    deployment.workspace.admit(admitted.artifact, source=str(source), at=clock())
+    standing, subject = observed_subject(deployment, admitted, origin, clock())
+    static = observe_static(subject)
+    clearances = in_force(subject.context, lineage(subject)).values()
+    until = min((clearance.expires for clearance in clearances), default=None)
+    return Candidate(name, str(source), admitted, static, why_unsafe(static), standing, until)

@@ -1,0 +1,42 @@
+import contextlib
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+from peft_assay_harness.frames import read_frame, write_frame
+from peft_assay_harness.zygote import Prepared, run
+
+
+def prepare(options):
+    base = Path(options.base)
+    told = json.loads((base / "config.json").read_text("utf-8"))
+
+    def answer(request):
+        now = json.loads((base / "config.json").read_text("utf-8"))
+        match request["op"]:
+            case "load":
+                plan = {"missing": [], "extra": [], "mismatched": []}
+                return {"op": "load", "loaded": True, "plan": plan, "problem": None}
+            case "generate":
+                many = len(request["prompts"])
+                return {"op": "generate", "texts": ["x"] * many, "tokens": [[1]] * many}
+        if request.get("do") == "socket":
+            with contextlib.suppress(PermissionError):
+                socket.socket().close()
+        if request.get("do") == "end":
+            os._exit(7)
+        many = len(request["items"])
+        return {"op": "score", "logLikelihoods": [now["score"]] * many, "counts": [1] * many}
+
+    def serve(job):
+        while (request := read_frame(job.request)) is not None:
+            write_frame(job.response, answer(request))
+
+    facts = {"state": "sha256:" + "0" * 64, "parameters": 1, "stack": {}, "sentinel": True}
+    return Prepared(facts | ({} if options.fresh else {"forks": told["forks"]}), serve, {})
+
+
+if __name__ == "__main__":
+    sys.exit(run(prepare))

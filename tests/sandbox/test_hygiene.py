@@ -1,0 +1,162 @@
+"""What jobs share and what they never share: workers, compartments, the reference adapter, pools, forks that work."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from peft_assay.core.errors import ObservationError
+from peft_assay.core.sandbox import Job, Limits, Outcome
+from peft_assay.sandbox.choose import BACKENDS, Chosen
+from peft_assay.sandbox.interface import Program, SandboxConfiguration
+from peft_assay.sandbox.microsuite import Findings
+from peft_assay.sandbox.pool import SandboxPool
+from peft_assay.sandbox.surroundings import harness_program, mounts_for
+
+pytestmark = pytest.mark.sandbox
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parents[1] / "src"
+BRIEF = Limits(wall_seconds=10, cpu_seconds=5, memory_bytes=64 << 20, output_bytes=1 << 20)
+
+
+@pytest.fixture
+def base(tmp_path):
+    """What the worker answers, and whether its forks work, for a test to change."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    says(tmp_path, score=-1.0)
+    return tmp_path
+
+
+def says(base, **told):
+    (base / "config.json").write_text(json.dumps({"score": -1.0, "forks": True} | told))
+
+
+@pytest.fixture
+def walls(base):
+    """Built-in walls around the calm worker; the strongest that there is."""
+
+    def build(**settings):
+        for make in BACKENDS.values():
+            try:
+                backend = make()
+            except ObservationError:
+                continue
+            program = Program("calm_worker", (HERE / "calm_worker", *harness_program().folders))
+            configuration = SandboxConfiguration(base=base, limits=BRIEF, **settings)
+            return Chosen(backend, program, mounts_for(program, base), configuration, Findings({}, 0), (), None)
+        pytest.skip("no walls on this host")
+
+    return build
+
+
+def score(sandbox, do=None, **job):
+    """One job that asks for one number; gives its result."""
+
+    def converse(ask):
+        ask({"op": "score", "items": [{}], "do": do})
+
+    return sandbox.run(Job(None, BRIEF, **job), converse)
+
+
+def workers(results):
+    return [result.record["worker"] for result in results]
+
+
+def test_clean_jobs_share_a_worker_and_any_event_or_crash_replaces_it(walls):
+    with walls().supervise() as sandbox:
+        results = [score(sandbox, do) for do in (None, None, "socket", None, "end", None, None)]
+    assert workers(results) == [1, 1, 1, 2, 2, 3, 3]
+    assert [result.outcome for result in results] == [Outcome.OK] * 4 + [Outcome.CRASH] + [Outcome.OK] * 2
+    assert [event.detail for event in results[2].events] == ["socket"]
+
+
+def test_compartments_never_share_a_worker(walls):
+    with walls().supervise() as sandbox:
+        results = [score(sandbox, compartment=name) for name in ("public", "public", "secret", "public")]
+    assert workers(results) == [1, 1, 2, 3]
+
+
+def test_a_worker_is_replaced_after_so_many_jobs(walls):
+    with walls(jobs_per_worker=2).supervise() as sandbox:
+        results = [score(sandbox) for _ in range(5)]
+    assert workers(results) == [1, 1, 2, 2, 3]
+    assert [result.record["job"] for result in results] == [1, 2, 1, 2, 1]
+
+
+def test_a_job_can_have_a_process_of_its_own(walls):
+    with walls().supervise() as sandbox:
+        results = [score(sandbox, fresh_process=fresh) for fresh in (False, True, True, False)]
+    assert [result.record["fresh"] for result in results] == [False, True, True, False]
+    assert workers(results) == [1, 2, 3, 4]
+
+
+def test_a_worker_that_answers_its_reference_adapter_otherwise_voids_what_it_observed(walls, base):
+    with walls(sentinel_every=3).supervise() as sandbox:
+        score(sandbox)
+        sandbox.vouch()
+        score(sandbox)
+        says(base, score=-2.0)
+        with pytest.raises(ObservationError, match="the last 2 results are void") as caught:
+            score(sandbox)
+        assert "fresh processes" in caught.value.next_step
+        with pytest.raises(ObservationError, match="changed while the sandbox was open"):
+            score(sandbox)  # the next worker answers otherwise than the first did, too
+        says(base, score=-1.0)
+        assert score(sandbox).outcome is Outcome.OK
+
+
+def test_whoever_signs_can_have_the_reference_asked_at_once(walls, base):
+    with walls().supervise() as sandbox:
+        score(sandbox)
+        says(base, score=-2.0)
+        with pytest.raises(ObservationError, match="the last 1 results are void"):
+            sandbox.vouch()
+
+
+def test_where_forked_children_cannot_compute_each_job_has_a_process_and_that_is_attested(walls, base):
+    says(base, forks=False)
+    with walls().supervise() as sandbox:
+        results = [score(sandbox) for _ in range(2)]
+        processes = sandbox.attestation()["processes"]
+    assert [result.record["fresh"] for result in results] == [True, True]
+    assert processes == "fresh: forked children cannot compute on this host"
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("threads", "survives"), [(1, True), (2, False)])
+def test_the_canary_notices_a_thread_pool_that_was_used_before_the_fork(threads, survives):
+    pytest.importorskip("torch", reason="the sandbox extra (torch) is not installed")
+    program = (
+        "import torch; from peft_assay_harness.prepare import canary_survives\n"
+        f"torch.set_num_threads({threads}); torch.ones(256, 256) @ torch.ones(256, 256)\n"
+        "print(canary_survives(6.0))"
+    )
+    environment = {"PYTHONPATH": str(SOURCES), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    if threads == 2 and done.stdout == "True\n":
+        pytest.skip("this build of torch computes after such a fork")
+    assert done.stdout == f"{survives}\n"
+
+
+def test_a_pool_runs_jobs_side_by_side_and_keeps_them_apart(walls):
+    with SandboxPool(walls(), 2) as pool:
+        futures = [
+            pool.submit(Job(None, BRIEF), lambda ask, do=do: ask(question(do))) for do in ("socket", None, None, "end")
+        ]
+        results = [future.result(timeout=60) for future in futures]
+        assert pool.attestation()["processes"] == "forked"
+        assert pool.base().parameters == 1
+    assert [len(result.events) for result in results] == [1, 0, 0, 0]
+    assert [result.outcome for result in results] == [Outcome.OK] * 3 + [Outcome.CRASH]
+    with pytest.raises(ObservationError, match="closed"):
+        pool.submit(Job(None, BRIEF), lambda ask: None)
+
+
+def question(do):
+    return {"op": "score", "items": [{}], "do": do}
