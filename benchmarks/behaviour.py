@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small base, 2 adapters, 4 items, 10 in the fleet")
     parser.add_argument("--items", type=int, default=16, help="of each kind (default: 16)")
     parser.add_argument("--plot", type=Path, help="where to write the plot (default: in .bench)")
+    parser.add_argument("--peers", type=int, help="for how many adapters lm_eval is run (default: for each)")
     parser.add_argument("--part", choices=["contest", "fleet"], help="only this part (default: both)")
     parser.add_argument("--at-once", type=int, default=1, help="runs of the comparison at the same time (default: 1)")
     options = parser.parse_args()
@@ -45,23 +46,23 @@ def main() -> None:
     if options.part != "fleet":
         testbed.build(folder, testbed.QUICK if options.quick else testbed.Sizes(), adapters)
         bench = Bench(folder, adapters, items)
-        lines += contest(bench, options.at_once, options.plot or folder / "linear.svg")
+        lines += contest(bench, options.at_once, options.peers or adapters, options.plot or folder / "linear.svg")
     if options.part != "contest":
         lines += fleet.measure(folder / "fleet", 10 if options.quick else 200, environment(folder), watched_certify)
     print("\n".join(lines))
 
 
-def contest(bench: Bench, at_once: int, plot: Path) -> list[str]:
+def contest(bench: Bench, at_once: int, peers: int, plot: Path) -> list[str]:
     """The comparison, the straight lines and the answers; writes the plot."""
-    folder, identical = bench.folder, min(bench.items, 4)
-    numbers = [str(number) for number in (bench.items, bench.adapters, identical)]
+    folder = bench.folder
+    numbers = [str(number) for number in (bench.items, min(2, bench.adapters), min(4, bench.items))]
     command = [sys.executable, str(Path(__file__).with_name("reference.py")), str(folder), *numbers]
     reference = json.loads(metered(command, environment(folder), folder).output)
     peaks = ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in reference["peak"].items())
     told = f"{bench.adapters} LoRA of rank 16; {bench.items} items of each kind"
     print(f"base: {reference['parameters'] / 1e6:.1f} M parameters; {told}; {at_once} runs at a time")
     print(f"peak of one thread: {peaks}; least work for one model: {reference['work'] / 1e9:.0f} GFLOP", flush=True)
-    interleave(bench, at_once)
+    interleave(bench, at_once, min(peers, bench.adapters))
     panels, straight = linear(bench)
     plot.parent.mkdir(parents=True, exist_ok=True)
     plot.write_text(chart.draw(panels))

@@ -118,7 +118,7 @@ def _samples(out: Path) -> dict[str, Any]:
     return told
 
 
-def interleave(bench: Bench, at_once: int) -> None:
+def interleave(bench: Bench, at_once: int, peers: int) -> None:
     """All runs of the comparison, ours in between theirs, so that a slow minute meets both; `at_once` of them at a time."""
     plan: dict[int, list[Callable[[], None]]] = {
         0: [lambda: bench.lm_eval("lm_eval, one item each", 0, items=1)],
@@ -130,7 +130,7 @@ def interleave(bench: Bench, at_once: int) -> None:
         ],
     }
     runs: list[Callable[[], None]] = []
-    for number in range(bench.adapters):
+    for number in range(peers):
         runs.append(partial(bench.lm_eval, "lm_eval", number))
         runs += plan.pop(number, [])
     runs += [run for left in plan.values() for run in left]
