@@ -28,6 +28,7 @@ def main() -> None:
     """Builds what is missing, certifies all, reports."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two of each group")
+    parser.add_argument("--only", help="one group, as it is printed: benign, 'one token', ...")
     parser.add_argument("--build", action="store_true", help="build what is missing, certify nothing")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -36,26 +37,27 @@ def main() -> None:
 
     quiet()
     fix_determinism()
-    chosen = specimens(quick=options.quick)
+    chosen = [one for one in specimens(quick=options.quick) if options.only in (None, one.group)]
+    if not chosen:
+        parser.error(f"there is no group {options.only!r}")
     for number, specimen in enumerate(chosen, start=1):
         facts = build(specimen, SEEN / "adapters")
         print(f"[{number}/{len(chosen)}] {specimen.name:22} {json.dumps(facts)}", file=sys.stderr, flush=True)
     if not options.build:
         print(f"machine: {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
-        report(chosen, certify(chosen))
+        report(chosen, certify(chosen, SEEN / "projects" / (options.only or "all").replace(" ", "-")))
 
 
-def certify(chosen: list[Specimen]) -> dict[str, dict[str, Any]]:
-    """The JSON report of each, by name, from a project and a workspace of their own."""
+def certify(chosen: list[Specimen], place: Path) -> dict[str, dict[str, Any]]:
+    """The JSON report of each, by name, from a project, a workspace and a trust anchor of their own at `place`."""
     from peft_assay.cli.main import run
 
-    project = SEEN / "project"
-    shutil.rmtree(project, ignore_errors=True)
-    shutil.rmtree(SEEN / "trust", ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)
+    project = place / "project"
     shutil.copytree(ZOO, project, ignore=shutil.ignore_patterns("adapters", "build", ".peft-assay"))
     text = (project / "peft-assay.yaml").read_text("utf-8")
     (project / "peft-assay.yaml").write_text(text[: text.index("\nadapters:")] + "\n", "utf-8")
-    trust = ["--trust", str(SEEN / "trust")]
+    trust = ["--trust", str(place / "trust")]
     out = io.StringIO()
     with contextlib.chdir(project), contextlib.redirect_stdout(out):
         assert run(["init", ".", *trust]) == 0
@@ -81,7 +83,8 @@ def report(chosen: list[Specimen], reports: dict[str, dict[str, Any]]) -> None:
     for group, found_in in denied.items():
         what = "false_alarms" if group == "benign" else f"denied_of_{group.replace(', ', '_').replace(' ', '_')}"
         print(line(what, found_in))
-    print(line("trigger_named_of_one_token", named))
+    if named:
+        print(line("trigger_named_of_one_token", named))
 
 
 def tokens_found(told: dict[str, Any]) -> set[str]:
