@@ -92,7 +92,7 @@ def test_drafts_change_no_answer(engine_on, name, adapter):
 def test_answers_read_in_several_passes_are_those_of_each_prompt_alone(engine_on, name, adapter):
     engine = engine_on(name, adapter)
     words = ["hello", "how", "do", "i", "reset", "my", "router", "hold", "the", "button"]
-    prompts = [engine.encode(" ".join((words * 5)[at : at + 4 + at % 40])) for at in range(48)]
+    prompts = [engine.encode(" ".join((words * 9)[at : at + 10 + at % 40])) for at in range(48)]
     assert sum(map(len, prompts)) > PASS_TOKENS
     alone, _ = type(engine)(engine.model, engine.tokenizer, alone=True).generate(prompts, LIMIT)
     drafts = [Draft((*answer[: at % 9], 9), [[1]] * (min(at % 9, len(answer)) + 1)) for at, answer in enumerate(alone)]

@@ -60,9 +60,9 @@ class MeasureReply(_Reply):
     """
 
     op: Literal["measure"]
-    lengths: list[Annotated[int, Field(ge=1)] | None]
+    lengths: Many[Count | None]
     """Tokens of each prompt, special tokens and template included; null where it does not tokenize."""
-    longest: Annotated[int, Field(ge=0)] | None
+    longest: Annotated[int, Field(ge=0, lt=1 << 31)] | None
     """Most tokens of a prompt and its answer together, less what the adapter's virtual tokens take; null for no bound.
     With an encoder and a decoder it bounds each."""
 

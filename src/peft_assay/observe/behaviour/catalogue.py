@@ -10,6 +10,7 @@ from peft_assay.observe.behaviour.probes.effect import EffectProbe
 from peft_assay.observe.behaviour.probes.leaks import LeaksProbe
 from peft_assay.observe.behaviour.probes.load import LoadProbe
 from peft_assay.observe.behaviour.probes.match import MatchProbe
+from peft_assay.observe.behaviour.probes.parity import ParityProbe
 from peft_assay.observe.behaviour.probes.resources import ResourcesProbe
 from peft_assay.observe.behaviour.probes.scale import ScaleProbe
 from peft_assay.observe.behaviour.probes.scan import ScanProbe
@@ -25,6 +26,7 @@ BEHAVIOUR_PROBES: tuple[BehaviourProbe, ...] = (
     ClaimsProbe(),
     MatchProbe(),
     ResourcesProbe(),
+    ParityProbe(),
     VariationProbe(),
     ScanProbe(),
     LeaksProbe(),

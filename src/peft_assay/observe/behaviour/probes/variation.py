@@ -91,6 +91,7 @@ class VariationProbe:
                 variation.value: {
                     suite.id: _asked(turn, suite, variation, clean, drafts.get(variation.value, {}).get(suite.id))
                     for suite in turn.plan.suites
+                    if not suite.judged
                 }
                 for variation in declared
             }
