@@ -149,6 +149,17 @@ def test_what_is_drawn_depends_on_seed_and_prompt_only(engine_on, name, adapter)
     assert engine.generate(prompts, LIMIT, sampling=Sampling(1.5, 1e-9, 7))[0] == greedy
 
 
+@pytest.mark.parametrize("name", ["llama", "gemma3", "t5"])
+def test_the_same_prompt_again_is_another_draw(engine_on, name):
+    engine = engine_on(name)
+    first, second = (engine.encode(prompt) for prompt in PROMPTS[:2])
+    sampling = Sampling(1.5, 1.0, 7)
+    drawn, _ = engine.generate([first, second, first, first], LIMIT, sampling=sampling)
+    assert len({drawn[0], drawn[2], drawn[3]}) == 3
+    assert engine.generate([first] * 3, LIMIT, sampling=sampling)[0] == [drawn[0], drawn[2], drawn[3]]
+    assert engine.generate([first], LIMIT, sampling=sampling)[0] == drawn[:1]
+
+
 def test_tokens_are_drawn_as_often_as_they_are_likely(engine_on):
     engine = engine_on("llama")
     prompt = engine.encode(PROMPTS[0])

@@ -115,10 +115,10 @@ class Trace(_Reply):
 class GenerateReply(_Reply):
     """Answer to ``{"op": "generate", "prompts": [...], "maxNewTokens": n, "drafts"?, "sampling"?, "precise"?}``.
 
-    Greedy without `sampling` (``{"temperature", "topP", "seed"}``), ended at end-of-sequence. `drafts` gives for each
-    prompt null or ``{"tokens": [ids], "watch": [[ids]]}``, usually what the base answered: the model is first shown the
-    draft, answers from where it departs from it, and the reply has a trace over the draft. The answer is the one that
-    it would have given without.
+    Greedy without `sampling` (``{"temperature", "topP", "seed"}``; the same prompt again is another draw), ended at
+    end-of-sequence. `drafts` gives for each prompt null or ``{"tokens": [ids], "watch": [[ids]]}``, usually what the
+    base answered: the model is first shown the draft, answers from where it departs from it, and the reply has a trace
+    over the draft. The answer is the one that it would have given without.
     """
 
     op: Literal["generate"]

@@ -196,7 +196,7 @@ class CausalEngine(LanguageEngine):
         while not finished(line.answer, limit, self.ends):
             acts = {"alora_offsets": [None if begins is None else len(line.tokens) - begins]} if invocation else {}
             logits = self._plain([Row(line.tokens, (0,))], **acts)
-            line.answer += choose(logits, [line.row.context])
+            line.answer += choose(logits, [line.row])
             line.tokens = (*line.tokens, line.answer[-1])
 
 

@@ -67,7 +67,7 @@ def decode(engine: "CausalEngine", decoder: Any, lines: list[Line], limit: int, 
         state.keep([at for at, line in enumerate(state.lines) if not finished(line.answer, limit, engine.ends)])
         if not state.lines:
             return
-        chosen = choose(state.logits, [line.row.context for line in state.lines])
+        chosen = choose(state.logits, [line.row for line in state.lines])
         for line, token in zip(state.lines, chosen, strict=True):
             line.answer.append(token)
         going = [at for at, line in enumerate(state.lines) if not finished(line.answer, limit, engine.ends)]
