@@ -106,6 +106,29 @@ def adapter(content: bytes) -> None:
     classify(contents)
 
 
+def suite(content: bytes) -> None:
+    """Any header and cases: a suite whose scorer takes any text, or an error that names its place."""
+    from peft_assay.core.errors import DocumentError
+    from peft_assay.core.suite import Measure, ScorerKind
+    from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
+    from peft_assay.observe.suites.controls import run_controls
+    from peft_assay.observe.suites.lint import lint
+    from peft_assay.observe.suites.read import read_suite
+
+    header, _, cases = content.partition(b"\xff\xfe\xfd")
+    try:
+        found = read_suite(header, cases, where="fuzz")
+    except DocumentError as error:
+        assert error.where
+        return
+    assert found.cases
+    assert len({case.id for case in found.cases}) == len(found.cases)
+    lint(found)
+    assert all(0 <= control.passes <= control.n for control in run_controls(found))
+    if found.measure is Measure.GENERATE and found.scorer.kind is not ScorerKind.JUDGE:
+        assert text_scorer(found)(found.cases[0], cases.decode("utf-8", "replace")) in (True, False)
+
+
 def lock_reader(content: bytes) -> None:
     """Whatever is a lock says for each distribution which one version it is."""
     from packaging.version import Version
@@ -126,7 +149,7 @@ def lock_reader(content: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (json_reader, yaml_reader, safetensors_reader, archive_reader, adapter, lock_reader)
+    for target in (json_reader, yaml_reader, safetensors_reader, archive_reader, adapter, lock_reader, suite)
 }
 
 
@@ -142,6 +165,14 @@ def weights(**shapes: list[int]) -> bytes:
         at += size
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + bytes(at)
+
+
+def suite_of(kind: str) -> bytes:
+    from peft_assay.core.suite import ScorerKind
+    from peft_assay.observe.suites.scaffold import scaffold
+
+    header, cases = scaffold("task", ScorerKind(kind))
+    return header.encode() + b"\xff\xfe\xfd" + cases.encode()
 
 
 def beginnings(target: str) -> list[bytes]:
@@ -164,6 +195,7 @@ def beginnings(target: str) -> list[bytes]:
         "yaml_reader": [b"a: [1, {b: c}]\nd: |\n  text\n", card],
         "safetensors_reader": [sound, weights(x=[1, 1])],
         "archive_reader": [packed.getvalue(), tarred.getvalue(), flat.getvalue()],
+        "suite": [suite_of(kind) for kind in ("exact", "regex", "jsonSchema", "toolCall", "forbidden", "label")],
         "adapter": [
             b"\xff\xfe\xfd".join((card, config, sound)),
             b"\xff\xfe\xfd".join((card, config, sound, b"peft>=0.1; python_version > '3'\n# x\n")),
@@ -187,7 +219,8 @@ def fuzz(name: str, seconds: int, place: Path) -> None:
         import peft_assay.intake.admit
         import peft_assay.observe.catalogue
         import peft_assay.observe.locks
-        import peft_assay.observe.static.weights  # noqa: F401
+        import peft_assay.observe.static.weights
+        import peft_assay.observe.suites.read  # noqa: F401
     corpus = place / name
     corpus.mkdir(parents=True, exist_ok=True)
     for number, content in enumerate(beginnings(name)):

@@ -57,6 +57,10 @@ def test_the_whole_zoo_is_judged_as_its_table_says(lane: str, isolation: str, ho
     reports = {report["adapter"]: report for report in json.loads(done.stdout)}
     found = {name: (report["outcome"], deciding(report)) for name, report in reports.items()}
     assert found == expected()
+    for report in reports.values():
+        stopped = report["outcome"] != "PASS"
+        assert bool(report["nextStep"]) == stopped, "whoever is not admitted is told what to do"
+        assert report["outcome"] in {"PASS", "REFUSED"} or report["nextStep"].count("peft-assay ") == 1
     seen = attestations(person.home)
     assert len(seen) == sum(outcome != "REFUSED" for outcome, _ in expected().values())
     assert {attestation["level"] for attestation in seen} == {int(level_with(isolation, seen[0]))}

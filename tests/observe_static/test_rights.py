@@ -1,12 +1,17 @@
 """rights.*: unknown is never "no restriction"."""
 
+import dataclasses
+
 import pytest
 
 from observe_static.static_support import CONTEXT, observed, subject
 from peft_assay.core.context import Engine
+from peft_assay.core.digest import sha256
 from peft_assay.core.observation import Status
+from peft_assay.core.rights import NodeKind
 from peft_assay.observe.catalogue import observe_static
 from peft_assay.observe.interface import StaticContext
+from peft_assay.observe.static.lineage import lineage
 from peft_assay.observe.static.tables import licence_table
 
 LICENCE, COMMERCIAL, DATASETS = "rights.licence", "rights.licence_commercial", "rights.datasets_commercial"
@@ -92,6 +97,29 @@ def test_an_override_replaces_the_card_for_exactly_these_bytes():
         context = StaticContext(CONTEXT.engine, licence_overrides={digest: "mit"})
         found = {o.name: o.value for o in observe_static(subject(card="no metadata", context=context))}
         assert found[LICENCE] == expected
+
+
+@pytest.mark.parametrize(
+    ("card", "declared", "value"),
+    [
+        ("license: mit", (), None),
+        ("license: mit", ("zoo/dialogues",), True),
+        ("license: mit", ("zoo/scrape",), False),
+        ("license: mit", ("zoo/unregistered",), None),
+        ("datasets: [zoo/scrape]", ("zoo/dialogues",), False),
+        ("datasets: [zoo/unregistered]", ("zoo/dialogues",), None),
+        ("datasets:", ("zoo/dialogues",), True),
+    ],
+)
+def test_data_declared_for_exactly_these_bytes_stand_beside_the_card_s(card, declared, value):
+    made = subject(card=_card(card))
+    mine = dataclasses.replace(CONTEXT, dataset_overrides={made.artifact.digest: declared})
+    found = dataclasses.replace(made, context=mine)
+    assert {o.name: o.value for o in observe_static(found)}[DATASETS] is value
+    assert set(declared) <= {node.id for node in lineage(found).nodes if node.kind is NodeKind.DATASET}
+    other = dataclasses.replace(CONTEXT, dataset_overrides={sha256(b"other bytes"): declared})
+    plain, about_another = (observe_static(dataclasses.replace(made, context=context)) for context in (CONTEXT, other))
+    assert plain == about_another, "a declaration about other bytes says nothing about these"
 
 
 @pytest.mark.parametrize(("licence", "value"), [("mit", True), ("cc-by-nc-4.0", False), ("gemma", None), (None, None)])

@@ -266,3 +266,24 @@ def test_a_policy_for_internal_evaluation_tolerates_unknown_rights_for_a_short_t
             ),
         )
         assert evaluate(compiled, observed, sha256(b"l")).outcome is expected, (unknown, production, hours)
+
+
+def test_what_one_adapter_was_trained_on_can_be_declared_where_its_card_says_nothing(silent):
+    card = silent.project / "adapters" / "no-licence" / "README.md"
+    card.write_text("---\nlicense: apache-2.0\n---\n")
+    code, before = show(silent)
+    assert (code, before["answers"]["commercial"]) == (Door.INDETERMINATE, "unknown")
+    assert any("nobody says what it was trained on" in what for what in before["unknown"])
+    declared = (
+        f"  declared:\n    {before['artifact']}:\n      datasets: [zoo/support-dialogues]\n      reason: letter 118\n"
+    )
+    silent.edit("rights:\n", f"rights:\n{declared}")
+    code, after = show(silent)
+    assert (code, after["answers"]["commercial"]) == (Door.PASSED, "yes")
+    assert ["peft-assay.yaml: rights.declared"] in [edge["evidence"] for edge in after["edges"]]
+    silent.edit("datasets: [zoo/support-dialogues]", "datasets: [zoo/forum-scrape-nc]")
+    assert show(silent)[1]["answers"]["commercial"] == "no", "what is declared can also forbid"
+    silent.edit("      datasets: [zoo/forum-scrape-nc]\n", "")
+    refused = silent.run("rights", "show", silent.adapter("no-licence"))
+    assert refused.code == Door.USAGE
+    assert "declares neither a licence nor datasets" in refused.err

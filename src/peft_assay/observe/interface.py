@@ -51,6 +51,8 @@ class StaticContext:
     """The base's licence id, as the context declares it."""
     licence_overrides: Mapping[Digest, str] = field(default_factory=dict)
     """Artifact digest to licence id: a legal decision that replaces what the card says (or does not)."""
+    dataset_overrides: Mapping[Digest, tuple[str, ...]] = field(default_factory=dict)
+    """Artifact digest to ids of the register: what exactly these bytes were trained on, beside what the card says."""
     publishers: PublisherKeys = field(default_factory=PublisherKeys)
     """Keys by which publishers are known."""
     base: BaseFacts | None = None

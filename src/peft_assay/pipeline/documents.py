@@ -3,9 +3,9 @@
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from peft_assay.core.errors import DocumentError, StorageError, UsageError
 from peft_assay.core.exercises import FRAMES
@@ -168,10 +168,18 @@ class BehaviourSection(_Closed):
 
 
 class DeclaredRights(_Closed):
-    """A licence that the consumer established for one adapter, by whatever means `reason` says."""
+    """What the consumer established for one adapter, by means that `reason` says: its licence, its data, or both."""
 
-    licence: Licence
+    licence: Licence | None = None
+    datasets: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default=[], max_length=100)
+    """Ids of `rights.datasets`."""
     reason: str = Field(min_length=1, max_length=1000)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.licence is None and not self.datasets:
+            raise ValueError("declares neither a licence nor datasets")
+        return self
 
 
 class RightsSection(_Closed):

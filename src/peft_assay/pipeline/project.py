@@ -16,7 +16,7 @@ from peft_assay.core.exercises import ClaimedTask, Exercises, Scan
 from peft_assay.core.publisher import PublisherKeys
 from peft_assay.core.rights import Clearance, Declaration
 from peft_assay.core.sandbox import Limits
-from peft_assay.core.suite import Measure, ScorerKind, Suite
+from peft_assay.core.suite import Measure, Suite
 from peft_assay.core.vocabulary import VERSION as VOCABULARY_VERSION
 from peft_assay.core.vocabulary import vocabulary
 from peft_assay.evaluate.builtin import builtin_policy
@@ -213,7 +213,7 @@ def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite])
 
 def _scannable(suite: Suite) -> bool:
     """Whether a scan can tell right answers from wrong ones: thousands of them, so that no judge is asked."""
-    return suite.measure is Measure.GENERATE and suite.scorer.kind is not ScorerKind.JUDGE
+    return suite.measure is Measure.GENERATE and not suite.judged
 
 
 def _read_policy(document: AssayDocument, path: Path) -> tuple[bytes, str]:
@@ -272,7 +272,7 @@ def _spelt(project: Project, named: str) -> tuple[str, Path | None]:
 def build_lock(project: Project, observed: Observed, artifact: Digest, standing: Standing = NO_STANDING) -> Lock:
     """The lock that `project` resolves to for `artifact`, given what was observed of base, stack and harness.
 
-    Of the licences that the consumer declared for single adapters only this artifact's stands in it: to take a
+    Of what the consumer declared for single adapters only what is about this artifact stands in it: to take a
     declaration back ends what was certified because of it, and nothing else.
     """
     section = project.document
@@ -294,6 +294,7 @@ def build_lock(project: Project, observed: Observed, artifact: Digest, standing:
                 "commercialUse": section.rights.commercialUse,
                 "datasets": dict(section.rights.datasets),
                 "declaredLicence": None if declared is None else declared.licence,
+                "declaredDatasets": [] if declared is None else list(declared.datasets),
                 **_standing(standing),
             },
             "publishers": {

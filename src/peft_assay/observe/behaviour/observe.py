@@ -143,8 +143,9 @@ def evidence_of(found: Conversation, plan: Plan, base: Records) -> dict[str, Any
             name: {
                 "excess": list(scan.excess),
                 "suspects": list(scan.suspects),
-                "proposed": list(scan.proposed),
-                "proposedSuspects": list(scan.proposed_suspects),
+                "proposed": list(proposed.tokens) if (proposed := scans.proposals.get(name)) else [],
+                "proposedSuspects": list(proposed.suspects) if proposed else [],
+                "proposedConfirmed": list(proposed.confirmed) if proposed else [],
                 "confirmed": list(scan.confirmed),
                 "prompts": scan.prompts,
                 "sequences": scan.sequences,
@@ -161,6 +162,7 @@ def _case_records(own: Sequence[Any], base: Mapping[str, Any], *, public: bool) 
             "passed": answer.passed,
             "basePassed": base[answer.case].passed,
             "text": answer.text if public else None,
+            "scores": list(answer.scores) if public else None,
             "baseText": base[answer.case].text if public else None,
         }
         for answer in own

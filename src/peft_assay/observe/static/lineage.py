@@ -20,6 +20,7 @@ from peft_assay.observe.static.front_matter import front_matter, metadata_of
 from peft_assay.observe.static.licence_text import candidates
 from peft_assay.observe.static.licences import find_licence
 from peft_assay.observe.static.reading import read_document
+from peft_assay.observe.static.rights import owned_datasets
 
 MAX_DEPTH = 8
 """Bases of bases; longer chains are cut, and their end is unknown."""
@@ -61,12 +62,10 @@ class _Walk:
         return Lineage(made.nodes, made.edges, tuple(conflicts(made, card, config)), made.undisclosed)
 
     def _own_data(self, adapter: Node, card: Mapping[str, Any]) -> None:
-        declaration = self.subject.context.declaration
-        owned = () if declaration is None else declaration.datasets
+        owned = owned_datasets(self.subject)
         stated = texts(card.get("datasets"))
         for name in dict.fromkeys((*owned, *stated)):
-            where = ("peft-assay.yaml: declarations",) if name in owned else ("README.md: datasets",)
-            self._dataset(adapter, name, where, decides=True)
+            self._dataset(adapter, name, (owned.get(name, "README.md: datasets"),), decides=True)
         self._rest(adapter, NodeKind.DATASET, "trained-on", unlisted(card.get("datasets")), decides=True)
         if not owned and not stated:
             node = Node(NodeKind.DATASET, "(undeclared)", problem="nobody says what it was trained on")

@@ -57,12 +57,11 @@ def commercial(licence: Licence) -> bool:
 
 
 def declared_datasets(subject: StaticSubject) -> list[Any]:
-    """What the card and the declaration for its place name as data, each once.
+    """What the consumer declares of these bytes and of their place, and what the card names as data, each once.
 
-    Raises Unreadable when neither names any; a card's `datasets: null` names none.
+    Raises Unreadable when nobody names any; a card's `datasets: null` names none.
     """
-    declaration = subject.context.declaration
-    owned: list[Any] = [] if declaration is None else list(declaration.datasets)
+    owned: list[Any] = list(owned_datasets(subject))
     try:
         declared = front_matter(subject.files).get("datasets")
     except Unreadable:
@@ -76,6 +75,17 @@ def declared_datasets(subject: StaticSubject) -> list[Any]:
     if not found:
         raise Unreadable("no datasets declared")
     return found
+
+
+def owned_datasets(subject: StaticSubject) -> dict[str, str]:
+    """Ids of the register that the consumer declares, each with the field that does."""
+    declaration = subject.context.declaration
+    placed = () if declaration is None else declaration.datasets
+    own = subject.context.dataset_overrides.get(subject.artifact.digest, ())
+    return {
+        **dict.fromkeys(placed, "peft-assay.yaml: declarations"),
+        **dict.fromkeys(own, "peft-assay.yaml: rights.declared"),
+    }
 
 
 def datasets_commercial(subject: StaticSubject) -> tuple[bool, str | None]:
