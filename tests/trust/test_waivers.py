@@ -109,5 +109,5 @@ def test_what_is_never_waived_is_this_list():
     ]  # fmt: skip
     assert by[Protected.INTEGRITY] == [
         "config.base_rewrites", "config.redirects", "config.strict", "config.unsafe_patterns", "effect.base_unchanged",
-        "plan.unmet", "weights.canonical", "weights.nonfinite", "weights.pickle_files", "weights.undeclared",
+        "pickles.fickling", "plan.unmet", "weights.canonical", "weights.nonfinite", "weights.pickle_files", "weights.undeclared",
     ]  # fmt: skip
