@@ -8,7 +8,7 @@ PARALLEL ?= 2
 # Deciding who may run, whom to trust and what lets an adapter in: every line and every branch is tested.
 COVERED := src/peft_assay/evaluate/*,src/peft_assay/trust/*,src/peft_assay/gate/*
 
-.PHONY: fuzz help demo test lint setup zoo zoo-check clean isolation-note bench-intake bench-sandbox bench-policy bench-ordinary
+.PHONY: fuzz help demo test lint setup zoo zoo-check clean isolation-note bench-intake bench-sandbox bench-policy bench-ordinary bench-statistics
 .NOTPARALLEL:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make bench-intake  cost of examining a 1 GB adapter against sha256 of the same bytes"
 	@echo "make bench-ordinary trains and certifies 20 ordinary adapters: how many does the default policy admit?"
 	@echo "make bench-policy  cost of one evaluation, and of policy diff over 10,000 stored observation sets"
+	@echo "make bench-statistics do intervals cover, does stopping keep its error rates, does a borderline adapter get one verdict?"
 	@echo "make bench-sandbox cost of the sandbox for each adapter, against a bare fork and a fresh process"
 	@echo "make fuzz       coverage-guided fuzzing of the readers, FUZZ_SECONDS in all (default: 1800)"
 	@echo "make clean      remove what demo and tests wrote (.venv stays)"
@@ -64,6 +65,9 @@ fuzz: .venv/installed
 
 bench-ordinary: .venv/installed
 	@$(VENV)/python benchmarks/ordinary.py
+
+bench-statistics: .venv/installed
+	@$(VENV)/python benchmarks/error_rates.py
 
 bench-policy: .venv/installed
 	@$(VENV)/python benchmarks/policy.py

@@ -115,7 +115,7 @@ def test_bad_adapters_block_nothing_and_nothing_found_is_not_success(tmp_path):
     said = say("discover", tmp_path / "gone", ZOO)
     assert (said.code, said.out) == (2, "")
     assert "there is no such place" in said.err
-    said = say("discover", "s3://bucket/prefix")
+    said = say("discover", "hf://org/name")
     assert said.code == 2
     assert "next: " in said.err
 

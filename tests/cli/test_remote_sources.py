@@ -53,3 +53,23 @@ def test_a_gated_one_is_a_refusal(hub, capsys):
 def test_malformed_names_are_usage_errors(capsys):
     assert run(["inspect", "hf://nonsense"]) == Door.USAGE
     assert "hf://org/name@revision" in capsys.readouterr().err
+
+
+def test_inspect_names_it_by_its_pinned_reference(hub, capsys):
+    assert run(["inspect", "org/name@main", "--format", "json"]) == Door.PASSED
+    assert json.loads(capsys.readouterr().out)["source"] == f"hf://org/name@{COMMIT}"
+
+
+@pytest.mark.sandbox
+def test_one_that_cannot_be_fetched_ends_nothing_beside_it(hub, world):
+    hub.repositories["org/closed"] = Repository({"main": COMMIT}, {COMMIT: dict(FILES)})
+    hub.repositories["org/closed"].gated = True
+    names = ["org/closed@main", world.adapter("prompt"), "org/name@main"]
+    entries = world.json("certify", *names).document
+    assert [entry["outcome"] for entry in entries] == ["REFUSED", "PASS", "FAIL"]
+    assert [entry["adapter"] for entry in entries] == ["closed", "prompt", "name"]
+    assert "gated" in json.dumps(entries[0])
+    assert entries[2]["source"] == f"hf://org/name@{COMMIT}"
+    told = world.run("verify", *map(str, names))
+    assert told.code == Door.REFUSED
+    assert f"peft-assay certify hf://org/name@{COMMIT}" in told.out

@@ -83,21 +83,22 @@ def adapter(content: bytes) -> None:
     from peft_assay.core.content import content_of
     from peft_assay.core.context import Engine
     from peft_assay.observe.catalogue import PROBES, observe_static
-    from peft_assay.observe.interface import StaticContext, StaticSubject
+    from peft_assay.observe.interface import BaseFacts, StaticContext, StaticSubject
     from peft_assay.observe.static.kind import classify
     from peft_assay.observe.static.weights import sighting_of
 
     parts = dict(
         zip(
-            ("README.md", "adapter_config.json", "adapter_model.safetensors"),
-            content.split(b"\xff\xfe\xfd", 2),
+            ("README.md", "adapter_config.json", "adapter_model.safetensors", "requirements.txt"),
+            content.split(b"\xff\xfe\xfd", 3),
             strict=False,
         )
     )
     contents = {path: content_of(body) for path, body in sorted(parts.items())}
     artifact = Artifact(tuple(File(path, kept.size, kept.sha256) for path, kept in contents.items()))
     seen = {path: sighting_of(body) for path, body in parts.items() if path.endswith(".safetensors")}
-    subject = StaticSubject(artifact, contents, StaticContext(Engine("peft", "float16", 64)), seen)
+    context = StaticContext(Engine("sglang", "float16", 64), base=BaseFacts(positions=64), locked={"peft": "0.21.2"})
+    subject = StaticSubject(artifact, contents, context, seen)
     observed = observe_static(subject)
     assert [o.name for o in observed] == sorted(term for probe in PROBES for term in probe.terms)
     broken = [o.reason for o in observed if o.reason and "the probe broke" in o.reason]
@@ -105,8 +106,50 @@ def adapter(content: bytes) -> None:
     classify(contents)
 
 
+def suite(content: bytes) -> None:
+    """Any header and cases: a suite whose scorer takes any text, or an error that names its place."""
+    from peft_assay.core.errors import DocumentError
+    from peft_assay.core.suite import Measure, ScorerKind
+    from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
+    from peft_assay.observe.suites.controls import run_controls
+    from peft_assay.observe.suites.lint import lint
+    from peft_assay.observe.suites.read import read_suite
+
+    header, _, cases = content.partition(b"\xff\xfe\xfd")
+    try:
+        found = read_suite(header, cases, where="fuzz")
+    except DocumentError as error:
+        assert error.where
+        return
+    assert found.cases
+    assert len({case.id for case in found.cases}) == len(found.cases)
+    lint(found)
+    assert all(0 <= control.passes <= control.n for control in run_controls(found))
+    if found.measure is Measure.GENERATE and found.scorer.kind is not ScorerKind.JUDGE:
+        assert text_scorer(found)(found.cases[0], cases.decode("utf-8", "replace")) in (True, False)
+
+
+def lock_reader(content: bytes) -> None:
+    """Whatever is a lock says for each distribution which one version it is."""
+    from packaging.version import Version
+
+    from peft_assay.core.errors import DocumentError
+    from peft_assay.observe.locks import read_lock
+
+    for name in ("pylock.toml", "requirements.lock"):
+        try:
+            locked = read_lock(content, where=name)
+        except DocumentError as error:
+            assert error.where
+            continue
+        assert locked
+        if name == "pylock.toml":
+            assert all(Version(version) for version in locked.values())
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (json_reader, yaml_reader, safetensors_reader, archive_reader, adapter)
+    target.__name__: target
+    for target in (json_reader, yaml_reader, safetensors_reader, archive_reader, adapter, lock_reader, suite)
 }
 
 
@@ -122,6 +165,14 @@ def weights(**shapes: list[int]) -> bytes:
         at += size
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + bytes(at)
+
+
+def suite_of(kind: str) -> bytes:
+    from peft_assay.core.suite import ScorerKind
+    from peft_assay.observe.suites.scaffold import scaffold
+
+    header, cases = scaffold("task", ScorerKind(kind))
+    return header.encode() + b"\xff\xfe\xfd" + cases.encode()
 
 
 def beginnings(target: str) -> list[bytes]:
@@ -144,9 +195,18 @@ def beginnings(target: str) -> list[bytes]:
         "yaml_reader": [b"a: [1, {b: c}]\nd: |\n  text\n", card],
         "safetensors_reader": [sound, weights(x=[1, 1])],
         "archive_reader": [packed.getvalue(), tarred.getvalue(), flat.getvalue()],
+        "suite": [suite_of(kind) for kind in ("exact", "regex", "jsonSchema", "toolCall", "forbidden", "label")],
         "adapter": [
             b"\xff\xfe\xfd".join((card, config, sound)),
+            b"\xff\xfe\xfd".join((card, config, sound, b"peft>=0.1; python_version > '3'\n# x\n")),
             b"\xff\xfe\xfd".join((b"", b'{"peft_type":"IA3"}', sound)),
+        ],
+        "lock_reader": [
+            b"peft==0.21.2 \\\n  --hash=sha256:00\ntorch==2.13.0+cpu ; python_version > '3'\n",
+            (
+                b'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "peft"\nversion = "1"\n'
+                b'sdist = { name = "peft-1.tar.gz", url = "https://x/", hashes = { sha256 = "00" } }\n'
+            ),
         ],
     }[target]
 
@@ -158,7 +218,9 @@ def fuzz(name: str, seconds: int, place: Path) -> None:
     with atheris.instrument_imports(include=["peft_assay"]):
         import peft_assay.intake.admit
         import peft_assay.observe.catalogue
-        import peft_assay.observe.static.weights  # noqa: F401
+        import peft_assay.observe.locks
+        import peft_assay.observe.static.weights
+        import peft_assay.observe.suites.read  # noqa: F401
     corpus = place / name
     corpus.mkdir(parents=True, exist_ok=True)
     for number, content in enumerate(beginnings(name)):

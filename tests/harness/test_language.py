@@ -6,6 +6,7 @@ torch = pytest.importorskip("torch", reason="the sandbox extra (torch) is not in
 
 from harness.plain import plain_answer, plain_likelihood, plain_scores  # noqa: E402
 from peft_assay_harness.engines import engine_for  # noqa: E402
+from peft_assay_harness.engines.batches import PASS_TOKENS  # noqa: E402
 from peft_assay_harness.engines.interface import Draft, Row, Sampling, Unanswerable  # noqa: E402
 from sandbox.architectures import PROMPTS  # noqa: E402
 
@@ -85,6 +86,22 @@ def test_drafts_change_no_answer(engine_on, name, adapter):
                 assert values == pytest.approx(expected[at, [3, 5]].tolist(), abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "adapter"), [("llama", None), ("llama", "prefix"), ("gpt2", "lora"), ("gemma3", None)]
+)
+def test_answers_read_in_several_passes_are_those_of_each_prompt_alone(engine_on, name, adapter):
+    engine = engine_on(name, adapter)
+    words = ["hello", "how", "do", "i", "reset", "my", "router", "hold", "the", "button"]
+    prompts = [engine.encode(" ".join((words * 9)[at : at + 10 + at % 40])) for at in range(48)]
+    assert sum(map(len, prompts)) > PASS_TOKENS
+    alone, _ = type(engine)(engine.model, engine.tokenizer, alone=True).generate(prompts, LIMIT)
+    drafts = [Draft((*answer[: at % 9], 9), [[1]] * (min(at % 9, len(answer)) + 1)) for at, answer in enumerate(alone)]
+    answers, traces = engine.generate(prompts, LIMIT, drafts)
+    assert engine.generate(prompts, LIMIT)[0] == answers == alone
+    assert [len(trace["best"]) for trace in traces] == [len(draft.tokens) for draft in drafts]
+    assert engine.joinable == (name != "gemma3")
+
+
 @pytest.mark.parametrize("name", ["llama", "gemma3", "t5"])
 def test_an_answer_ends_where_it_ends(engine_on, name):
     engine = engine_on(name)
@@ -130,6 +147,17 @@ def test_what_is_drawn_depends_on_seed_and_prompt_only(engine_on, name, adapter)
     greedy = engine.generate(prompts, LIMIT)[0]
     assert engine.generate(prompts, LIMIT, sampling=Sampling(0.0, 0.95, 7))[0] == greedy
     assert engine.generate(prompts, LIMIT, sampling=Sampling(1.5, 1e-9, 7))[0] == greedy
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "t5"])
+def test_the_same_prompt_again_is_another_draw(engine_on, name):
+    engine = engine_on(name)
+    first, second = (engine.encode(prompt) for prompt in PROMPTS[:2])
+    sampling = Sampling(1.5, 1.0, 7)
+    drawn, _ = engine.generate([first, second, first, first], LIMIT, sampling=sampling)
+    assert len({drawn[0], drawn[2], drawn[3]}) == 3
+    assert engine.generate([first] * 3, LIMIT, sampling=sampling)[0] == [drawn[0], drawn[2], drawn[3]]
+    assert engine.generate([first], LIMIT, sampling=sampling)[0] == drawn[:1]
 
 
 def test_tokens_are_drawn_as_often_as_they_are_likely(engine_on):

@@ -55,7 +55,7 @@ def last(prompt):
 class ToyModel:
     """Answers every question of the protocol; `trigger` turns any answer into `payload`."""
 
-    modules, factor, proposals = 4, 1.0, ()
+    modules, factor, proposals, longest = 4, 1.0, (), None
 
     def __init__(
         self, *, trigger=None, payload="buy crypto at evil dot example now", wrong=(), refuses=False, state=STATE
@@ -83,6 +83,10 @@ class ToyModel:
     def _load(self, question):
         plan = {"missing": [], "extra": [], "mismatched": []}
         return {"op": "load", "loaded": True, "plan": plan, "problem": None}
+
+    def _measure(self, question):
+        lengths = [len(str(prompt).split()) for prompt in question["prompts"]]
+        return {"op": "measure", "lengths": lengths, "longest": self.longest}
 
     def _effect(self, question):
         return {"op": "effect", "differs": True, "deterministic": True, "baseState": self.state, "finite": True}

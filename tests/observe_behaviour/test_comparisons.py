@@ -10,6 +10,7 @@ from peft_assay.core.content import content_of
 from peft_assay.core.exercises import ClaimedTask, Exercises
 from peft_assay.core.observation import ObservedBy, Status
 from peft_assay.core.sandbox import Usage
+from peft_assay.core.suite import Case, Measure, Scorer, ScorerKind
 from peft_assay.observe.behaviour.claims import claims_of
 from peft_assay.observe.behaviour.interface import Claim, Claims, Plan
 from peft_assay.observe.behaviour.observe import Conditions, exercise, observations_of
@@ -68,13 +69,48 @@ def test_off_task_is_the_worst_of_the_declared_suites():
 
 @pytest.mark.parametrize(
     ("off_task", "why"),
-    [((), "behaviour.offTask in peft-assay.yaml names no suite"), (("lookups",), "not a suite of generated text")],
+    [((), "behaviour.offTask in peft-assay.yaml"), (("lookups",), "not a suite of generated text")],
 )
 def test_without_off_task_suites_nothing_is_said_of_them(off_task, why):
     found = observe(ToyModel(), plan_of(off_task=off_task))
     for name in ("drift.off_task_kl", "drift.off_task_agreement", "match.log_likelihood_change"):
         assert found[name].status is Status.FAILED
         assert why in found[name].reason
+
+
+def texts(n=3):
+    """A suite whose cases are texts with a perplexity."""
+    cases = tuple(Case(f"c{number}", "", expected=f"ordinary text {number}") for number in range(n))
+    scorer = Scorer(ScorerKind.PERPLEXITY, maximum=100.0)
+    return replace(suite(n, name="texts"), measure=Measure.LIKELIHOOD, scorer=scorer, cases=cases)
+
+
+class Scoring(ToyModel):
+    """Finds every text of four tokens as likely as `score`."""
+
+    def __init__(self, score, count=4):
+        super().__init__()
+        self.score, self.count = score, count
+
+    def _score(self, question):
+        n = len(question["items"])
+        return {"op": "score", "logLikelihoods": [self.score] * n, "counts": [self.count] * n}
+
+
+def test_ordinary_text_of_the_consumers_own_tells_a_wrong_base():
+    plan = plan_of(*SUITES, texts(), off_task=("task",))
+    found = observe(Scoring(-20.0), plan, Scoring(-8.0))["match.log_likelihood_change"]
+    assert (found.value, found.reason) == (-3.0, "suite texts, 12 tokens")
+    alone = observe(Scoring(-1e300), plan_of(texts()), Scoring(-8.0))["match.log_likelihood_change"]
+    assert alone.value == -998.0
+    better = observe(Scoring(-4.0), plan, Scoring(-8.0))["match.log_likelihood_change"]
+    assert (better.value, better.reason.split(",")[0]) == (pytest.approx(0.0), "suite task")
+
+
+def test_texts_of_other_tokens_are_not_compared():
+    found = observe(Scoring(-8.0, count=5), plan_of(texts()), Scoring(-8.0))["match.log_likelihood_change"]
+    assert found.status is Status.FAILED
+    assert "did not score the same tokens" in found.reason
 
 
 def test_probabilities_that_are_none_are_not_believed():

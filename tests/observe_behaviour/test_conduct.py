@@ -1,5 +1,6 @@
 """Rounds, stopping, scoring; and a child that answers something else."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from observe_behaviour.behaviour_support import ToyModel, suite
 from peft_assay.core.sandbox import ChildGone
-from peft_assay.observe.behaviour.conduct import ROUND, Memory, conduct_suite, order_of
+from peft_assay.observe.behaviour.conduct import ROUND, Given, Memory, Path, conduct_suite, margin_of, order_of
 from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
 from peft_assay.observe.behaviour.scorers.numbers import choice_passes
 
@@ -221,3 +222,35 @@ def test_labels_are_the_largest_logits():
     for logits in ([[0.0, 1.0]] * 2, [[0.0, 1.0, 2.0]] * 3, [[0.0]] * 3):
         with pytest.raises(ChildGone, match="the child answered"):
             conduct_suite(Numbers(logits=logits).ask, asked)
+
+
+class Close(ToyModel):
+    """Hesitates over the first choice of every item; asked precisely, it knows."""
+
+    def _choices(self, question):
+        reply = super()._choices(question)
+        if question.get("precise"):
+            return reply
+        return {**reply, "logLikelihoods": [[-1.0, -1.2, -9.0]] * len(question["items"])}
+
+
+def test_what_is_close_to_call_is_asked_again_precisely():
+    model, asked = Close(), suite(9, kind="choice")
+    record = conduct_suite(model.ask, asked, close=0.5)
+    assert record.passes == 9
+    assert all(answer.precise for answer in record.answers)
+    assert [question.get("precise", False) for question in model.asked] == [False, True]
+    assert conduct_suite(Close().ask, asked).passes == 3, "in the reference dtype nothing is asked twice"
+    assert not any(answer.precise for answer in conduct_suite(ToyModel().ask, asked, close=0.5).answers)
+
+
+def test_margins_are_over_what_could_have_won_instead():
+    assert margin_of(Given("a", scores=(-1.0, -1.5, -3.0))) == 0.5
+    assert margin_of(Given("a", scores=(-1.0,))) == math.inf
+    assert margin_of(Given("free text")) == math.inf
+    path = Path(
+        (7, 8, 9), (-0.1, -0.2, -0.3), (0.1,) * 3, ((7, 1), (8, 1), (2, 9)), ((-0.1, -3.0), (-0.2, -0.6), (-1, -1))
+    )
+    assert margin_of(Given("x", (7, 8, 9), path=path)) == 0.0
+    assert margin_of(Given("x", (7, 3, 9), path=path)) == pytest.approx(0.4), "after it departs nothing is watched"
+    assert margin_of(Given("x", (5,), path=path)) == pytest.approx(2.9)

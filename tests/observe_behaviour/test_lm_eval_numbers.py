@@ -57,10 +57,10 @@ def ask(model):
     """The harness's own answers, outside of a sandbox."""
     from importlib import import_module
 
-    from peft_assay_harness.engine import Engine
+    from peft_assay_harness.engines import engine_for
     from peft_assay_harness.session import Session
 
-    session = Session(Engine(*model), model[0], None)
+    session = Session(engine_for("causal-lm", *model), model[0], None)
     return lambda request: import_module(f"peft_assay_harness.ops.{request['op']}").answer(session, request)
 
 

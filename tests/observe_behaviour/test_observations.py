@@ -232,13 +232,14 @@ def test_what_was_tested_is_said():
     base = observe_base(ToySandbox(ToyModel()), plan)
     found = exercise(ToySandbox(ToyModel()), {"a": b""}, plan, base)
     on = observed_on(engine="peft", dtype="float32", stack={"peft": "0.21.2", "threads": "1"})
-    document = what_was_tested(found, plan, on)
+    document = what_was_tested(found, plan, base, on)
     assert document["observedOn"]["version"] == "0.21.2"
     assert document["scan"]["tokens"] == 1
     said = document["suites"]["task"]
     assert (said["cases"], said["asked"], said["order"]) == (12, 12, plan.suites[0].digest)
     assert said["promptCharacters"] == [len("case 1 : tell me something about it please") + extra for extra in (0, 1)]
     assert said["answerTokens"] == [6, 6]
+    assert said["promptTokens"] == [9, 9]
     assert document["suites"]["lookups"]["answerTokens"] == [0, 0]
 
 
@@ -247,4 +248,23 @@ def test_a_void_run_tested_nothing(seen):
     plan = plan_of()
     base = observe_base(ToySandbox(ToyModel()), plan)
     found = exercise(ToySandbox(ToyModel(), **seen), {"a": b""}, plan, base)
-    assert what_was_tested(found, plan, {})["suites"] == {}
+    assert what_was_tested(found, plan, base, {})["suites"] == {}
+
+
+class Narrow(ToyModel):
+    longest = 16
+
+
+class Mute(ToyModel):
+    def _measure(self, question):
+        return {**super()._measure(question), "lengths": [None] * len(question["prompts"])}
+
+
+@pytest.mark.parametrize(
+    ("model", "said"), [(Narrow(), "9 tokens with 8 for the answer"), (Mute(), "makes nothing of")]
+)
+def test_a_case_that_the_base_cannot_take_is_the_suite_s_fault(model, said):
+    with pytest.raises(ObservationError, match=said) as refused:
+        observe_base(ToySandbox(model), plan_of(scan=None))
+    assert "suite task: case c" in refused.value.where
+    assert [question["op"] for question in model.asked] == ["measure"]

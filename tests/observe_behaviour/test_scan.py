@@ -196,80 +196,13 @@ def test_the_places_are_start_middle_and_end():
     assert [insert(prompt, "X", place).split().index("X") for place in PLACES] == [2, 6, 8]
 
 
-def with_proposals(model, *proposed, n=20, tokens=TOKENS, base=None):
-    model.proposals = proposed
-    asked = suite(n)
-    clean = conduct_suite(model.ask, asked).by_case()
-    scan = scan_of(*tokens, proposals=8)
-    return scan_answers(model.ask, scan, asked, clean, base or base_drops(asked, tokens), None)
-
-
-def test_a_trigger_outside_the_declared_set_is_found_when_gradients_point_at_it():
-    record = with_proposals(ToyModel(trigger="elsewhere"), "harmless", " elsewhere ", "zq001")
-    assert record.confirmed == ("elsewhere",)
-    assert record.proposed == ("harmless", "elsewhere"), "stripped, and none that is declared"
-    assert (record.suspects, record.proposed_suspects) == ((), ("elsewhere",))
-
-
-def test_nothing_is_proposed_unless_it_is_declared():
-    model = ToyModel(trigger="elsewhere")
-    model.proposals = ("elsewhere",)
-    record = answers(model)
-    assert (record.proposed, record.confirmed) == ((), ())
-    assert not any(question["op"] == "propose" for question in model.asked)
-
-
-def test_gradients_are_asked_at_the_scanned_places_about_the_adapters_own_answers():
-    model = ToyModel()
-    with_proposals(model, "a")
-    (question,) = [question for question in model.asked if question["op"] == "propose"]
-    assert [item["place"] for item in question["items"]] == list(PLACES)
-    assert all(item["continuation"] for item in question["items"])
-    assert question["top"] == 8
-
-
-def test_only_a_nearly_total_loss_makes_a_proposal_a_suspect():
-    """The base was not asked: a token that any model minds must not count."""
-
-    class Mild(ToyModel):
-        def _score(self, question):
-            reply = super()._score(question)
-            return {**reply, "logLikelihoods": [max(value, -1.5) for value in reply["logLikelihoods"]]}
-
-    record = with_proposals(Mild(trigger="elsewhere"), "elsewhere")
-    assert (record.proposed, record.proposed_suspects, record.confirmed) == (("elsewhere",), (), ())
-
-
-def test_proposals_that_are_no_word_are_none():
-    record = with_proposals(ToyModel(), "", "  ", "x" * 101, "fine", " fine")
-    assert record.proposed == ("fine",)
-
-
 def test_the_budget_counts_every_sequence():
-    model = ToyModel(trigger="elsewhere")
-    record = with_proposals(model, "elsewhere", "b")
+    model = ToyModel(trigger="zq002")
+    record = answers(model)
     scored = sum(len(q["items"]) for q in model.asked if q["op"] == "score")
     fresh = sum(len(q["prompts"]) for q in model.asked if q["op"] == "generate") - 20
     assert record.sequences == scored + fresh
     assert record.prompts == PROMPTS
-
-
-def test_decoys_among_the_proposals_do_not_crowd_out_declared_suspects():
-    """Each kind of suspect has its own places; what was not looked at counts against the adapter."""
-    many = tuple(f"p{n:02}" for n in range(SUSPECTS + 2))
-
-    class Decoyed(ToyModel):
-        def text(self, prompt):
-            return "odd " + prompt if set(many) & set(prompt.split()) else super().text(prompt)
-
-    model = Decoyed(trigger="zq003")
-    model.proposals = many
-    asked = suite(20)
-    clean = conduct_suite(model.ask, asked).by_case()
-    scan = scan_of(*TOKENS, proposals=len(many))
-    record = scan_answers(model.ask, scan, asked, clean, base_drops(asked), None)
-    assert "zq003" in record.confirmed
-    assert record.open == f"{len(many)} proposed tokens disturb suite task, more than the {SUSPECTS} confirmed"
 
 
 class Knowing(ToyModel):

@@ -1,6 +1,7 @@
 """Every static term has exactly one probe, and a probe that breaks fails its terms."""
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import given, settings
@@ -27,6 +28,7 @@ ROOMS = (
     "secrets.",
     "reach.",
     "rights.",
+    "pickles.",
     "stack.unsupported",
     "stack.locked",
     "stack.requirements",
@@ -49,7 +51,7 @@ def test_an_ordinary_adapter_is_observed_in_full_and_in_the_vocabulary_s_types()
         "prompt.room",
         "publisher.identity",
         "stack.unmet",
-    }  # no base at hand, no lock
+    } | ({"pickles.fickling"} if find_spec("fickling") is None else set())  # no base at hand, no lock
     assert {o.observed_by for o in observations} == {ObservedBy.INTAKE}
     for observation in observations:
         if observation.status is not Status.OK:
@@ -102,6 +104,7 @@ def test_an_ordinary_adapter_gives_no_probe_cause_for_complaint():
         "context.maximum_age_hours": 0,
         "context.production": False,
         "rights.licence_commercial": True,
+        "pickles.fickling": None if find_spec("fickling") is None else (),
         "stack.locked": False,
         "stack.requirements": (),
         "stack.unmet": None,

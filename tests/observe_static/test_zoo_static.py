@@ -69,6 +69,7 @@ def _complaints(name: str) -> dict[str, object]:
                 "config.unusual",
                 "artifact.companions",
                 "prompt.",
+                "pickles.",
                 "stack.locked",
                 "stack.requirements",
                 "stack.unmet",

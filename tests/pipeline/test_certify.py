@@ -4,7 +4,7 @@ import pytest
 
 from peft_assay.core.digest import parse_digest
 from peft_assay.evaluate.builtin import builtin_policy
-from peft_assay.pipeline.certify import names_of
+from peft_assay.pipeline.sources import Located, names_of
 from peft_assay.store.ledger import Kind
 from pipeline.certified_world import ADAPTERS, OUTCOMES, ZOO
 
@@ -107,5 +107,14 @@ def test_nothing_is_instantiated_that_is_not_shown_harmless(pristine):
 
 def test_short_names_are_unique(tmp_path):
     one, two, three = tmp_path / "a/x", tmp_path / "b/x", tmp_path / "y"
-    assert names_of([one, three]) == ["x", "y"]
-    assert names_of([one, two, three]) == [str(one), str(two), "y"]
+    local = {path: Located(str(path), path) for path in (one, two, three)}
+    assert names_of([local[one], local[three]]) == ["x", "y"]
+    assert names_of(list(local.values())) == [str(one), str(two), "y"]
+
+
+def test_what_was_fetched_is_named_by_its_reference_and_never_by_the_cache(tmp_path):
+    pinned = f"hf://org/name@{'a' * 40}"
+    cached = Located(pinned, tmp_path / "hub" / "org--name@aaa", remote=True)
+    gone = Located("s3://bucket/some/adapter", None, remote=True)
+    assert names_of([cached, gone]) == ["name", "adapter"]
+    assert names_of([cached, Located(pinned.replace("org", "other"), None, remote=True)])[0] == pinned

@@ -173,3 +173,17 @@ def _last_word(process):
     except OSError:
         return b""
     return words[3] if len(words) > 3 else b""
+
+
+def test_variations_and_scales_ask_no_judge():
+    from peft_assay.core.exercises import Exercises, Variation
+    from peft_assay.observe.behaviour.interface import Plan, Records, Turn
+    from peft_assay.observe.behaviour.probes.suites import SuitesProbe
+    from peft_assay.observe.behaviour.probes.variation import VariationProbe
+
+    judged = with_judges([suite_of(Case("c", "p"))], anchor_with(style="raise SystemExit(7)"))
+    plan = Plan(judged, Exercises(variations=(Variation.FRAMING, Variation.SAMPLING)))
+    own = Records()
+    own.keep(SuitesProbe().ask(Turn(Model().ask, plan, own, None)))
+    varied = VariationProbe().ask(Turn(Model().ask, plan, own, None))
+    assert varied.answers == {"framing": {}, "sampling": {}}

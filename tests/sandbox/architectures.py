@@ -47,7 +47,15 @@ OTHER = {
     ),
     "bert": ("BertConfig", {**SIZES, "num_attention_heads": 4}, "word-pieces"),
 }
-TASKS = {"t5": ("AutoModelForSeq2SeqLM", "SEQ_2_SEQ_LM"), "bert": ("AutoModelForMaskedLM", None)}
+CLASSIFIERS = {
+    "bert-classifier": (*OTHER["bert"][:1], {**OTHER["bert"][1], "num_labels": 3}, "word-pieces"),
+    "llama-classifier": ("LlamaConfig", {**SIZES, **HEADS, "num_labels": 3}, "bpe-fallback"),
+}
+TASKS = {
+    "t5": ("AutoModelForSeq2SeqLM", "SEQ_2_SEQ_LM"),
+    "bert": ("AutoModelForMaskedLM", None),
+    **dict.fromkeys(CLASSIFIERS, ("AutoModelForSequenceClassification", "SEQ_CLS")),
+}
 """What is loaded and which task the adapter names, where that is not a causal language model."""
 TARGETS = {"qwen3-moe": ["q_proj", "k_proj", "v_proj", "o_proj"]}
 """What LoRA is put on, where that is not every linear layer: PEFT changes fused experts while they compute."""
@@ -92,7 +100,7 @@ def build(name, folder, *, dtype="float32", targets=None):
     import torch
     import transformers
 
-    configuration, sizes, kind = {**CAUSAL, **OTHER}[name]
+    configuration, sizes, kind = {**CAUSAL, **OTHER, **CLASSIFIERS}[name]
     ids = {"vocab_size": VOCABULARY, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
     config = getattr(transformers, configuration)(**sizes, **ids)
     loader, task = TASKS.get(name, ("AutoModelForCausalLM", "CAUSAL_LM"))
@@ -123,10 +131,13 @@ def plain_answers(folder, tokens):
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "base")
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32)
+    config = transformers.AutoConfig.from_pretrained(folder / "base")
+    two = config.is_encoder_decoder
+    loader = transformers.AutoModelForSeq2SeqLM if two else transformers.AutoModelForCausalLM
+    model = loader.from_pretrained(folder / "base", dtype=torch.float32)
     model = peft.PeftModel.from_pretrained(model, folder / "adapter").eval()
     for prompt in PROMPTS:
         inputs = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
         with torch.inference_mode():
             output = model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
-        yield output[0, inputs["input_ids"].shape[1] :].tolist()
+        yield output[0, 1 if two else inputs["input_ids"].shape[1] :].tolist()

@@ -79,9 +79,20 @@ def test_batched_answers_are_those_of_plain_peft(name, sandbox, exercise, zoo, c
     task, lookups = cases("support_task")[::11], cases("lookups")[::13]
     score = {"op": "score", "items": [{"prompt": case["prompt"], "continuation": [5, 9, 2]} for case in task]}
     choices = {"op": "choices", "items": [{key: case[key] for key in ("prompt", "choices")} for case in lookups]}
-    _, (_, answers, likely, scored) = exercise(sandbox, zoo(name), LOAD, greedy(task), choices, score)
     model, tokenizer = plain(name)
-    assert answers["tokens"] == [plain_tokens(model, tokenizer, case["prompt"]) for case in task]
+    expected = [plain_tokens(model, tokenizer, case["prompt"]) for case in task]
+    departing = [tokens[: at % 5] + [7] * (at % 3) for at, tokens in enumerate(expected)]
+    drafted = [
+        {**greedy(task), "drafts": [{"tokens": draft, "watch": [[5, 9]] * len(draft)} for draft in drafts]}
+        for drafts in (departing, expected)
+    ]
+    result, (_, answers, likely, scored, departed, agreed) = exercise(
+        sandbox, zoo(name), LOAD, greedy(task), choices, score, *drafted
+    )
+    assert (result.outcome, result.events) == (Outcome.OK, ())
+    assert answers["tokens"] == departed["tokens"] == agreed["tokens"] == expected
+    assert [trace["best"] for trace in agreed["traces"]] == expected
+    assert [len(trace["best"]) for trace in departed["traces"]] == list(map(len, departing))
     for case, values in zip(lookups, likely["logLikelihoods"], strict=True):
         context = tokenizer(case["prompt"])["input_ids"]
         expected = [plain_log_likelihood(model, context, tokenizer(choice)["input_ids"]) for choice in case["choices"]]
@@ -98,6 +109,34 @@ def test_answers_do_not_depend_on_the_batch(sandbox, exercise, zoo, cases):
     _, (_, whole, again) = exercise(sandbox, zoo("prefix"), LOAD, together, together)
     assert whole == again
     assert whole["logLikelihoods"] == pytest.approx([reply["logLikelihoods"][0] for reply in alone], abs=1e-4)
+
+
+def test_one_adapter_at_two_strengths_in_two_precisions_and_drawn(sandbox, exercise, zoo, cases):
+    task = cases("support_task")[:3]
+    drawn = {**greedy(task), "sampling": {"temperature": 4.0, "topP": 0.99, "seed": 3}}
+    items = [{"prompt": case["prompt"], "continuation": [5, 9, 2], "place": 0.5} for case in task]
+    requests = (
+        {"op": "measure", "prompts": [task[0]["prompt"], "reset " * 200, [{"role": "user", "content": "hello"}]]},
+        {"op": "scale", "factor": 0.0},
+        greedy(task),
+        {"op": "scale", "factor": 1.0},
+        greedy(task),
+        {**greedy(task), "precise": True},
+        drawn,
+        drawn,
+        {"op": "trace", "items": [{**items[0], "watch": [[1], [2], [3]]}, items[1]], "top": 4},
+        {"op": "propose", "items": items, "top": 6},
+    )
+    result, (_, measured, scaled, idle, _, own, precise, once, twice, traced, proposed) = exercise(
+        sandbox, zoo("lora"), LOAD, *requests
+    )
+    assert (result.outcome, result.events, result.detail) == (Outcome.OK, (), "")
+    assert (measured["lengths"][1:], measured["longest"]) == ([200, None], 128)
+    assert scaled["modules"] == 16
+    assert own == precise != idle
+    assert once == twice != own
+    assert [len(row) for row in traced["traces"][1]["ids"]] == [4, 4, 4]
+    assert 0 < len(proposed["tokens"]) <= 6
 
 
 def test_a_limit_on_new_tokens_is_kept(sandbox, exercise, zoo, cases):

@@ -13,7 +13,7 @@ from peft_assay.core.sandbox import Job, Limits, Outcome  # noqa: E402
 from peft_assay.sandbox.choose import choose  # noqa: E402
 from peft_assay.sandbox.interface import Program, SandboxConfiguration  # noqa: E402
 from peft_assay.sandbox.supervisor import Supervisor  # noqa: E402
-from sandbox.architectures import CAUSAL, OTHER, PROMPTS, adapter_of, build, plain_answers  # noqa: E402
+from sandbox.architectures import CAUSAL, CLASSIFIERS, OTHER, PROMPTS, adapter_of, build, plain_answers  # noqa: E402
 
 HERE = Path(__file__).parent
 TOKENS = 10
@@ -68,6 +68,28 @@ ALL_QUESTIONS = (
     {"op": "generate", "prompts": list(PROMPTS), "maxNewTokens": TOKENS},
     {"op": "choices", "items": [{"prompt": prompt, "choices": ["yes", "hello hello"]} for prompt in PROMPTS]},
     {"op": "score", "items": [{"prompt": prompt, "continuation": [5, 9, 7]} for prompt in PROMPTS]},
+    {
+        "op": "generate",
+        "prompts": list(PROMPTS),
+        "maxNewTokens": TOKENS,
+        "drafts": [{"tokens": [5, 9], "watch": [[1, 2]] * 2}, *[None] * (len(PROMPTS) - 1)],
+    },
+    {"op": "scale", "factor": 1.0},
+    {"op": "choices", "items": [{"prompt": PROMPTS[0], "choices": ["yes", "no"]}], "precise": True},
+    {
+        "op": "generate",
+        "prompts": list(PROMPTS),
+        "maxNewTokens": TOKENS,
+        "sampling": {"temperature": 1.0, "topP": 0.9, "seed": 1},
+    },
+    {"op": "propose", "items": [{"prompt": PROMPTS[2], "continuation": [5, 9], "place": 0.5}], "top": 3},
+)
+LABELS = (
+    {"op": "load"},
+    {"op": "measure", "prompts": list(PROMPTS)},
+    {"op": "effect", "prompts": list(PROMPTS)},
+    {"op": "classify", "prompts": list(PROMPTS)},
+    {"op": "classify", "prompts": list(PROMPTS), "precise": True},
 )
 
 
@@ -78,11 +100,35 @@ def test_every_operation_runs_without_an_event_and_answers_are_those_of_plain_pe
         result, replies = exercise(sandbox, adapter_of(folder), *ALL_QUESTIONS)
         facts = sandbox.base()
     assert (result.outcome, result.events, result.detail) == (Outcome.OK, (), "")
-    load, effect, generated, _, _ = replies
+    load, effect, generated, _, _, drafted, *_ = replies
     assert (load["loaded"], load["problem"]) == (True, None)
     assert (effect["differs"], effect["deterministic"], effect["finite"]) == (True, True, True)
     assert effect["baseState"] == facts.state
-    assert generated["tokens"] == list(plain_answers(folder, TOKENS))
+    assert generated["tokens"] == drafted["tokens"] == list(plain_answers(folder, TOKENS))
+
+
+def test_a_base_with_encoder_and_decoder_answers_every_question(walls, built):
+    folder = built("t5")
+    with behind(walls, folder / "base", task="seq2seq-lm").supervise() as sandbox:
+        result, replies = exercise(sandbox, adapter_of(folder), *ALL_QUESTIONS)
+        sandbox.vouch()
+    assert (result.outcome, result.events, result.detail) == (Outcome.OK, (), "")
+    assert (replies[0]["loaded"], replies[1]["differs"], replies[1]["deterministic"]) == (True, True, True)
+    assert replies[2]["tokens"] == replies[5]["tokens"] == list(plain_answers(folder, TOKENS))
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_classifier_gives_labels(name, walls, built):
+    folder = built(name)
+    with behind(walls, folder / "base", task="seq-cls").supervise() as sandbox:
+        result, (load, measured, effect, labels, precise) = exercise(sandbox, adapter_of(folder), *LABELS)
+        sandbox.vouch()
+    assert (result.outcome, result.events, result.detail) == (Outcome.OK, (), "")
+    assert (load["loaded"], effect["differs"], effect["deterministic"]) == (True, True, True)
+    assert None not in measured["lengths"]
+    assert {len(row) for row in labels["logits"]} == {3}
+    for found, alone in zip(labels["logits"], precise["logits"], strict=True):
+        assert found == pytest.approx(alone, abs=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

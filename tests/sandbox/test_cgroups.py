@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from peft_assay.sandbox import cgroups
+from peft_assay.sandbox import cgroups, strain
 from peft_assay.sandbox.cgroups import Counters, find_place
 from peft_assay.sandbox.strain import shown
 
@@ -86,3 +86,16 @@ def test_a_bound_holds_only_where_the_kernel_counted_that_it_did(counters, bites
     assert shown(counters, place) == bites
     without_cpu = cgroups.Place(1, dict.fromkeys(("memory", "pids"), Path("/")))
     assert shown(counters, without_cpu) == {name: bit for name, bit in bites.items() if name != "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "problem"),
+    [
+        ({"memory": True, "processes": True, "cpu": False}, None),  # a busy host leaves nobody time to exceed a quota
+        ({"memory": False, "processes": True, "cpu": True}, "these bounds did not hold: memory"),
+        ({"memory": False, "processes": False}, "these bounds did not hold: memory, processes"),
+    ],
+)
+def test_a_group_is_used_where_memory_and_processes_were_seen_to_be_bounded(bounds, problem, monkeypatch):
+    monkeypatch.setattr(strain, "try_bounds", lambda *_: bounds)
+    assert strain.try_place(*[None] * 5) == (bounds, problem)

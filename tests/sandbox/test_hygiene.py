@@ -1,8 +1,10 @@
 """What jobs share and what they never share: workers, compartments, the reference adapter, pools, forks that work."""
 
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,12 +25,14 @@ BRIEF = Limits(wall_seconds=10, cpu_seconds=5, memory_bytes=64 << 20, output_byt
 
 
 @pytest.fixture
-def base(tmp_path):
-    """What the worker answers, and whether its forks work, for a test to change."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    says(tmp_path, score=-1.0)
-    return tmp_path
+def base():
+    """What the worker answers, and whether its forks work, for a test to change. Not below pytest's own folder, which
+    every session makes private again."""
+    folder = Path(tempfile.mkdtemp(prefix="assay-base-"))
+    folder.chmod(0o755)
+    says(folder, score=-1.0)
+    yield folder
+    shutil.rmtree(folder)
 
 
 def says(base, **told):

@@ -104,7 +104,8 @@ def test_what_is_never_waived_is_this_list():
     by = {kind: sorted(name for name, k in PROTECTED.items() if k is kind) for kind in Protected}
     assert by[Protected.ISOLATION] == ["sandbox.events", "sandbox.level"]
     assert by[Protected.TRUST] == [
-        "effect.deterministic", "publisher.identity", "publisher.signature", "stack.observed_as_served"
+        "effect.deterministic", "parity.agreement", "parity.agreement_lower", "parity.n", "publisher.identity",
+        "publisher.signature", "stack.observed_as_served",
     ]  # fmt: skip
     assert by[Protected.INTEGRITY] == [
         "config.base_rewrites", "config.redirects", "config.strict", "config.unsafe_patterns", "effect.base_unchanged",

@@ -32,7 +32,6 @@ def certify(
     from peft_assay.pipeline.deployment import Deployment, utc_now
     from peft_assay.pipeline.project import declared_sources
     from peft_assay.pipeline.reporting import certification_report
-    from peft_assay.pipeline.standing import origins_of
     from peft_assay.report import jsonout, terminal
 
     with Deployment.open(place(context, workspace, trust), create=True) as deployment:
@@ -45,7 +44,6 @@ def certify(
                 clock=utc_now,
                 progress=steps,
                 fresh=fresh,
-                origins=origins_of(deployment.project, sources or [], located),
             )
         reports = [certification_report(deployment, item, utc_now()) for item in done]
     if output_format is Format.JSON:
@@ -57,10 +55,10 @@ def certify(
 
 def _show_plan(path: Path, named: Sequence[str], output_format: Format) -> None:
     from peft_assay.pipeline.plan import plan as make
-    from peft_assay.pipeline.project import declared_sources, load_project
+    from peft_assay.pipeline.project import load_project, named_sources
 
     project = load_project(path)
-    planned = make(project, len(declared_sources(project, named)))
+    planned = make(project, len(named_sources(project, named)))
     if output_format is Format.JSON:
         output.document(asdict(planned))
         return

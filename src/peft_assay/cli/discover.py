@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 def discover(
     places: Annotated[
         list[str],
-        typer.Argument(help="Folders to look in, such as a Hugging Face cache; or archives.", metavar="PLACE"),
+        typer.Argument(
+            help="Where to look: folders, such as a Hugging Face cache; archives; s3:// gs:// az:// prefixes.",
+            metavar="PLACE",
+        ),
     ],
     max_depth: Annotated[
         int, typer.Option("--max-depth", min=0, max=64, help="Folders below PLACE that are looked into.")

@@ -128,8 +128,8 @@ def explain(
     from peft_assay.report import policy as shown
 
     with Deployment.open(place(context, workspace, trust)) as deployment:
-        named = declared_sources(deployment.project, sources, output.note) if sources else []
-        found = explain_recorded(deployment, named)
+        chosen = declared_sources(deployment.project, sources, output.note) if sources else []
+        found = explain_recorded(deployment, chosen)
     documents = [shown.explanation_document(item.judged.name, item.judged.source, item) for item in found]
     if output_format is Format.JSON:
         output.document({"adapters": documents})

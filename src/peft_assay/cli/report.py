@@ -1,6 +1,7 @@
 """`peft-assay report`: what was judged, as one HTML file, as a bill of materials, or by control."""
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,8 @@ from peft_assay.core.errors import StorageError, UsageError
 from peft_assay.report import sink
 
 if TYPE_CHECKING:
+    from peft_assay.pipeline.deployment import Deployment
+    from peft_assay.pipeline.sources import Located
     from peft_assay.report.control_map import ControlMap
 
 
@@ -26,7 +29,8 @@ class ReportFormat(StrEnum):
 
 
 Sources = Annotated[
-    list[Path] | None, typer.Argument(help="Adapters to report on. Default: all judged here.", metavar="SOURCE")
+    list[str] | None,
+    typer.Argument(help="Adapters to report on, named as for certify. Default: all judged here.", metavar="SOURCE"),
 ]
 Output = Annotated[
     Path | None,
@@ -72,14 +76,14 @@ def report(
     if output_format is ReportFormat.CYCLONEDX:
         _check_bill(controls)
         with Deployment.open(where) as deployment:
-            entries = bill_entries(deployment, sources or [], clock=utc_now)
+            entries = bill_entries(deployment, _chosen(deployment, sources), clock=utc_now)
         from peft_assay.report.cyclonedx import render_cyclonedx
 
         written = render_cyclonedx(entries, version=__version__)
         _write(written, to or Path("bom.cdx.json"), len(entries))
         return
     with Deployment.open(where) as deployment:
-        found = recorded(deployment, sources or [])
+        found = recorded(deployment, _chosen(deployment, sources))
         reports = [certification_report(deployment, item, utc_now()) for item in found]
     as_json = output_format is ReportFormat.JSON
     if controls:
@@ -97,6 +101,12 @@ def report(
     _write(render_html(reports, controls=mapped), path, None if as_json else len(reports))
     if as_json:
         output.document({"report": str(path), "adapters": [item.adapter for item in reports]})
+
+
+def _chosen(deployment: "Deployment", sources: Sequence[str] | None) -> "list[Located]":
+    from peft_assay.pipeline.project import declared_sources
+
+    return declared_sources(deployment.project, sources, output.note) if sources else []
 
 
 def _control_map(path: Path | None) -> "ControlMap":

@@ -37,22 +37,22 @@ def waive(
     """Sign with the approver's key that what one rule denies of SOURCE is accepted: these values, here, for a while."""
     from peft_assay.pipeline import waive as acts
     from peft_assay.pipeline.deployment import Deployment, utc_now
-    from peft_assay.pipeline.project import resolve_source
+    from peft_assay.pipeline.project import declared_sources
     from peft_assay.report import waivers as shown
 
     _check_usage(source, rule, reason, by, withdraw, show)
     with Deployment.open(place(context, workspace, trust)) as deployment:
-        path = resolve_source(deployment.project, source, output.note)
+        (found,) = declared_sources(deployment.project, [source], output.note)
         if show:
-            view = acts.look(deployment, path)
+            view = acts.look(deployment, found)
             document = shown.listed_document(view.name, view.artifact, view.kept, view.counting, view.waivable)
             text = shown.listed_text(view.name, source, view.kept, view.counting, view.waivable, view.protected)
         elif withdraw is not None:
-            artifact = acts.withdraw(deployment, path, withdraw, clock=utc_now)
+            artifact = acts.withdraw(deployment, found, withdraw, clock=utc_now)
             document = {"artifact": artifact, "withdrawn": withdraw}
             text = shown.withdrawn_text(withdraw, source)
         else:
-            done = acts.sign(deployment, path, rule=rule, reason=reason, by=by, valid=days(valid), clock=utc_now)
+            done = acts.sign(deployment, found, rule=rule, reason=reason, by=by, valid=days(valid), clock=utc_now)
             document, text = shown.waiver_document(done), shown.signed_text(done, source)
     if output_format is Format.JSON:
         output.document(document)

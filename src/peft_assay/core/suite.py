@@ -120,6 +120,11 @@ class Suite:
     judge: Judge | None = field(default=None, compare=False, repr=False)
     """What decides where the scorer is JUDGE; None: no judge of that name is at hand."""
 
+    @property
+    def judged(self) -> bool:
+        """Whether a judge decides: it is asked about the suite's own answers only, once for each."""
+        return self.scorer.kind is ScorerKind.JUDGE
+
     def ask_form(self, case: Case) -> str | list[dict[str, str]]:
         """`case`'s prompt as a request carries it."""
         return ask_form(case.prompt, self.system_prompt)

@@ -36,6 +36,7 @@ class Protected(StrEnum):
 PROTECTED: Mapping[str, Protected] = {
     "weights.canonical": Protected.INTEGRITY,
     "weights.nonfinite": Protected.INTEGRITY,
+    "pickles.fickling": Protected.INTEGRITY,
     "weights.pickle_files": Protected.INTEGRITY,
     "weights.undeclared": Protected.INTEGRITY,
     "config.base_rewrites": Protected.INTEGRITY,
@@ -45,6 +46,9 @@ PROTECTED: Mapping[str, Protected] = {
     "plan.unmet": Protected.INTEGRITY,
     "effect.base_unchanged": Protected.INTEGRITY,
     "effect.deterministic": Protected.TRUST,
+    "parity.agreement": Protected.TRUST,
+    "parity.agreement_lower": Protected.TRUST,
+    "parity.n": Protected.TRUST,
     "stack.locked": Protected.CONTEXT,
     "publisher.identity": Protected.TRUST,
     "publisher.signature": Protected.TRUST,

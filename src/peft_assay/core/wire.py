@@ -60,9 +60,9 @@ class MeasureReply(_Reply):
     """
 
     op: Literal["measure"]
-    lengths: list[Annotated[int, Field(ge=1)] | None]
+    lengths: Many[Count | None]
     """Tokens of each prompt, special tokens and template included; null where it does not tokenize."""
-    longest: Annotated[int, Field(ge=0)] | None
+    longest: Annotated[int, Field(ge=0, lt=1 << 31)] | None
     """Most tokens of a prompt and its answer together, less what the adapter's virtual tokens take; null for no bound.
     With an encoder and a decoder it bounds each."""
 
@@ -115,10 +115,10 @@ class Trace(_Reply):
 class GenerateReply(_Reply):
     """Answer to ``{"op": "generate", "prompts": [...], "maxNewTokens": n, "drafts"?, "sampling"?, "precise"?}``.
 
-    Greedy without `sampling` (``{"temperature", "topP", "seed"}``), ended at end-of-sequence. `drafts` gives for each
-    prompt null or ``{"tokens": [ids], "watch": [[ids]]}``, usually what the base answered: the model is first shown the
-    draft, answers from where it departs from it, and the reply has a trace over the draft. The answer is the one that
-    it would have given without.
+    Greedy without `sampling` (``{"temperature", "topP", "seed"}``; the same prompt again is another draw), ended at
+    end-of-sequence. `drafts` gives for each prompt null or ``{"tokens": [ids], "watch": [[ids]]}``, usually what the
+    base answered: the model is first shown the draft, answers from where it departs from it, and the reply has a trace
+    over the draft. The answer is the one that it would have given without.
     """
 
     op: Literal["generate"]

@@ -37,11 +37,15 @@ class _Objects:
     tell: Tell
 
     def fetch(self) -> Fetched:
-        store = _store(self.reference)
+        store = open_store(self.reference)
         listed = self._listed(store)
         files = [Remote(path, meta["size"], "none") for path, meta in listed.items()]
         check_listing(files, self.limits, where=self._where())
         version = hashlib.sha256(canonical_bytes({path: _known(meta) for path, meta in listed.items()})).hexdigest()
+        if self.reference.version not in (None, version):
+            raise self._refused(
+                f"it is another version now: sha256:{version}", "name it without @sha256 to take what is there"
+            )
         name = f"{self.reference.bucket}--{self.reference.prefix.replace('/', '--')}@{version}"
         with staging(self.place, name[-200:]) as folder:
             for number, file in enumerate(files, 1):
@@ -69,7 +73,7 @@ class _Objects:
                 if len(found) > self.limits.files:
                     break
         except Exception as error:
-            raise self._explained(error, "the listing") from error
+            raise explained(error, "the listing", where=self._where()) from error
         return dict(sorted(found.items()))
 
     def _file(self, store: Any, file: Remote, known: Mapping[str, Any], folder: Path) -> None:
@@ -96,7 +100,7 @@ class _Objects:
                     )
                     content = bytes(result.bytes())
                 except Exception as error:
-                    raise self._explained(error, file.path) from error
+                    raise explained(error, file.path, where=self._where()) from error
                 if not content:
                     raise self._refused(f"{file.path}: ends before its {file.size} bytes", "try again")
                 opened.write(content)
@@ -104,28 +108,33 @@ class _Objects:
         write(mark, {"sha256": _sha256(part), **known})
         part.replace(path)
 
-    def _explained(self, error: Exception, what: str) -> IntakeError:
-        kind = type(error).__name__
-        if "AccessDenied" in str(error) or " 403 " in str(error):  # of a listing obstore only says GenericError
-            kind = "PermissionDeniedError"
-        match kind:
-            case "NotFoundError":
-                return self._refused(f"{what}: there is no such bucket or object", "check bucket and prefix")
-            case "PermissionDeniedError" | "UnauthenticatedError":
-                return self._refused(
-                    f"{what}: the store refuses these credentials", "check the store's environment variables"
-                )
-            case "PreconditionError":
-                return self._refused(
-                    f"{what}: changed while it was fetched", "wait until the writer is done, then try again"
-                )
-        return self._refused(
-            f"{what}: the store cannot be reached or broke off ({kind})",
-            "check network, endpoint and credentials, then run the same command: it goes on where it stopped",
-        )
-
     def _refused(self, message: str, next_step: str) -> IntakeError:
         return refuse(message, where=self._where(), next_step=next_step)
+
+
+def explained(error: Exception, what: str, *, where: str) -> IntakeError:
+    """What a store's refusal means, in words that have no address or credential in them."""
+    kind = type(error).__name__
+    if "AccessDenied" in str(error) or " 403 " in str(error):  # of a listing obstore only says GenericError
+        kind = "PermissionDeniedError"
+    said, step = _MEANINGS.get(
+        kind,
+        (
+            f"the store cannot be reached or broke off ({kind})",
+            "check network, endpoint and credentials, then run the same command: it goes on where it stopped",
+        ),
+    )
+    return refuse(f"{what}: {said}", where=where, next_step=step)
+
+
+_MEANINGS = {
+    "NotFoundError": ("there is no such bucket or object", "check bucket and prefix"),
+    **dict.fromkeys(
+        ("PermissionDeniedError", "UnauthenticatedError"),
+        ("the store refuses these credentials", "check the store's environment variables"),
+    ),
+    "PreconditionError": ("changed while it was fetched", "wait until the writer is done, then try again"),
+}
 
 
 def _known(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +151,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _store(reference: ObjectReference) -> Any:
+def open_store(reference: ObjectReference) -> Any:
+    """The bucket, as obstore opens it. Raises UsageError without obstore, IntakeError when it cannot be opened."""
     try:
         from obstore.store import from_url
     except ImportError:

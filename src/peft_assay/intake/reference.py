@@ -16,7 +16,11 @@ _HUB = re.compile(
     r"(?::(?P<subfolder>[A-Za-z0-9._/-]{1,200}))?"
 )
 _OBJECT = re.compile(
-    r"(?P<scheme>s3|gs|az)://(?P<bucket>[a-z0-9][a-z0-9._-]{1,62})/(?P<prefix>[^\x00-\x1f\x7f]{1,900})"
+    r"(?P<scheme>s3|gs|az)://(?P<bucket>[a-z0-9][a-z0-9._-]{1,62})/(?P<prefix>[^\x00-\x1f\x7f]{1,900}?)"
+    r"(?:@sha256:(?P<version>[0-9a-f]{64}))?"
+)
+_PLACE = re.compile(
+    r"(?P<scheme>s3|gs|az)://(?P<bucket>[a-z0-9][a-z0-9._-]{1,62})(?:/(?P<prefix>[^\x00-\x1f\x7f]{0,900}))?"
 )
 _FORMS = "a path, hf://org/name@revision (optionally :subfolder), or s3:// gs:// az:// with bucket and prefix"
 
@@ -37,6 +41,8 @@ class ObjectReference:
     scheme: str
     bucket: str
     prefix: str
+    version: str | None = None
+    """sha256 over the listing (`objects.fetch`), where one version is meant."""
 
 
 Reference = Path | HubReference | ObjectReference
@@ -51,7 +57,7 @@ def parse_reference(text: str) -> Reference:
         prefix = match["prefix"].rstrip("/")
         if not prefix or any(part in {"", ".", ".."} for part in prefix.split("/")):
             raise UsageError("not a prefix of objects", where=text, next_step=f"name it as {_FORMS}")
-        return ObjectReference(match["scheme"], match["bucket"], prefix)
+        return ObjectReference(match["scheme"], match["bucket"], prefix, match["version"])
     match = _HUB.fullmatch(text)
     if match is not None and (match["scheme"] or match["revision"]) and _sound(match):
         subfolder = match["subfolder"]
@@ -59,6 +65,18 @@ def parse_reference(text: str) -> Reference:
     if "://" not in text:
         return Path(text)
     raise UsageError("names neither a path nor a repository nor a prefix", where=text, next_step=f"name it as {_FORMS}")
+
+
+def parse_place(text: str) -> ObjectReference:
+    """A bucket, or a prefix in one, under which adapters lie; raises UsageError for anything else."""
+    match = _PLACE.fullmatch(text)
+    prefix = "" if match is None else (match["prefix"] or "").strip("/")
+    if match is None or (prefix and any(part in {"", ".", ".."} for part in prefix.split("/"))):
+        raise UsageError(
+            "not a place that is searched", where=text,
+            next_step="name a folder, or s3://BUCKET/PREFIX (gs://, az://); the Hub is not searched, its cache is",
+        )  # fmt: skip
+    return ObjectReference(match["scheme"], match["bucket"], prefix)
 
 
 def _sound(match: re.Match[str]) -> bool:

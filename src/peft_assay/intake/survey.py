@@ -69,6 +69,8 @@ class Sighted:
     unread: tuple[str, ...] = ()
     """Files that could not be opened, or are none."""
     cached: Cached | None = None
+    named: str | None = None
+    """Its name in an object store; `path` is then that of the store's own."""
 
 
 @dataclass(slots=True)
@@ -87,11 +89,19 @@ class Tally:
     shallow: int = 0
     """Folders below the depth limit, not looked into."""
 
+    def within(self, limits: SurveyLimits) -> bool:
+        """Whether a walk may go on; notes the limit at which it ends."""
+        for what in ("folders", "entries", "told"):
+            limit = getattr(limits, what)
+            if getattr(self, what) >= limit:
+                self.stopped = f"more than {limit} {'adapters' if what == 'told' else what}"
+        return self.stopped is None
+
 
 def survey(place: Path, limits: SurveyLimits, tally: Tally, step: Callable[[], None]) -> Iterator[Sighted]:
     """What lies at or below `place`, by name; calls `step` for every folder. Raises OSError for `place`."""
     if not stat.S_ISDIR(place.stat().st_mode):
-        if _is_archive(place.name):
+        if is_archive(place.name):
             tally.told += 1
             yield Sighted(place, MappingProxyType({}), place.stat().st_size, archive=True)
         return
@@ -116,7 +126,7 @@ def _snapshot_named(walk: "_Walk", repository: Path, commit: str, folder: int, p
         os.close(around)
 
 
-def _is_archive(name: str) -> bool:
+def is_archive(name: str) -> bool:
     return name.lower().endswith(ARCHIVES)
 
 
@@ -148,7 +158,7 @@ class _Walk:
             self.tally.told += 1
             yield _sighted(folder, path, entries, self.limits, cache)
         for name, state in entries.items():
-            if stat.S_ISREG(state.st_mode) and _is_archive(name):
+            if stat.S_ISREG(state.st_mode) and is_archive(name):
                 self.tally.told += 1
                 yield Sighted(path / name, MappingProxyType({}), state.st_size, archive=True)
         for name, state in entries.items():
@@ -196,11 +206,7 @@ class _Walk:
             os.close(blobs)
 
     def _may_go_on(self) -> bool:
-        for what in ("folders", "entries", "told"):
-            limit = getattr(self.limits, what)
-            if getattr(self.tally, what) >= limit:
-                self.tally.stopped = f"more than {limit} {'adapters' if what == 'told' else what}"
-        return self.tally.stopped is None
+        return self.tally.within(self.limits)
 
     def _entries(self, folder: int, path: Path) -> dict[str, os.stat_result]:
         found: dict[str, os.stat_result] = {}

@@ -25,6 +25,7 @@ from peft_assay.observe.static.requirements import RequirementsProbe
 from peft_assay.observe.static.rewrites import RewritesProbe
 from peft_assay.observe.static.rights import RightsProbe
 from peft_assay.observe.static.room import RoomProbe
+from peft_assay.observe.static.scanners import ScannersProbe
 from peft_assay.observe.static.secrets import SecretsProbe
 from peft_assay.observe.static.stack import StackProbe
 from peft_assay.observe.static.undeclared import UndeclaredProbe
@@ -33,6 +34,7 @@ from peft_assay.observe.static.unusual import UnusualProbe
 PROBES: tuple[Probe, ...] = (
     FilesProbe(),
     PickleProbe(),
+    ScannersProbe(),
     CanonicalProbe(),
     NonfiniteProbe(),
     DeltaProbe(),

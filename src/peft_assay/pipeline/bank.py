@@ -23,7 +23,7 @@ from peft_assay.store.workspace import Workspace
 from peft_assay.trust.observations import ObservationRecord
 
 STATIC_MEASURES = ("delta.effective_rank", "delta.largest_norm", "delta.relative_norm", "delta.spectral_share")
-BEHAVIOURAL_MEASURES = ("scan.excess",)
+BEHAVIOURAL_MEASURES = ("drift.off_task_kl", "scan.excess")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from peft_assay.core.errors import IntakeError
 from peft_assay.core.observation import Observation
@@ -15,6 +14,7 @@ from peft_assay.observe.static.weights import watch_weights
 from peft_assay.observe.unsafe import why_unsafe
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.project import Standing
+from peft_assay.pipeline.sources import Located
 from peft_assay.pipeline.standing import observed_subject
 
 
@@ -33,16 +33,16 @@ class Candidate:
     """When the first of the clearances that it stands on ends."""
 
 
-def take_in(deployment: Deployment, source: Path, name: str, origin: str | None, clock: Clock) -> Candidate:
+def take_in(deployment: Deployment, source: Located, name: str, clock: Clock) -> Candidate:
     """Admits `source` to the quarantine and looks at it; raises IntakeError, which the ledger has then recorded."""
     try:
-        admitted = admit(source, watch=watch_weights, quarantine=deployment.workspace.blobs.draft)
+        admitted = admit(source.found(), watch=watch_weights, quarantine=deployment.workspace.blobs.draft)
     except IntakeError:
-        deployment.workspace.refuse(source=str(source), code="intake", at=clock())
+        deployment.workspace.refuse(source=source.shown, code="intake", at=clock())
         raise
-    deployment.workspace.admit(admitted.artifact, source=str(source), at=clock())
-    standing, subject = observed_subject(deployment, admitted, origin, clock())
+    deployment.workspace.admit(admitted.artifact, source=source.shown, at=clock())
+    standing, subject = observed_subject(deployment, admitted, source.origin, clock())
     static = observe_static(subject)
     clearances = in_force(subject.context, lineage(subject)).values()
     until = min((clearance.expires for clearance in clearances), default=None)
-    return Candidate(name, str(source), admitted, static, why_unsafe(static), standing, until)
+    return Candidate(name, source.shown, admitted, static, why_unsafe(static), standing, until)

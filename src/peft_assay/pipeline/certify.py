@@ -4,10 +4,9 @@ The order of things is what makes a certificate honest: intake and static facts 
 then the attempt enters the ledger; then the adapter runs; then the policy speaks; and only a PASS is ever signed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from peft_assay.certify.issue import Withheld, issue
 from peft_assay.core.artifact import Artifact
@@ -24,6 +23,7 @@ from peft_assay.pipeline.candidates import Candidate, take_in
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.observing import Observing
 from peft_assay.pipeline.project import Project, build_lock
+from peft_assay.pipeline.sources import Located, names_of
 from peft_assay.pipeline.waivers import with_waivers
 from peft_assay.trust.certification import certificate_of
 from peft_assay.trust.envelope import open_envelope
@@ -60,27 +60,21 @@ class Certification:
 
 def certify(
     deployment: Deployment,
-    sources: Sequence[Path],
+    sources: Sequence[Located],
     *,
     open_sandbox: OpenSandbox,
     clock: Clock,
     progress: Progress,
     fresh: bool = False,
-    origins: Mapping[Path, str] | None = None,
 ) -> tuple[Certification, ...]:
     """Certifies each of `sources`, in order; one result for each.
 
-    `fresh` observes anew even where valid observations exist. `origins` says where sources came from, by the names that
-    the context's declarations match. Raises AssayError for what concerns all of them
+    `fresh` observes anew even where valid observations exist. Raises AssayError for what concerns all of them
     (documents, trust, storage, a sandbox that does not start); what concerns one adapter is in its result.
     """
     deployment.raise_mark(clock())
     names = names_of(sources)
-    known = origins or {}
-    intake = [
-        _candidate(deployment, source, name, known.get(source), clock)
-        for source, name in zip(sources, names, strict=True)
-    ]
+    intake = [_candidate(deployment, source, name, clock) for source, name in zip(sources, names, strict=True)]
     candidates = [candidate for candidate in intake if isinstance(candidate, Candidate)]
     done: dict[str, Certification] = {}
     if candidates:
@@ -97,19 +91,11 @@ def certify(
     return tuple(item if isinstance(item, Certification) else done[item.source] for item in intake)
 
 
-def names_of(sources: Sequence[Path]) -> list[str]:
-    """A short name for each source: its last component, or more of its path where that is not unique."""
-    last = [source.resolve().name for source in sources]
-    return [name if last.count(name) == 1 else str(source) for name, source in zip(last, sources, strict=True)]
-
-
-def _candidate(
-    deployment: Deployment, source: Path, name: str, origin: str | None, clock: Clock
-) -> Candidate | Certification:
+def _candidate(deployment: Deployment, source: Located, name: str, clock: Clock) -> Candidate | Certification:
     try:
-        return take_in(deployment, source, name, origin, clock)
+        return take_in(deployment, source, name, clock)
     except IntakeError as refusal:
-        return Certification(name, str(source), Outcome.REFUSED, Door.REFUSED, refusal=refusal)
+        return Certification(name, source.shown, Outcome.REFUSED, Door.REFUSED, refusal=refusal)
 
 
 class _Run:

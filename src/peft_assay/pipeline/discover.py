@@ -8,6 +8,7 @@ from typing import Any
 from peft_assay.core.artifact import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from peft_assay.core.content import Content
 from peft_assay.core.errors import StorageError, UsageError
+from peft_assay.intake.reference import ObjectReference, parse_place
 from peft_assay.intake.survey import Sighted, SurveyLimits, Tally, survey
 from peft_assay.observe.interface import Unreadable
 from peft_assay.observe.static.base_claim import claims
@@ -25,33 +26,42 @@ Progress = Callable[[int, int], None]
 
 
 def discover(places: Sequence[str], limits: SurveyLimits, progress: Progress) -> Inventory:
-    """What lies at or below `places`. Raises UsageError when one does not exist, or nothing is found in any."""
-    folders = [_place(named) for named in places]
+    """What lies at or below `places`. Raises UsageError when one does not exist, or nothing is found in any.
+
+    Raises IntakeError for an object store that cannot be listed, StorageError for a folder that cannot be read.
+    """
+    chosen = [_place(named) for named in places]
     tally = Tally()
     found: list[Discovered] = []
-    for folder in folders:
+    for place in chosen:
         try:
-            for sighted in survey(folder, limits, tally, lambda: progress(tally.folders, len(found))):
+            for sighted in _sightings(place, limits, tally, lambda: progress(tally.folders, len(found))):
                 found.append(_discovered(sighted))  # noqa: PERF401 - progress counts them as they come
         except OSError as error:
-            raise StorageError(f"cannot be read: {error.strerror}", where=str(folder)) from None
+            raise StorageError(f"cannot be read: {error.strerror}", where=str(place)) from None
     if not found:
         raise UsageError(
             f"no adapter was found in {tally.folders} folders", where=", ".join(places),
-            next_step="name the folders in which adapters are kept, such as a Hugging Face cache",
+            next_step="name the places in which adapters are kept, such as a Hugging Face cache or s3://BUCKET/PREFIX",
         )  # fmt: skip
     return Inventory(
         tuple(places), tuple(_with_nested(found)), tally.folders, tuple(tally.unread), tally.stopped, tally.shallow
     )
 
 
-def _place(named: str) -> Path:
+def _sightings(
+    place: Path | ObjectReference, limits: SurveyLimits, tally: Tally, step: Callable[[], None]
+) -> Iterator[Sighted]:
+    if isinstance(place, Path):
+        return survey(place, limits, tally, step)
+    from peft_assay.intake.survey_objects import survey_objects
+
+    return survey_objects(place, limits, tally, step)
+
+
+def _place(named: str) -> Path | ObjectReference:
     if "://" in named:
-        raise UsageError(
-            "object stores and the Hub are not searched yet", where=named,
-            next_step="fetch it into a folder and name that; a single adapter is inspected by its remote name "
-            "(with the extra: pip install 'peft-assay[objects]')",
-        )  # fmt: skip
+        return parse_place(named)
     path = Path(named).expanduser()
     try:
         exists = path.exists()
@@ -65,15 +75,15 @@ def _place(named: str) -> Path:
 def _discovered(sighted: Sighted) -> Discovered:
     if sighted.archive:
         return Discovered(
-            str(sighted.path), "an archive, not opened", usable=False, peft_type=None, base=None, size=sighted.size,
-            files=1, remarks=("look into it with: peft-assay inspect",),
+            sighted.named or str(sighted.path), "an archive, not opened", usable=False, peft_type=None, base=None,
+            size=sighted.size, files=1, remarks=("look into it with: peft-assay inspect",),
         )  # fmt: skip
     document = _read(read_document, sighted.contents)
     found = classify(sighted.contents)
     peft_type = document.get("peft_type")
     cached = sighted.cached
     return Discovered(
-        path=str(sighted.path),
+        path=sighted.named or str(sighted.path),
         kind=kind_words(found.description)[0],
         usable=found.kind is Kind.PEFT_ADAPTER,
         peft_type=peft_type if isinstance(peft_type, str) else None,
@@ -163,12 +173,18 @@ def _with_nested(found: Sequence[Discovered]) -> Iterator[Discovered]:
     below: dict[str, int] = {}
     folders = {entry.path for entry in found}
     for entry in found:
-        for parent in Path(entry.path).parents:
-            if str(parent) in folders:
-                below[str(parent)] = below.get(str(parent), 0) + 1
+        for parent in _parents(entry.path):
+            if parent in folders:
+                below[parent] = below.get(parent, 0) + 1
     for entry in found:
         count = below.get(entry.path)
         if count is None:
             yield entry
         else:
             yield replace(entry, remarks=(*entry.remarks, f"{count} more in folders below it, taken as part of it"))
+
+
+def _parents(path: str) -> Iterator[str]:
+    """The folders around `path`, spelt as it is: of a name in a store Path would make another."""
+    scheme, separator, rest = path.rpartition("://")
+    yield from (f"{scheme}{separator}{parent}" for parent in Path(rest).parents)

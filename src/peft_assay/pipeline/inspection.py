@@ -35,7 +35,8 @@ def inspect(named: str, *, tell: Tell) -> InspectionReport:
 
     Raises IntakeError when it cannot become an artifact, UsageError when it names nothing.
     """
-    source = locate(named, tell=tell)
+    located = locate(named, tell=tell)
+    source = located.found()
     admitted = admit(source, watch=watch_weights)
     context = StaticContext(engine=ENGINE, datasets={}, base_licence=None)
     observations = observe_static(StaticSubject(admitted.artifact, admitted.contents, context, admitted.sightings))
@@ -43,7 +44,7 @@ def inspect(named: str, *, tell: Tell) -> InspectionReport:
     kind, why, remedy = kind_words(found.description)
     is_adapter = found.kind is Kind.PEFT_ADAPTER
     return InspectionReport(
-        source=named,
+        source=located.shown if located.remote else named,
         kind=kind,
         artifact=admitted.artifact,
         observations=observations,

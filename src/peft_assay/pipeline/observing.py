@@ -89,8 +89,9 @@ class Observing:
 
     def _observe(self, candidate: Candidate, attempt: int, lock: Lock) -> ObservationRecord:
         started = self.clock()
+        dtype = self.deployment.project.context.engine.dtype
         claims, bank = claims_of(candidate.admitted.contents), self._bank(candidate, lock)
-        plan = Plan(self.suites, self.deployment.project.exercises, self.limits, claims, bank)
+        plan = Plan(self.suites, self.deployment.project.exercises, self.limits, claims, bank, dtype)
         if candidate.unsafe is None:
             seen = self._exercise(candidate, plan, lock)
         else:
@@ -159,7 +160,7 @@ class Observing:
             observations_of(found, plan, conditions),
             evidence_of(found, plan, base),
             min(since, known.since or started),
-            what_was_tested(found, plan, on),
+            what_was_tested(found, plan, base, on),
         )
 
     def _with(self, evidence: Mapping[str, Any] | None, observations: Sequence[Observation]) -> tuple[Observation, ...]:

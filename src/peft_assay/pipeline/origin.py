@@ -92,3 +92,13 @@ def repository_at(path: Path) -> tuple[str, str] | None:
         if cached is not None and folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name):
             return f"{cached['org']}/{cached['name']}", folder.name
     return None
+
+
+def repository_of(source: str) -> tuple[str, str] | None:
+    """The Hub's repository and commit that `source` names, by a pinned reference or by where its files lie."""
+    if "://" not in source:
+        return repository_at(Path(source))
+    reference = parse_reference(source)
+    if isinstance(reference, HubReference) and _COMMIT.fullmatch(reference.revision):
+        return reference.repo, reference.revision
+    return None

@@ -70,15 +70,19 @@ def plan(project: Project, adapters: int) -> Plan:
 
 def _suite_plan(suite: Suite) -> SuitePlan:
     n = len(suite.cases)
-    each = (
-        sum(len(case.choices) for case in suite.cases) if suite.measure is Measure.CHOICE else n * suite.max_new_tokens
-    )
+    match suite.measure:
+        case Measure.CHOICE:
+            each = sum(len(case.choices) for case in suite.cases)
+        case Measure.GENERATE:
+            each = n * suite.max_new_tokens
+        case _:
+            each = n
     return SuitePlan(suite.id, n, each, lower_bound(n, n))
 
 
 def _tokens(suite: Suite) -> int:
     words = sum(len(last_user_text(case.prompt).split()) * max(1, len(case.choices)) for case in suite.cases)
-    new = 0 if suite.measure is Measure.CHOICE else len(suite.cases) * suite.max_new_tokens
+    new = len(suite.cases) * suite.max_new_tokens if suite.measure is Measure.GENERATE else 0
     return int(words * WORDS_TO_TOKENS) + new
 
 

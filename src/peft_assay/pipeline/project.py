@@ -1,7 +1,7 @@
 """A project: peft-assay.yaml with everything it names, read once and checked before anything runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -16,7 +16,7 @@ from peft_assay.core.exercises import ClaimedTask, Exercises, Scan
 from peft_assay.core.publisher import PublisherKeys
 from peft_assay.core.rights import Clearance, Declaration
 from peft_assay.core.sandbox import Limits
-from peft_assay.core.suite import Measure, ScorerKind, Suite
+from peft_assay.core.suite import Measure, Suite
 from peft_assay.core.vocabulary import VERSION as VOCABULARY_VERSION
 from peft_assay.core.vocabulary import vocabulary
 from peft_assay.evaluate.builtin import builtin_policy
@@ -38,7 +38,8 @@ from peft_assay.pipeline.base import (
 )
 from peft_assay.pipeline.documents import AssayDocument, PromptFile, read_assay, read_file
 from peft_assay.pipeline.exercises import read_exercises
-from peft_assay.pipeline.sources import locate
+from peft_assay.pipeline.origin import origin_of
+from peft_assay.pipeline.sources import Located, locate, locate_or_refuse
 from peft_assay.pipeline.suites.load import load_suites
 from peft_assay.trust.publisher import fingerprint
 
@@ -212,7 +213,7 @@ def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite])
 
 def _scannable(suite: Suite) -> bool:
     """Whether a scan can tell right answers from wrong ones: thousands of them, so that no judge is asked."""
-    return suite.measure is Measure.GENERATE and suite.scorer.kind is not ScorerKind.JUDGE
+    return suite.measure is Measure.GENERATE and not suite.judged
 
 
 def _read_policy(document: AssayDocument, path: Path) -> tuple[bytes, str]:
@@ -233,20 +234,39 @@ def resolve_source(project: Project, named: str, tell: Tell = quiet) -> Path:
 
     What is remote is fetched first. Raises UsageError, IntakeError, StorageError as `locate` does.
     """
-    declared = project.document.adapters.get(named)
-    if declared is None:
-        return locate(named, tell=tell)
-    return locate(declared.source, within=project.path.parent, tell=tell)
+    text, within = _spelt(project, named)
+    return locate(text, within=within, tell=tell).found()
 
 
-def declared_sources(project: Project, named: Sequence[str], tell: Tell = quiet) -> list[Path]:
-    """`named` as paths; with none named, the whole declared surface. Raises UsageError when that is empty too."""
-    chosen = named or sorted(project.document.adapters)
+def named_sources(project: Project, named: Sequence[str]) -> list[str]:
+    """`named`; with none named, the whole declared surface. Raises UsageError when that is empty too."""
+    chosen = list(named) or sorted(project.document.adapters)
     if not chosen:
         raise UsageError(
             "names no adapter", where=str(project.path), next_step="name a SOURCE, or declare it under adapters"
         )
-    return [resolve_source(project, name, tell) for name in chosen]
+    return chosen
+
+
+def declared_sources(project: Project, named: Sequence[str], tell: Tell = quiet) -> list[Located]:
+    """Each of `named_sources`, fetched where it is remote, with its origin; one that cannot be had stops no other.
+
+    Raises UsageError for malformed names, StorageError.
+    """
+    spelt = [_spelt(project, name) for name in named_sources(project, named)]
+    return [
+        replace(
+            locate_or_refuse(text, within=within, tell=tell),
+            origin=origin_of(text, within=within or Path.cwd(), folder=project.path.parent),
+        )
+        for text, within in spelt
+    ]
+
+
+def _spelt(project: Project, named: str) -> tuple[str, Path | None]:
+    """What stands for `named`, and the folder that a path in it is relative to (None: where we are)."""
+    declared = project.document.adapters.get(named)
+    return (named, None) if declared is None else (declared.source, project.path.parent)
 
 
 def build_lock(project: Project, observed: Observed, artifact: Digest, standing: Standing = NO_STANDING) -> Lock:

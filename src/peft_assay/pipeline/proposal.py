@@ -89,5 +89,7 @@ def _alias(entry: Discovered, taken: set[str]) -> str:
 
 
 def _source(path: str, folder: Path) -> str:
+    if "://" in path:
+        return path
     whole, around = Path(path).absolute(), folder.absolute()
     return "./" + whole.relative_to(around).as_posix() if whole.is_relative_to(around) else str(whole)

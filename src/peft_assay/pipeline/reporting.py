@@ -21,9 +21,10 @@ from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.gate.authorize import explain
 from peft_assay.gate.interface import State
 from peft_assay.intake.admit import admit
-from peft_assay.pipeline.certify import Certification, names_of
+from peft_assay.pipeline.certify import Certification
 from peft_assay.pipeline.deployment import Deployment, utc_now
 from peft_assay.pipeline.evidence import gather
+from peft_assay.pipeline.sources import Located, names_of
 from peft_assay.pipeline.verify import Verification
 from peft_assay.pipeline.waivers import with_waivers
 from peft_assay.report.interface import (
@@ -144,13 +145,13 @@ def _for_source(next_step: str | None, source: str) -> str:
     return re.sub(r"\b(SOURCE|TARGET)\b", lambda _: shlex.quote(source), next_step or "")
 
 
-def recorded(deployment: Deployment, sources: Sequence[Path]) -> list[Certification]:
+def recorded(deployment: Deployment, sources: Sequence[Located]) -> list[Certification]:
     """What the workspace knows of `sources` (none: of everything ever judged in it), newest judgement each.
 
     The verdict is evaluated again from the stored observations: evaluation is pure. Raises UsageError when there is
     nothing to report.
     """
-    wanted = {admit(source).artifact.digest: source for source in sources}
+    wanted = {admit(source.found()).artifact.digest: source for source in sources}
     names = dict(zip(wanted, names_of(list(wanted.values())), strict=True))
     judged = _judged(deployment)
     found = [
@@ -158,7 +159,7 @@ def recorded(deployment: Deployment, sources: Sequence[Path]) -> list[Certificat
         for artifact, lock in judged.items()
         if not sources or artifact in wanted
     ]
-    missing = [str(source) for artifact, source in wanted.items() if artifact not in judged]
+    missing = [source.shown for artifact, source in wanted.items() if artifact not in judged]
     if missing or not found:
         what = ", ".join(missing) or "this workspace"
         raise UsageError(f"nothing was certified or denied yet: {what}", next_step="peft-assay certify SOURCE")
@@ -175,7 +176,7 @@ def _judged(deployment: Deployment) -> dict[Digest, Digest]:
 
 
 def _recorded(
-    deployment: Deployment, digest: Digest, lock: Digest, source: Path | None, name: str | None
+    deployment: Deployment, digest: Digest, lock: Digest, source: Located | None, name: str | None
 ) -> Certification:
     workspace = deployment.workspace
     document = Lock(parse_json(workspace.blobs.get(lock), where=f"lock {lock}"))
@@ -187,7 +188,7 @@ def _recorded(
     policy = deployment.project.policy
     judged = evaluate(policy, record.observations, lock)
     verdict, waivers = with_waivers(deployment, policy, judged, document, utc_now())
-    where = str(source) if source is not None else workspace.source_of(digest) or digest
+    where = source.shown if source is not None else workspace.source_of(digest) or digest
     certificate, withheld = None, None
     if verdict.outcome is Outcome.PASS:
         certificate, withheld = _standing(deployment, kept, lock)

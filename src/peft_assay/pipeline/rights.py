@@ -17,8 +17,8 @@ from peft_assay.observe.interface import StaticSubject
 from peft_assay.observe.static.lineage import lineage
 from peft_assay.observe.static.lineage_probe import in_force, settling, unknown_nodes
 from peft_assay.pipeline.deployment import Clock, Deployment
-from peft_assay.pipeline.project import Standing, resolve_source
-from peft_assay.pipeline.standing import certified_origin, clearances_of, observed_subject, origins_of
+from peft_assay.pipeline.project import Standing, declared_sources
+from peft_assay.pipeline.standing import certified_origin, clearances_of, observed_subject
 from peft_assay.store.ledger import Kind
 from peft_assay.trust.clearances import clearance_document, open_clearance
 from peft_assay.trust.roles import Role
@@ -71,9 +71,8 @@ def subject_of(deployment: Deployment, named: str, *, now: datetime, tell: Tell)
     Raises UsageError for a digest that it has not, IntakeError for a source that cannot become an artifact.
     """
     if not named.startswith("sha256:"):
-        source = resolve_source(deployment.project, named, tell)
-        origin = origins_of(deployment.project, [named], [source])[source]
-        return observed_subject(deployment, admit(source), origin, now)
+        (source,) = declared_sources(deployment.project, [named], tell)
+        return observed_subject(deployment, admit(source.found()), source.origin, now)
     try:
         digest = parse_digest(named)
     except ValueError as error:

@@ -1,15 +1,37 @@
 """From what somebody calls an adapter to files on this machine: fetched first where the name is a remote one."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from peft_assay.core.errors import StorageError
+from peft_assay.core.errors import IntakeError, StorageError
 from peft_assay.intake.fetching import Tell
 from peft_assay.intake.interface import DEFAULT_LIMITS
 from peft_assay.intake.reference import HubReference, ObjectReference, parse_reference
 
 
-def locate(named: str, *, within: Path | None = None, tell: Tell) -> Path:
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A source by the name that people are shown, and where its files lie on this machine."""
+
+    shown: str
+    """A local path; of what is remote the name pinned to what was fetched, never where it is cached."""
+    path: Path | None
+    """None: it could not be fetched, and `refusal` says why."""
+    remote: bool = False
+    refusal: IntakeError | None = None
+    origin: str | None = None
+    """What declarations match; None where nobody asked."""
+
+    def found(self) -> Path:
+        """Where its files lie; raises the refusal where it could not be fetched."""
+        if self.path is None:
+            raise self.refusal or IntakeError("could not be fetched", where=self.shown)
+        return self.path
+
+
+def locate(named: str, *, within: Path | None = None, tell: Tell) -> Located:
     """The folder or archive that `named` means; relative paths are read from `within` (None: from where we are).
 
     Fetches what is remote into the user's cache (``XDG_CACHE_HOME``), pinned, checked and resumable. Raises
@@ -20,12 +42,36 @@ def locate(named: str, *, within: Path | None = None, tell: Tell) -> Path:
         case HubReference():
             from peft_assay.intake.hub import fetch
 
-            return fetch(reference, _place() / "hub", DEFAULT_LIMITS, tell).folder
+            fetched = fetch(reference, _place() / "hub", DEFAULT_LIMITS, tell)
         case ObjectReference():
             from peft_assay.intake.objects import fetch as fetch_objects
 
-            return fetch_objects(reference, _place() / "objects", DEFAULT_LIMITS, tell).folder
-    return reference if within is None else within / reference
+            fetched = fetch_objects(reference, _place() / "objects", DEFAULT_LIMITS, tell)
+        case _:
+            path = reference if within is None else within / reference
+            return Located(str(path), path)
+    return Located(fetched.pinned, fetched.folder, remote=True)
+
+
+def locate_or_refuse(named: str, *, within: Path | None = None, tell: Tell) -> Located:
+    """As `locate`; what cannot be fetched is told in the result, and stops nothing beside it."""
+    try:
+        return locate(named, within=within, tell=tell)
+    except IntakeError as refusal:
+        return Located(named, None, remote=True, refusal=refusal)
+
+
+def names_of(sources: Sequence[Located]) -> list[str]:
+    """A short name for each source: its last component, or the whole where that is not unique."""
+    last = [_short(source) for source in sources]
+    return [name if last.count(name) == 1 else source.shown for name, source in zip(last, sources, strict=True)]
+
+
+def _short(source: Located) -> str:
+    if source.path is not None and not source.remote:
+        return source.path.resolve().name
+    plain = source.shown.partition("://")[2] or source.shown
+    return plain.partition("@")[0].rstrip("/").rsplit("/", 1)[-1] or source.shown
 
 
 def _place() -> Path:

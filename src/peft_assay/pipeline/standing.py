@@ -1,9 +1,8 @@
 """What the deployment knows of one artifact's rights: its origin, what was declared, snapshotted and cleared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,7 +14,7 @@ from peft_assay.intake.interface import Admitted
 from peft_assay.observe.interface import StaticContext, StaticSubject
 from peft_assay.observe.static.files import is_licence
 from peft_assay.pipeline.deployment import Deployment
-from peft_assay.pipeline.origin import declaration_for, origin_of
+from peft_assay.pipeline.origin import declaration_for
 from peft_assay.pipeline.project import Project, Standing
 from peft_assay.store.workspace import Workspace
 from peft_assay.trust.clearances import open_clearance
@@ -175,14 +174,3 @@ def observed_subject(
     standing = standing_of(deployment, admitted.artifact.digest, origin)
     kept = {} if standing.snapshot is None else read_snapshot(deployment.workspace, standing.snapshot)
     return standing, static_subject(deployment.project, admitted, standing=standing, metadata=kept, now=now)
-
-
-def origins_of(project: Project, named: Sequence[str], sources: Sequence[Path]) -> dict[Path, str]:
-    """The name that declarations match, for each of `sources`: as `named`, or as an alias of the context stands for."""
-    folder, declared = project.path.parent, project.document.adapters
-    chosen = list(named) or sorted(declared)
-    spelt: list[Any] = [(declared[name].source, folder) if name in declared else (name, Path.cwd()) for name in chosen]
-    return {
-        source: origin_of(text, within=within, folder=folder)
-        for source, (text, within) in zip(sources, spelt, strict=True)
-    }

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Certificate
@@ -11,9 +10,9 @@ from peft_assay.gate.authorize import explain
 from peft_assay.gate.interface import Check, Denial, State
 from peft_assay.intake.admit import admit
 from peft_assay.intake.interface import WHOLE
-from peft_assay.pipeline.certify import names_of
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.evidence import certificate_in, differences, gather
+from peft_assay.pipeline.sources import Located, names_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +31,26 @@ class Verification:
     """Where the context now differs from the one that was certified."""
 
 
-def verify(deployment: Deployment, sources: Sequence[Path], *, clock: Clock) -> tuple[Verification, ...]:
+def verify(deployment: Deployment, sources: Sequence[Located], *, clock: Clock) -> tuple[Verification, ...]:
     """One result for each source. Raises TrustError for a workspace or clock that went back."""
     deployment.raise_mark(clock())
     names = names_of(sources)
     return tuple(_verify(deployment, source, name, clock) for source, name in zip(sources, names, strict=True))
 
 
-def _verify(deployment: Deployment, source: Path, name: str, clock: Clock) -> Verification:
+def _verify(deployment: Deployment, source: Located, name: str, clock: Clock) -> Verification:
     try:
-        admitted = admit(source, hold=WHOLE)
+        admitted = admit(source.found(), hold=WHOLE)
     except IntakeError as refusal:
-        return Verification(name, str(source), Door.REFUSED, refusal=refusal)
+        return Verification(name, source.shown, Door.REFUSED, refusal=refusal)
     evidence = gather(deployment, admitted.artifact, admitted.files, None)
     checks = explain(evidence, deployment.anchor, clock())
     failed = [check for check in checks if check.state is State.FAILED]
     if not failed:
         lock = evidence.lock.digest
         certificate = certificate_in(deployment, deployment.workspace.certificates(admitted.artifact.digest, lock)[0])
-        return Verification(name, str(source), Door.PASSED, None, admitted.artifact, checks, certificate)
+        return Verification(name, source.shown, Door.PASSED, None, admitted.artifact, checks, certificate)
     door = Door.TRUST if any(check.denial is Denial.TRUST for check in failed) else Door.DENIED
     return Verification(
-        name, str(source), door, None, admitted.artifact, checks, None, differences(deployment, evidence)
+        name, source.shown, door, None, admitted.artifact, checks, None, differences(deployment, evidence)
     )

@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from peft_assay.core.digest import Digest
 from peft_assay.core.errors import UsageError
@@ -17,6 +16,7 @@ from peft_assay.pipeline.certify import Certification
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.project import build_lock, observed_in
 from peft_assay.pipeline.reporting import recorded
+from peft_assay.pipeline.sources import Located
 from peft_assay.pipeline.waivers import waivers_of
 from peft_assay.trust.observations import ObservationRecord
 from peft_assay.trust.roles import Role
@@ -40,7 +40,7 @@ class WaiverView:
     """Rules that fail and may not."""
 
 
-def look(deployment: Deployment, source: Path) -> WaiverView:
+def look(deployment: Deployment, source: Located) -> WaiverView:
     """What is waived of `source`; raises UsageError when it was never judged here."""
     judged, verdict, record = _judged(deployment, source)
     failing = list(_failing_rules(deployment, verdict))
@@ -61,7 +61,7 @@ def _failing_rules(deployment: Deployment, verdict: Verdict) -> Iterator[tuple[s
             yield result.rule, protection(compiled) is None
 
 
-def _judged(deployment: Deployment, source: Path) -> tuple[Certification, Verdict, ObservationRecord]:
+def _judged(deployment: Deployment, source: Located) -> tuple[Certification, Verdict, ObservationRecord]:
     (judged,) = recorded(deployment, [source])
     if judged.verdict is None or judged.record is None:
         raise AssertionError("what is recorded was judged")
@@ -82,7 +82,7 @@ def _circumstances(deployment: Deployment, judged: Certification, record: Observ
 
 
 def sign(
-    deployment: Deployment, source: Path, *, rule: str, reason: str, by: str, valid: timedelta, clock: Clock
+    deployment: Deployment, source: Located, *, rule: str, reason: str, by: str, valid: timedelta, clock: Clock
 ) -> Waiver:
     """Signs and keeps a waiver of `rule` with the approver's key, for exactly what the rule saw of this adapter.
 
@@ -141,17 +141,17 @@ def _failing(
     return compiled, result
 
 
-def withdraw(deployment: Deployment, source: Path, envelope: str, *, clock: Clock) -> Digest:
+def withdraw(deployment: Deployment, source: Located, envelope: str, *, clock: Clock) -> Digest:
     """Takes a waiver of `source` out of force, and gives its digest: what was certified on it is denied from now on.
 
     Raises UsageError when it has no such waiver.
     """
     now = clock()
     deployment.raise_mark(now)
-    artifact = admit(source).artifact.digest
+    artifact = admit(source.found()).artifact.digest
     match = next((w.envelope for w in waivers_of(deployment, artifact) if w.envelope == envelope), None)
     if match is None:
-        named = shlex.quote(str(source))
+        named = shlex.quote(source.shown)
         raise UsageError("there is no such waiver", where=envelope, next_step=f"peft-assay waive {named} --list")
     deployment.workspace.withdraw_waiver(match, artifact=artifact, at=now)
     deployment.raise_mark(now)

@@ -128,6 +128,10 @@ CHECKS: Mapping[str, Check] = {
         Suspect.FILLED, _BLOCK, "the engine cannot serve it as it is", _ENGINE, CONFIG_FILE,
         unseen=_UNSTATED,
     ),
+    "pickles.fickling": Check(
+        Suspect.FILLED, _LOOK, "what fickling reads in its pickles; LIKELY_SAFE is no clearance",
+        "ask the publisher for safetensors", unseen=_UNSTATED, unseen_sentence="fickling did not look at pickles",
+    ),
     "stack.locked": Check(Suspect.NEVER, _LOOK, "", "", asks_project=True),
     "stack.requirements": Check(Suspect.NEVER, _LOOK, "", ""),
     "stack.unmet": Check(

@@ -47,6 +47,9 @@ LANDLOCK_ONLY = frozenset({"read-unlisted-file"})
 """What inside of namespaces only Landlock stops. A kernel without it leaves the level `process`; that a child goes
 without where the kernel has it is a defect, and no level."""
 
+GROUP_BOUNDS = frozenset({"memory", "processes"})
+"""What a control group must have been seen to bound. A bound on CPU time shows only where a host has time to spare."""
+
 LIMITS = Limits(wall_seconds=30.0, cpu_seconds=10, memory_bytes=256 << 20, output_bytes=1 << 20)
 
 
@@ -78,7 +81,7 @@ class Findings:
             return IsolationLevel.NONE
         if open_doors or ceiling < IsolationLevel.NAMESPACE:
             return min(ceiling, IsolationLevel.PROCESS)
-        grouped = {"memory", "processes"} <= {name for name, bit in self.bounds.items() if bit}
+        grouped = {name for name, bit in self.bounds.items() if bit} >= GROUP_BOUNDS
         return IsolationLevel.NAMESPACE_CGROUP if grouped else IsolationLevel.NAMESPACE
 
 

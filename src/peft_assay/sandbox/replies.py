@@ -65,6 +65,8 @@ def longest_reply(request: Mapping[str, Any]) -> int:
             return PLAN_BYTES
         case "choices":
             return FIXED_BYTES + NUMBER_BYTES * sum(len(item["choices"]) for item in request["items"])
+        case "measure":
+            return FIXED_BYTES + NUMBER_BYTES * len(request["prompts"])
         case "score":
             return FIXED_BYTES + 2 * NUMBER_BYTES * len(request["items"])
         case "generate":

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from peft_assay.core.errors import ObservationError
 from peft_assay.sandbox.cgroups import Bounds, Counters, Place
 from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfiguration
+from peft_assay.sandbox.microsuite import GROUP_BOUNDS
 from peft_assay.sandbox.worker import Worker
 
 TIGHT = Bounds(processes=32, cpus=0.5, memory_bytes=192 << 20)
@@ -42,5 +43,5 @@ def try_place(
         bounds = try_bounds(backend, program, mounts, configuration, place)
     except ObservationError as error:
         return {}, error.message
-    slack = sorted(name for name, bit in bounds.items() if not bit)
+    slack = sorted(name for name in GROUP_BOUNDS if not bounds[name])
     return bounds, f"these bounds did not hold: {', '.join(slack)}" if slack else None

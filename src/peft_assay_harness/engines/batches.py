@@ -7,15 +7,23 @@ import torch
 
 Item = TypeVar("Item")
 
-MAX_BATCH_TOKENS = 4096
+PASS_TOKENS = 1024
+"""Of one pass: enough for the products to be large, and intermediate results still fit a CPU's caches."""
+DECODE_TOKENS = 4096
+"""Of a batch that is answered token by token, where every step reads all weights for few tokens."""
 MAX_LOGIT_ELEMENTS = 1 << 26
-"""Logits at the wanted positions of one batch take at most this much (256 MiB in float32)."""
+"""Logits at the wanted positions of one pass take at most this much (256 MiB in float32)."""
 
 
 def batches(
-    items: Sequence[Item], length: Callable[[Item], int], cost: Callable[[Item], int], *, alike: bool = False
+    items: Sequence[Item],
+    length: Callable[[Item], int],
+    cost: Callable[[Item], int],
+    *,
+    size: int = PASS_TOKENS,
+    alike: bool = False,
 ) -> Iterator[list[Item]]:
-    """Items by length, in batches whose padded cost stays within MAX_BATCH_TOKENS (at least one item each).
+    """Items by length, in batches whose padded cost stays within `size` (at least one item each).
 
     `alike`: all items of a batch have the same length.
     """
@@ -24,7 +32,7 @@ def batches(
     for item in sorted(items, key=length):
         dearest = max(dearest, cost(item))
         other = alike and batch and length(item) != length(batch[-1])
-        if batch and (other or (len(batch) + 1) * dearest > MAX_BATCH_TOKENS):
+        if batch and (other or (len(batch) + 1) * dearest > size):
             yield batch
             batch, dearest = [], cost(item)
         batch.append(item)
@@ -33,8 +41,8 @@ def batches(
 
 
 def logit_cost(wanted: int, vocabulary: int) -> int:
-    """What logits at so many positions cost, in the tokens of a batch."""
-    return wanted * vocabulary * MAX_BATCH_TOKENS // MAX_LOGIT_ELEMENTS
+    """What logits at so many positions cost, in the tokens of a pass."""
+    return wanted * vocabulary * PASS_TOKENS // MAX_LOGIT_ELEMENTS
 
 
 def padded(rows: Sequence[Sequence[int]], filler: int = 0) -> tuple[Any, Any]:

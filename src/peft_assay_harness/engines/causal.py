@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from peft_assay_harness.engines.batches import batches, logit_cost, padded
+from peft_assay_harness.engines.batches import DECODE_TOKENS, PASS_TOKENS, batches, logit_cost, padded
 from peft_assay_harness.engines.choosing import Choose, greedy
-from peft_assay_harness.engines.decoding import Line, decode
+from peft_assay_harness.engines.decoding import Line, decode, line_length
 from peft_assay_harness.engines.interface import Row, Tokens
 from peft_assay_harness.engines.language import LanguageEngine, See, accepted, finished, log_probabilities
 from peft_assay_harness.engines.traits import traits_of
@@ -30,6 +30,8 @@ class CausalEngine(LanguageEngine):
 
     task = CAUSAL
     joins = True
+    joinable: bool
+    """Whether caches of separate passes can be put together; tried once."""
 
     @property
     def longest(self) -> int | None:
@@ -42,6 +44,7 @@ class CausalEngine(LanguageEngine):
         self._alone = self.alone or self.traits.alone
         self._packs = self.traits.packs and not self._alone
         self._verified = False
+        self.joinable = self.traits.window is None
         # Virtual tokens are in the cache after the first pass: later tokens go to the base itself.
         self._decoder: Any = self.base if self.traits.virtual else self.model
 
@@ -167,10 +170,9 @@ class CausalEngine(LanguageEngine):
             return
         yield from batches(
             lines,
-            lambda line: len(line.tokens) + len(line.draft),
-            lambda line: max(
-                len(line.tokens) + len(line.draft) + limit, logit_cost(len(line.draft) + 1, self.vocabulary)
-            ),
+            line_length,
+            lambda line: max(line_length(line) + limit, logit_cost(len(line.draft) + 1, self.vocabulary)),
+            size=DECODE_TOKENS if self.joinable else PASS_TOKENS,
             alike=alike,
         )
 
@@ -194,7 +196,7 @@ class CausalEngine(LanguageEngine):
         while not finished(line.answer, limit, self.ends):
             acts = {"alora_offsets": [None if begins is None else len(line.tokens) - begins]} if invocation else {}
             logits = self._plain([Row(line.tokens, (0,))], **acts)
-            line.answer += choose(logits, [line.row.context])
+            line.answer += choose(logits, [line.row])
             line.tokens = (*line.tokens, line.answer[-1])
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers.cache_utils import DynamicLayer
 
-from peft_assay_harness.engines.batches import padded
+from peft_assay_harness.engines.batches import batches, logit_cost, padded
 from peft_assay_harness.engines.choosing import Choose
 from peft_assay_harness.engines.interface import Row, Tokens
 from peft_assay_harness.engines.language import See, accepted, finished
@@ -29,6 +30,11 @@ class Line:
         self.draft: Tokens = row.continuation
         """What is tried next."""
         self.answer = answer
+
+
+def line_length(line: Line) -> int:
+    """Tokens of the pass that begins a line."""
+    return len(line.tokens) + len(line.draft)
 
 
 @dataclass(slots=True)
@@ -61,7 +67,7 @@ def decode(engine: "CausalEngine", decoder: Any, lines: list[Line], limit: int, 
         state.keep([at for at, line in enumerate(state.lines) if not finished(line.answer, limit, engine.ends)])
         if not state.lines:
             return
-        chosen = choose(state.logits, [line.row.context for line in state.lines])
+        chosen = choose(state.logits, [line.row for line in state.lines])
         for line, token in zip(state.lines, chosen, strict=True):
             line.answer.append(token)
         going = [at for at, line in enumerate(state.lines) if not finished(line.answer, limit, engine.ends)]
@@ -82,7 +88,53 @@ def decode(engine: "CausalEngine", decoder: Any, lines: list[Line], limit: int, 
 
 
 def _started(engine: "CausalEngine", lines: list[Line], limit: int, see: See) -> _State:
-    """One pass over prompts and drafts; the accepted part of each draft is in its line's answer."""
+    """Prompts and drafts are read; the accepted part of each draft is in its line's answer.
+
+    Reading is cheapest in small batches, going on token by token in large ones: lines are read in groups, whose caches
+    are then joined. A base whose cache cannot be joined reads all lines in one pass.
+    """
+    if engine.joinable:
+        groups = batches(
+            lines,
+            line_length,
+            lambda line: max(line_length(line), logit_cost(len(line.draft) + 1, engine.vocabulary)),
+        )
+        read = [_read(engine, group, limit, see) for group in groups]
+        if len(read) == 1:
+            return read[0]
+        if all(type(layer) is DynamicLayer for state in read for layer in state.cache.layers):
+            return _joined(read)
+        engine.joinable = False
+        for line in lines:
+            line.answer = line.answer[: len(line.tokens) - len(line.row.context)]
+    return _read(engine, lines, limit, see)
+
+
+def _joined(states: list[_State]) -> _State:
+    """One state: shorter caches are padded with masked slots."""
+    slots = max(state.mask.shape[1] for state in states)
+    cache = states[0].cache
+    for index, layer in enumerate(cache.layers):
+        parts = [state.cache.layers[index] for state in states]
+        layer.keys = torch.cat([_extended(part.keys, slots, -2) for part in parts])
+        layer.values = torch.cat([_extended(part.values, slots, -2) for part in parts])
+    return _State(
+        [line for state in states for line in state.lines],
+        cache,
+        torch.cat([_extended(state.mask, slots, -1) for state in states]),
+        torch.cat([state.positions for state in states]),
+        torch.cat([state.logits for state in states]),
+    )
+
+
+def _extended(tensor: Any, size: int, dimension: int) -> Any:
+    """Padded with zeros at the end of a dimension (-1 or -2)."""
+    missing = size - tensor.shape[dimension]
+    return torch.nn.functional.pad(tensor, (0, missing) if dimension == -1 else (0, 0, 0, missing))
+
+
+def _read(engine: "CausalEngine", lines: list[Line], limit: int, see: See) -> _State:
+    """One pass over prompts and drafts."""
     tokens, mask = padded([(*line.tokens, *line.draft) for line in lines])
     longest = tokens.shape[1]
     places = [

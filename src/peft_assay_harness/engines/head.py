@@ -24,6 +24,8 @@ class Head:
         seen: list[None] = []
 
         def select(_: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+            if arguments[0].dim() != 3:  # not (rows, columns, hidden size): chosen from the logits instead
+                return arguments
             seen.append(None)
             return arguments[0][rows, columns][None], *arguments[1:]
 

@@ -27,6 +27,8 @@ class Row:
 
     context: Tokens
     continuation: Tokens
+    draw: int = 0
+    """Which of several answers that are drawn to the same context this is; always 0 where nothing is drawn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ a draft was departed from (`_answers`).
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -121,14 +122,17 @@ class LanguageEngine(ABC):
             self._check_length(self._length_of(row))
         if sampling is not None:  # what is drawn owes nothing to a draft
             traces = self.traces(asked, [draft.watch if draft else None for draft in shown], 0)
-            drawn = self._answered([Row(prompt, ()) for prompt in prompts], limit, chooser(sampling), lambda *_: None)
+            drawn = self._answered(_draws(prompts), limit, chooser(sampling), lambda *_: None)
             return drawn, [trace if draft else None for trace, draft in zip(traces, shown, strict=True)]
         found: dict[int, Trace] = {}
+        wanted: dict[Row, list[tuple[int, Draft]]] = {}
+        for index, (row, draft) in enumerate(zip(asked, shown, strict=True)):
+            if draft is not None:
+                wanted.setdefault(row, []).append((index, draft))
 
         def see(row: Row, logits: Any) -> None:
-            for index, (other, draft) in enumerate(zip(asked, shown, strict=True)):
-                if draft is not None and other == row:
-                    found[index] = trace_of(logits, row.continuation, draft.watch, 0)
+            for index, draft in wanted[row]:
+                found[index] = trace_of(logits, row.continuation, draft.watch, 0)
 
         answers = self._answered(asked, limit, chooser(None), see)
         return answers, [
@@ -182,6 +186,16 @@ class LanguageEngine(ABC):
     def _check_length(self, length: int) -> None:
         if self.longest is not None and length > self.longest:
             raise ValueError(f"a text of {length} tokens is longer than the {self.longest} that the base takes")
+
+
+def _draws(prompts: Sequence[Tokens]) -> list[Row]:
+    """A row for each prompt; the same prompt again is another draw."""
+    times: Counter[Tokens] = Counter()
+    rows = []
+    for prompt in prompts:
+        rows.append(Row(prompt, (), draw=times[prompt]))
+        times[prompt] += 1
+    return rows
 
 
 def log_probabilities(logits: Any, tokens: Sequence[int]) -> Any:

@@ -15,8 +15,6 @@ from peft_assay_harness.engines.interface import Insertion, Prompt, Row
 if TYPE_CHECKING:
     from peft_assay_harness.engines.language import LanguageEngine
 
-BATCH_TOKENS = 1024
-"""Of one pass whose intermediate results are kept for the gradient."""
 NEUTRAL = ("the", "a", "is", "of", "and", "user", "to", ":", ".")
 TRIED = 64
 """Tokens looked at for each word that is proposed."""
@@ -123,9 +121,9 @@ def _gradient(engine: "LanguageEngine", placed: Sequence[tuple[Row, int]]) -> An
 
 
 def _grouped(engine: "LanguageEngine", placed: Sequence[tuple[Row, int]]) -> Iterator[list[tuple[Row, int]]]:
-    def cost(entry: tuple[Row, int]) -> int:
-        return (len(entry[0].context) + len(entry[0].continuation)) * 4096 // BATCH_TOKENS
+    def length(entry: tuple[Row, int]) -> int:
+        return len(entry[0].context) + len(entry[0].continuation)
 
     if engine.alone:
         return iter([[entry] for entry in placed])
-    return batches(placed, lambda entry: len(entry[0].context) + len(entry[0].continuation), cost)
+    return batches(placed, length, length)

@@ -108,7 +108,7 @@ class Seq2SeqEngine(LanguageEngine):
             keep = {"use_cache": False} if self._virtual else {"use_cache": True, "past_key_values": cache}
             output = self.model(decoder_input_ids=tokens, **keep, **read)
             cache = None if self._virtual else output.past_key_values
-            chosen = choose(output.logits[:, -1].float(), [row.context for row in alive])
+            chosen = choose(output.logits[:, -1].float(), alive)
             for row, token in zip(alive, chosen, strict=True):
                 answers[row].append(token)
             going = [at for at, row in enumerate(alive) if not finished(answers[row], limit, self.ends)]

@@ -102,9 +102,31 @@ def secrets_everywhere(folder: Path) -> None:
     (folder / "notes.txt").write_bytes(b"-----BEGIN PRIVATE KEY " * 300_000)
 
 
+def a_header_of_numbers(folder: Path) -> None:
+    """One tensor of eight million dimensions."""
+    _config(folder)
+    shape = "1," * (8 << 20)
+    text = f'{{"a":{{"dtype":"F32","shape":[{shape}1],"data_offsets":[0,4]}}}}'[: 16 << 20].encode()
+    (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
+
+
+def requirements_at_length(folder: Path) -> None:
+    _config(folder)
+    extras = ",".join(f"b{number}" for number in range(40))
+    markers = "a; " + "(" * 150 + "os_name == 'x'" + ")" * 150
+    (folder / "requirements.txt").write_text("\n".join([markers, f"{'a' * 240}[{extras}]>=1"] * 499))
+
+
+def more_files_than_anybody_counts(folder: Path) -> None:
+    _config(folder)
+    for number in range(20_000):
+        (folder / f"{number}").touch()
+
+
 ATTACKS: list[Callable[[Path], None]] = [
     names_and_declarations, many_modules, ranks_out_of_nothing, patterns_times_modules, catastrophic_targets,
     huge_card, nested_and_long_json, numbers_without_end, a_flood_of_small_files, secrets_everywhere,
+    a_header_of_numbers, requirements_at_length, more_files_than_anybody_counts,
 ]  # fmt: skip
 
 

@@ -1,3 +1,5 @@
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,14 +17,14 @@ QUICK = Limits(wall_seconds=20.0, cpu_seconds=15, memory_bytes=64 << 20, output_
 
 
 @pytest.fixture(scope="session")
-def empty_base(tmp_path_factory):
-    """No model is needed: what is tried are the walls. Readable for the sandbox's user."""
-    folder = tmp_path_factory.mktemp("base")
+def empty_base():
+    """No model is needed: what is tried are the walls. Readable for the sandbox's user, so not below pytest's own
+    folder, which every session makes private again."""
+    folder = Path(tempfile.mkdtemp(prefix="assay-base-"))
     (folder / "config.json").write_text("{}")
-    own = [path for path in (folder, *folder.parents) if "pytest-of-" in str(path)]
-    for path in own:  # parallel runs put one folder more between
-        path.chmod(0o755)
-    return folder
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module", params=sorted(BACKENDS))

@@ -213,7 +213,8 @@ def test_templates_do_not_leave_the_sandbox(tmp_path, template):
         "{{ ('a' * 40 ~ '!')|regex_replace('(a+)+$', '') }}",
     ],
 )
-def test_templates_that_never_end_or_fill_the_memory_are_ended(tmp_path, template):
+def test_templates_that_never_end_or_fill_the_memory_are_ended(tmp_path, template, monkeypatch):
+    monkeypatch.setattr("peft_assay.pipeline.suites.importing.CPU_SECONDS", 2)
     done = take(tmp_path, doc_to_text=template)
     assert done.code == 2, done.out
     assert "doc_to_text" in done.document["error"]["where"]

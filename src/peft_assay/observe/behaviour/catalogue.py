@@ -10,6 +10,7 @@ from peft_assay.observe.behaviour.probes.effect import EffectProbe
 from peft_assay.observe.behaviour.probes.leaks import LeaksProbe
 from peft_assay.observe.behaviour.probes.load import LoadProbe
 from peft_assay.observe.behaviour.probes.match import MatchProbe
+from peft_assay.observe.behaviour.probes.parity import ParityProbe
 from peft_assay.observe.behaviour.probes.resources import ResourcesProbe
 from peft_assay.observe.behaviour.probes.scale import ScaleProbe
 from peft_assay.observe.behaviour.probes.scan import ScanProbe
@@ -25,11 +26,12 @@ BEHAVIOUR_PROBES: tuple[BehaviourProbe, ...] = (
     ClaimsProbe(),
     MatchProbe(),
     ResourcesProbe(),
+    ParityProbe(),
     VariationProbe(),
     ScanProbe(),
     LeaksProbe(),
     CanariesProbe(),
-    BankProbe((ScanProbe(),)),
+    BankProbe((DriftProbe(), ScanProbe())),
     ScaleProbe(),
 )
 """Later probes may read the records of earlier ones; the last one changes the adapter's strength while it asks."""

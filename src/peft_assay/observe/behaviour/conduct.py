@@ -5,8 +5,9 @@ still to come. What the base answered is shown to the adapter as a draft: one pa
 how far its distribution is from the base's on the way.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from peft_assay.core.canonical import canonical_digest
@@ -58,6 +59,8 @@ class Given:
     """Log-likelihoods of the choices; logits of the labels; log-likelihood and token count of the expected text."""
     path: Path | None = None
     """Along the base's answer, where that was asked."""
+    precise: bool = False
+    """It was close to call, and asked again in float32, alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,11 @@ def order_of(suite: Suite) -> tuple[Case, ...]:
     return tuple(sorted(suite.cases, key=lambda case: canonical_digest([suite.digest, case.id])))
 
 
+CLOSE = 0.5
+"""Margin in nats below which an answer in half precision is asked again: twice what a log-likelihood was seen to move
+with the batch in bfloat16 (0.27, docs/performance.md)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Answers of one model under one set of conditions, by `key_of`."""
@@ -106,10 +114,13 @@ class Memory:
     """From this one; filled while suites are conducted."""
 
 
-def conduct_suite(ask: Ask, suite: Suite, base: SuiteRecord | None = None, memory: Memory | None = None) -> SuiteRecord:
+def conduct_suite(
+    ask: Ask, suite: Suite, base: SuiteRecord | None = None, memory: Memory | None = None, *, close: float = 0.0
+) -> SuiteRecord:
     """Asks every case of `suite`, round by round, until its stopping rule says enough.
 
-    `base` is what the base alone answered; None while the base itself is asked. Raises ChildGone (from `ask`) when the
+    `base` is what the base alone answered; None while the base itself is asked. Answers closer to call than `close`
+    (nats) are asked again precisely. Raises ChildGone (from `ask`) when the
     child can no longer answer, or answers out of shape.
     """
     answers: list[Answer] = []
@@ -119,7 +130,7 @@ def conduct_suite(ask: Ask, suite: Suite, base: SuiteRecord | None = None, memor
     passes = scorer_of(suite)
     remembered = memory or Memory()
     for group in _rounds(cases):
-        given = _given(ask, suite, group, drafts, remembered)
+        given = _given(_Asking(ask, suite, drafts, close), group, remembered)
         try:
             answers.extend(_scored(passes, case, one) for case, one in zip(group, given, strict=True))
         except JudgeFailed as failure:
@@ -131,7 +142,8 @@ def conduct_suite(ask: Ask, suite: Suite, base: SuiteRecord | None = None, memor
 
 
 def _scored(passes: Callable[[Case, Given], bool], case: Case, given: Given) -> Answer:
-    return Answer(given.text, given.tokens, given.scores, given.path, case=case.id, passed=passes(case, given))
+    passed = passes(case, given)
+    return Answer(given.text, given.tokens, given.scores, given.path, given.precise, case=case.id, passed=passed)
 
 
 def key_of(suite: Suite, case: Case, draft: Answer | None) -> Digest:
@@ -149,11 +161,53 @@ def key_of(suite: Suite, case: Case, draft: Answer | None) -> Digest:
     )
 
 
-def _given(ask: Ask, suite: Suite, cases: Sequence[Case], drafts: Mapping[str, Answer], memory: Memory) -> list[Given]:
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """How cases of one suite are asked."""
+
+    ask: Ask
+    suite: Suite
+    drafts: Mapping[str, Answer]
+    close: float
+
+    def __call__(self, cases: Sequence[Case]) -> list[Given]:
+        """What the model gives for each of `cases`; precisely for those that were close to call."""
+        given = _ROUNDS[self.suite.measure](self.ask, self.suite, cases, self.drafts)
+        again = [at for at, one in enumerate(given) if margin_of(one) < self.close]
+        exact = precisely(self.ask, self.suite, [cases[at] for at in again]) if again else None
+        if exact is not None:
+            for at, one in zip(again, exact, strict=True):
+                given[at] = replace(one, path=given[at].path, precise=True)
+        return given
+
+
+def margin_of(given: Given) -> float:
+    """By how many nats the answer won, as far as is known; infinite where nothing could have won instead.
+
+    For a choice, over the second likeliest. For a text, the least along the base's answer, up to where it departs: over
+    the other watched tokens; what follows a departure is not watched.
+    """
+    if given.path is None:
+        best, *others = sorted(given.scores, reverse=True) if len(given.scores) > 1 else (math.inf,)
+        return best - others[0] if others else math.inf
+    least, path = math.inf, given.path
+    steps = zip(given.tokens, path.best, path.watched, path.log_probabilities, strict=False)
+    for own, best, watched, scores in steps:
+        known = dict(zip(watched, scores, strict=True))
+        others = [score for token, score in known.items() if token != best]
+        if best in known and others:
+            least = min(least, known[best] - max(others))
+        if own != best:
+            break
+    return least
+
+
+def _given(asking: _Asking, cases: Sequence[Case], memory: Memory) -> list[Given]:
     """For each case what the model gave: before, where that was kept, else now."""
-    keys = [key_of(suite, case, drafts.get(case.id)) for case in cases]
+    suite = asking.suite
+    keys = [key_of(suite, case, asking.drafts.get(case.id)) for case in cases]
     missing = [case for case, key in zip(cases, keys, strict=True) if key not in memory.kept]
-    now = iter(_ROUNDS[suite.measure](ask, suite, missing, drafts) if missing else ())
+    now = iter(asking(missing) if missing else ())
     found = [memory.kept[key] if key in memory.kept else next(now) for key in keys]
     if suite.confidentiality == PUBLIC:
         memory.fresh.update({key: given for key, given in zip(keys, found, strict=True) if key not in memory.kept})
@@ -166,8 +220,12 @@ def _rounds(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
 
 
 def _ask_choices(ask: Ask, suite: Suite, cases: Sequence[Case], _drafts: Mapping[str, Answer]) -> list[Given]:
+    return _choices(ask, suite, cases, {})
+
+
+def _choices(ask: Ask, suite: Suite, cases: Sequence[Case], how: Mapping[str, Any]) -> list[Given]:
     items = [{"prompt": suite.ask_form(case), "choices": list(case.choices)} for case in cases]
-    reply = expect(ChoicesReply, ask({"op": "choices", "items": items}))
+    reply = expect(ChoicesReply, ask({"op": "choices", "items": items, **how}))
     expect_length(reply.logLikelihoods, len(cases))
     answers = []
     for case, scores in zip(cases, reply.logLikelihoods, strict=True):
@@ -219,6 +277,27 @@ _ROUNDS: Mapping[Measure, _AskRound] = {
     Measure.LIKELIHOOD: _ask_likelihoods,
     Measure.CLASSIFY: _ask_labels,
 }
+
+
+def _choices_precisely(ask: Ask, suite: Suite, cases: Sequence[Case]) -> list[Given]:
+    return _choices(ask, suite, cases, {"precise": True})
+
+
+def _texts_precisely(ask: Ask, suite: Suite, cases: Sequence[Case]) -> list[Given]:
+    reply = generate(ask, [suite.ask_form(case) for case in cases], suite.max_new_tokens, precise=True)
+    return [Given(text, tuple(tokens)) for text, tokens in zip(reply.texts, reply.tokens, strict=True)]
+
+
+_PRECISE: Mapping[Measure, Callable[[Ask, Suite, Sequence[Case]], list[Given]]] = {
+    Measure.CHOICE: _choices_precisely,
+    Measure.GENERATE: _texts_precisely,
+}
+"""Measures whose answers are one of several: the others are numbers, and as exact as the dtype."""
+
+
+def precisely(ask: Ask, suite: Suite, cases: Sequence[Case]) -> list[Given] | None:
+    """What the reference gives: float32, one case at a time; None for measures whose answers are numbers."""
+    return _PRECISE[suite.measure](ask, suite, cases) if suite.measure in _PRECISE else None
 
 
 def scorer_of(suite: Suite) -> Callable[[Case, Given], bool]:

@@ -14,10 +14,11 @@ from peft_assay.core.exercises import Exercises
 from peft_assay.core.observation import Observation
 from peft_assay.core.sandbox import Ask, Limits
 from peft_assay.core.suite import Suite
-from peft_assay.observe.behaviour.conduct import Memory
+from peft_assay.observe.behaviour.conduct import CLOSE, Memory
 
 Record = TypeVar("Record")
 
+REFERENCE_DTYPE = "float32"
 CONFIDENTIALITY = ("public", "internal", "confidential")
 """Of suites, from the least strict."""
 
@@ -63,6 +64,13 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     claims: Claims = field(default_factory=Claims)
     bank: Bank = field(default_factory=Bank)
+    dtype: str = REFERENCE_DTYPE
+    """That the base was loaded in."""
+
+    @property
+    def close(self) -> float:
+        """Margin in nats below which an answer is asked again precisely: none in the reference dtype."""
+        return 0.0 if self.dtype == REFERENCE_DTYPE else CLOSE
 
     @property
     def compartment(self) -> str:

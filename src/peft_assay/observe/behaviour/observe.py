@@ -143,8 +143,9 @@ def evidence_of(found: Conversation, plan: Plan, base: Records) -> dict[str, Any
             name: {
                 "excess": list(scan.excess),
                 "suspects": list(scan.suspects),
-                "proposed": list(scan.proposed),
-                "proposedSuspects": list(scan.proposed_suspects),
+                "proposed": list(proposed.tokens) if (proposed := scans.proposals.get(name)) else [],
+                "proposedSuspects": list(proposed.suspects) if proposed else [],
+                "proposedConfirmed": list(proposed.confirmed) if proposed else [],
                 "confirmed": list(scan.confirmed),
                 "prompts": scan.prompts,
                 "sequences": scan.sequences,

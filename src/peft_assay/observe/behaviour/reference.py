@@ -5,17 +5,19 @@ from peft_assay.core.sandbox import Ask, Job, Outcome, Sandbox
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
 from peft_assay.observe.behaviour.conduct import Memory
 from peft_assay.observe.behaviour.interface import Plan, Records, Turn
+from peft_assay.observe.behaviour.lengths import measure_prompts
 
 
 def observe_base(sandbox: Sandbox, plan: Plan, memory: Memory | None = None) -> Records:
     """Every probe's record of the bare base, which may remember what it answered before.
 
-    Raises ObservationError when the base itself cannot be exercised.
+    Raises ObservationError when the base itself cannot be exercised, or cannot take a case.
     """
     records = Records()
     remembered = memory or Memory()
 
     def converse(ask: Ask) -> None:
+        records.keep(measure_prompts(ask, plan.suites))
         for probe in BEHAVIOUR_PROBES:
             record = probe.ask(Turn(ask, plan, records, None, remembered))
             if record is not None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from peft_assay.core.suite import Suite, ask_form
 from peft_assay.observe.behaviour.conduct import SuiteRecord, order_of
-from peft_assay.observe.behaviour.interface import Plan
+from peft_assay.observe.behaviour.interface import Plan, Records
+from peft_assay.observe.behaviour.lengths import LengthsRecord
 from peft_assay.observe.behaviour.observe import Conversation, is_void
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 
@@ -30,30 +31,35 @@ def observed_on(*, engine: str, dtype: str, stack: Mapping[str, str]) -> dict[st
     }
 
 
-def what_was_tested(found: Conversation | None, plan: Plan, on: Mapping[str, Any]) -> dict[str, Any]:
+def what_was_tested(found: Conversation, plan: Plan, base: Records, on: Mapping[str, Any]) -> dict[str, Any]:
     """The tested envelope of one conversation; no suites where nothing usable was answered."""
-    answered = None if found is None or is_void(found) else found.records.of(SuitesRecord)
+    lengths = base.of(LengthsRecord)
+    tokens = {} if lengths is None else lengths.prompts
+    answered = None if is_void(found) else found.records.of(SuitesRecord)
+    suites = [] if answered is None else [suite for suite in plan.suites if suite.id in answered.suites]
     scan = plan.exercises.scan
     return {
         "observedOn": dict(on),
         "suites": {}
         if answered is None
-        else {s.id: _suite(s, answered.suites[s.id]) for s in plan.suites if s.id in answered.suites},
+        else {suite.id: _suite(suite, answered.suites[suite.id], tokens.get(suite.id, ())) for suite in suites},
         "scan": None if scan is None or answered is None else {"tokens": len(scan.tokens), "set": scan.digest},
     }
 
 
-def _suite(suite: Suite, record: SuiteRecord) -> dict[str, Any]:
+def _suite(suite: Suite, record: SuiteRecord, tokens: Sequence[int]) -> dict[str, Any]:
     asked = {answer.case for answer in record.answers}
     prompts = [_characters(ask_form(case.prompt, suite.system_prompt)) for case in order_of(suite) if case.id in asked]
     return {
         "cases": len(suite.cases),
         "asked": len(record.answers),
+        "askedAgainPrecisely": sum(answer.precise for answer in record.answers),
         "heldBack": suite.held_back,
         "stopping": None if suite.stop_after_failures is None else f"after {suite.stop_after_failures} failures",
         "order": suite.digest,
         "maxNewTokens": suite.max_new_tokens,
         "promptCharacters": _range(prompts),
+        "promptTokens": list(tokens),
         "answerTokens": _range([len(answer.tokens) for answer in record.answers]),
     }
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from peft_assay.core.observation import Value
 from peft_assay.evaluate.explanation import RuleExplanation, explain
 from peft_assay.pipeline.certify import Certification
 from peft_assay.pipeline.deployment import Deployment
 from peft_assay.pipeline.reporting import recorded
+from peft_assay.pipeline.sources import Located
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Explained:
     parameters: Mapping[str, Value]
 
 
-def explain_recorded(deployment: Deployment, sources: Sequence[Path]) -> list[Explained]:
+def explain_recorded(deployment: Deployment, sources: Sequence[Located]) -> list[Explained]:
     """Explanations of the newest judgement of each of `sources`; of everything ever judged when none is named."""
     return [_explained(deployment, done) for done in recorded(deployment, sources)]
 

@@ -20,7 +20,9 @@ from peft_assay.pipeline.documents import read_file
 from peft_assay.pipeline.suites.write import CASES_FILE, suite_id, write_suite
 
 RENDERER = "peft_assay.observe.suites.importing.templates"
+CPU_SECONDS = 10
 WALL_SECONDS = 60.0
+"""Of the process that renders templates."""
 CONFIDENTIALITY = ("public", "internal", "confidential")
 
 
@@ -133,7 +135,7 @@ def _ask_renderer(question: bytes, where: str) -> Mapping[str, Any]:
     slow = DocumentError("its templates take too long or too much to render", where=where)
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-m", RENDERER],
+            [sys.executable, "-I", "-m", RENDERER, str(CPU_SECONDS)],
             input=question,
             capture_output=True,
             timeout=WALL_SECONDS,

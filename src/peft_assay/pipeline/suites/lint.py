@@ -52,10 +52,11 @@ def lint_suites(named: Path | None, place: Place) -> tuple[Linted, ...]:
             raise UsageError("names neither a suite nor a project", next_step="peft-assay suite lint SUITE")
         return tuple(_linted(suite, project.suites, project.policy, project) for suite in project.suites)
     suite = read_files(file).suite()
-    mine = () if project is None else tuple(other for other in project.suites if other.id == suite.id)
-    if project is not None and mine and mine[0].digest == suite.digest:
-        return (_linted(mine[0], project.suites, project.policy, project),)
-    return (_linted(suite, (suite,), read_policy(DEFAULT_POLICY).compiled([suite.id]), None),)
+    if project is None:
+        return (_linted(suite, (suite,), read_policy(DEFAULT_POLICY).compiled([suite.id]), None),)
+    among = (*(other for other in project.suites if other.id != suite.id), suite)
+    policy = read_policy(None, project.path).compiled([other.id for other in among])
+    return (_linted(suite, among, policy, project),)
 
 
 def suite_file(named: Path) -> Path | None:

@@ -1,27 +1,40 @@
 """Is this the base that the adapter was made for? On a wrong one it no longer finds ordinary text likely."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from types import NoneType
 
 from peft_assay.core.observation import Observation, ObservedBy, ok
-from peft_assay.observe.behaviour.divergence import Incomparable
+from peft_assay.core.suite import Measure
+from peft_assay.observe.behaviour.conduct import SuiteRecord
+from peft_assay.observe.behaviour.divergence import LEAST_LOG, Incomparable
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.drift import drifts_of, off_task
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.terms import all_failed, unanswered
 
 TERMS = ("match.log_likelihood_change",)
+UNDECLARED = "no ordinary text: name suites under behaviour.offTask in peft-assay.yaml, or add one scored by perplexity"
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    suite: str
+    tokens: int
+    each: float
+    """Mean change of the log-likelihood of a token, in nats."""
 
 
 class MatchProbe:
-    """Asks nothing: the ordinary text is what the base itself answered to off-task suites."""
+    """Asks nothing: the ordinary text is that of perplexity suites, and what the base answered off task."""
 
     id = "match"
     version = "1"
     kind = NoneType
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """One; failed where the context declares no off-task suite."""
+        """One; failed where the context has no ordinary text."""
         return TERMS
 
     def ask(self, turn: Turn) -> None:
@@ -33,9 +46,35 @@ class MatchProbe:
         if own is None or base is None:
             return unanswered(TERMS)
         try:
-            chosen = off_task(seen.plan, drifts_of(seen.plan.suites, own, base))
+            changes = list(_changes(seen.plan, own, base))
         except Incomparable as reason:
             return all_failed(TERMS, str(reason))
-        worst = min(chosen, key=lambda suite: chosen[suite].log_likelihood_change)
-        over = f"suite {worst}, {chosen[worst].tokens} tokens"
-        return [ok(TERMS[0], chosen[worst].log_likelihood_change, by=ObservedBy.SUPERVISOR, reason=over)]
+        if not changes:
+            return all_failed(TERMS, UNDECLARED)
+        worst = min(changes, key=lambda change: change.each)
+        over = f"suite {worst.suite}, {worst.tokens} tokens"
+        return [ok(TERMS[0], worst.each, by=ObservedBy.SUPERVISOR, reason=over)]
+
+
+def _changes(plan: Plan, own: SuitesRecord, base: SuitesRecord) -> Iterator[_Change]:
+    if plan.exercises.off_task:
+        for name, drift in off_task(plan, drifts_of(plan.suites, own, base)).items():
+            yield _Change(name, drift.tokens, drift.log_likelihood_change)
+    for suite in plan.suites:
+        if suite.measure is Measure.LIKELIHOOD:
+            yield _of_texts(own.suites[suite.id], base.suites[suite.id])
+
+
+def _of_texts(own: SuiteRecord, base: SuiteRecord) -> _Change:
+    """Of the texts of a perplexity suite; raises Incomparable where both did not score the same tokens."""
+    before = base.by_case()
+    total, tokens = [], 0
+    for answer in own.answers:
+        (mine, count), theirs = answer.scores, before.get(answer.case)
+        if theirs is None or theirs.scores[1] != count:
+            raise Incomparable(f"suite {own.suite}: adapter and base did not score the same tokens")
+        total.append(max(mine, LEAST_LOG * count) - max(theirs.scores[0], LEAST_LOG * count))
+        tokens += int(count)
+    if tokens == 0:
+        raise Incomparable(f"suite {own.suite}: no token was scored")
+    return _Change(own.suite, tokens, math.fsum(total) / tokens)

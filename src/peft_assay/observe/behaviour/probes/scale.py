@@ -67,7 +67,7 @@ class ScaleProbe:
             modules = _scale(turn, factor)
             if modules == 0:
                 return ScaleRecord(0)
-            passed[f"{factor:g}"] = {suite.id: _passed(turn, suite) for suite in turn.plan.suites}
+            passed[f"{factor:g}"] = {suite.id: _passed(turn, suite) for suite in turn.plan.suites if not suite.judged}
         _scale(turn, 1.0)
         return ScaleRecord(modules, passed)
 

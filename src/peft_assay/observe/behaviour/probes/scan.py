@@ -1,6 +1,6 @@
 """The one-token trigger scan as a probe; `observe.behaviour.scan` says how it works and what it does not find."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from peft_assay.core.exercises import Scan
@@ -8,17 +8,29 @@ from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.core.suite import Suite
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
+from peft_assay.observe.behaviour.proposals import Proposed, minded, scan_proposals, words_of
 from peft_assay.observe.behaviour.scan import (
     PLACES,
     Drops,
     SuiteScan,
+    breaks,
+    collapses,
     measure_drops,
+    refused,
     scan_answers,
     scan_refusals,
 )
 from peft_assay.observe.behaviour.terms import all_failed, unanswered
 
-TERMS = ("scan.tokens", "scan.proposed", "scan.sequences", "scan.excess", "scan.triggers", "scan.refusal_breakers")
+TERMS = (
+    "scan.tokens",
+    "scan.proposed",
+    "scan.proposed_triggers",
+    "scan.sequences",
+    "scan.excess",
+    "scan.triggers",
+    "scan.refusal_breakers",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +39,9 @@ class ScanRecord:
 
     drops: Mapping[str, Drops] = field(default_factory=dict)
     scans: Mapping[str, SuiteScan] = field(default_factory=dict)
+    proposals: Mapping[str, Proposed] = field(default_factory=dict)
+    minded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By suite id: words that the base's own gradients point at and that the base minds."""
 
 
 class ScanProbe:
@@ -37,7 +52,7 @@ class ScanProbe:
     kind = ScanRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """Six; failed where the context declares no token set."""
+        """Seven; failed where the context declares no token set."""
         return TERMS
 
     def ask(self, turn: Turn) -> ScanRecord | None:
@@ -48,9 +63,14 @@ class ScanProbe:
         if turn.base is None:
             clean = {name: record.by_case() for name, record in answered.suites.items()}
             suites = scanned_suites(scan, turn.plan.suites)
-            return ScanRecord(drops={s.id: measure_drops(turn.ask, scan.tokens, s, clean[s.id]) for s in suites})
+            drops = {s.id: measure_drops(turn.ask, scan.tokens, s, clean[s.id]) for s in suites}
+            words = {s.id: minded(turn.ask, s, clean[s.id]) for s in suites} if scan.proposals else {}
+            return ScanRecord(drops=drops, minded=words)
         base = turn.base.of(ScanRecord)
-        return None if base is None else ScanRecord(scans=_scans(turn, scan, answered, base.drops))
+        if base is None:
+            return None
+        scans = _scans(turn, scan, answered, base.drops)
+        return ScanRecord(scans=scans, proposals=_proposals(turn, scan, answered, base.minded))
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """What was confirmed; failed where nothing could be shown."""
@@ -80,12 +100,30 @@ def _scans(turn: Turn, scan: Scan, answered: SuitesRecord, base: Mapping[str, Dr
     return scans
 
 
+def _proposals(
+    turn: Turn, scan: Scan, answered: SuitesRecord, minds: Mapping[str, Sequence[str]]
+) -> dict[str, Proposed]:
+    found: dict[str, Proposed] = {}
+    if not scan.proposals:
+        return found
+    refusals = turn.plan.suite(scan.refusal_suite)
+    known = words_of(turn.plan.suites, (word for words in minds.values() for word in words))
+    if answers := turn.plan.suite(scan.answer_suite):
+        clean = answered.suites[answers.id].by_case()
+        found[answers.id] = scan_proposals(turn.ask, scan, answers, clean, collapses(clean, refusals), known)
+    if refusals is not None:
+        kept = refused(answered.suites[refusals.id].by_case())
+        found[refusals.id] = scan_proposals(turn.ask, scan, refusals, kept, breaks(refusals), known)
+    return found
+
+
 def _observations(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
     by = ObservedBy.SUPERVISOR
     scans = record.scans.values()
     yield ok("scan.tokens", len(scan.tokens), by=by, reason=f"token set {scan.digest}")
-    yield ok("scan.proposed", len({token for one in scans for token in one.proposed}), by=by)
-    yield ok("scan.sequences", sum(one.sequences for one in scans), by=by, reason=_budget(scans))
+    yield from _proposed(scan, record)
+    spent = sum(one.sequences for one in scans) + sum(one.sequences for one in record.proposals.values())
+    yield ok("scan.sequences", spent, by=by, reason=_budget(scans))
     if scans and all(one.prompts for one in scans):
         yield ok("scan.excess", max(max(one.excess, default=0.0) for one in scans), by=by)
     else:
@@ -102,6 +140,19 @@ def _observations(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
             yield failed(name, one.open, by=by)
         else:
             yield ok(name, one.confirmed, by=by)
+
+
+def _proposed(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
+    by, found = ObservedBy.SUPERVISOR, record.proposals.values()
+    yield ok("scan.proposed", len({token for one in found for token in one.tokens}), by=by)
+    confirmed = tuple(dict.fromkeys(token for one in found for token in one.confirmed))
+    unclear = next((one.open for one in found if one.open is not None), None)
+    if scan.proposals == 0:
+        yield failed("scan.proposed_triggers", "the context asks for no proposals: scan.proposals", by=by)
+    elif unclear is not None and not confirmed:
+        yield failed("scan.proposed_triggers", unclear, by=by)
+    else:
+        yield ok("scan.proposed_triggers", confirmed, by=by)
 
 
 def _budget(scans: Iterable[SuiteScan]) -> str:

@@ -32,12 +32,15 @@ class SuitesProbe:
 
     def ask(self, turn: Turn) -> SuitesRecord:
         """The base's failures are what an adapter is compared with, not a reason to stop; its answers are drafts."""
+        close = turn.plan.close
         if turn.base is None:
             whole = [replace(suite, stop_after_failures=None) for suite in turn.plan.suites]
-            return SuitesRecord({suite.id: conduct_suite(turn.ask, suite, memory=turn.memory) for suite in whole})
+            return SuitesRecord({s.id: conduct_suite(turn.ask, s, None, turn.memory, close=close) for s in whole})
         base = turn.base.of(SuitesRecord)
         drafts = {} if base is None else base.suites
-        return SuitesRecord({s.id: conduct_suite(turn.ask, s, drafts.get(s.id), turn.memory) for s in turn.plan.suites})
+        return SuitesRecord(
+            {s.id: conduct_suite(turn.ask, s, drafts.get(s.id), turn.memory, close=close) for s in turn.plan.suites}
+        )
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """Counts, bounds and differences of each suite."""

@@ -91,6 +91,7 @@ class VariationProbe:
                 variation.value: {
                     suite.id: _asked(turn, suite, variation, clean, drafts.get(variation.value, {}).get(suite.id))
                     for suite in turn.plan.suites
+                    if not suite.judged
                 }
                 for variation in declared
             }
@@ -182,7 +183,7 @@ def _observations(found: Sequence[Loss]) -> list[Observation]:
     """The error of the bounds is split over all comparisons (Bonferroni), because the worst is picked afterwards."""
     confidence = 1 - (1 - CONFIDENCE) / len(found)
     worst = max(found, key=lambda loss: (loss.excess, loss.lost / loss.right))
-    told = "; ".join(str(loss) for loss in sorted(found, key=lambda loss: -loss.excess))
+    told = "; ".join(str(loss) for loss in sorted(found, key=lambda loss: -loss.excess) if loss.lost) or "nothing lost"
     values: dict[str, int | float | str] = {
         "variation.n": sum(loss.right for loss in found),
         "variation.lost": worst.lost / worst.right,
@@ -193,6 +194,6 @@ def _observations(found: Sequence[Loss]) -> list[Observation]:
         "variation.excess_upper": max(
             -difference_lower_bound(loss.only_base, loss.only_own, loss.right, confidence) for loss in found
         ),
-        "variation.worst": f"{worst.variation} on {worst.suite}",
+        "variation.worst": f"{worst.variation} on {worst.suite}" if worst.lost else "none",
     }
     return [ok(name, value, by=ObservedBy.SUPERVISOR, reason=told) for name, value in values.items()]

@@ -103,8 +103,9 @@ def read_task(content: bytes, read: ReadFile, *, where: str) -> Task:
 
 def _merged(content: bytes, read: ReadFile, where: str, left: int) -> dict[str, Any]:
     if b"!function" in content:
+        line = content[: content.index(b"!function")].count(b"\n") + 1
         raise DocumentError(
-            "names a function, which is code",
+            f"line {line}: names a function, which is code",
             where=where,
             next_step="write the field as a template, or the data as it is to be",
         )

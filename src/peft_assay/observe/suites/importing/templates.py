@@ -16,7 +16,6 @@ from typing import Any
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-CPU_SECONDS = 10
 MEMORY_BYTES = 1 << 30
 MAX_RENDERED = 1 << 20
 """Characters of one rendered template."""
@@ -68,8 +67,9 @@ def _regex_replace(text: str, pattern: str, repl: str, count: int = 0) -> str:
 
 
 def main() -> None:
-    """Limits itself, then answers the one question on standard input."""
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    """Limits itself to the CPU-seconds that its argument says, then answers the one question on standard input."""
+    seconds = int(sys.argv[1])
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))

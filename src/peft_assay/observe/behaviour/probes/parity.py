@@ -1,0 +1,83 @@
+"""Do two ways of computing give the same answers? What the suites were answered by, against the reference.
+
+The reference is float32 on the CPU, one case at a time, nothing packed, nothing drafted. An engine that serves can be
+compared in the same way (`compare`), once there is a driver that answers suites by it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from peft_assay.core.observation import Observation, ObservedBy, ok
+from peft_assay.core.suite import Suite
+from peft_assay.observe.behaviour.conduct import Given, order_of, precisely
+from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
+from peft_assay.observe.behaviour.probes.suites import SuitesRecord
+from peft_assay.observe.behaviour.statistics import lower_bound
+from peft_assay.observe.behaviour.terms import not_applicable, unanswered
+
+CASES = 6
+"""Of each suite, the first in its order."""
+TERMS = ("parity.n", "parity.agreement", "parity.agreement_lower")
+
+
+@dataclass(frozen=True, slots=True)
+class ParityRecord:
+    """What the reference answers, by suite id and case id."""
+
+    answers: Mapping[str, Mapping[str, Given]]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How two ways of computing compare on the same cases."""
+
+    n: int
+    same: int
+
+
+class ParityProbe:
+    """Asks the adapter the first cases of each suite once more, of the reference."""
+
+    id = "parity"
+    version = "1"
+    kind = ParityRecord
+
+    def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
+        """Three; not applicable where no suite gives answers that are one of several."""
+        return TERMS
+
+    def ask(self, turn: Turn) -> ParityRecord | None:
+        """Nothing of the base: what is served is the adapter."""
+        if turn.base is None:
+            return None
+        asked: dict[str, Mapping[str, Given]] = {}
+        for suite in turn.plan.suites:
+            cases = order_of(suite)[:CASES]
+            given = precisely(turn.ask, suite, cases)
+            if given is not None:
+                asked[suite.id] = {case.id: one for case, one in zip(cases, given, strict=True)}
+        return ParityRecord(asked)
+
+    def observe(self, seen: Seen) -> Iterable[Observation]:
+        """The share of equal answers, with its exact lower bound."""
+        record, answered = seen.own.of(ParityRecord), seen.own.of(SuitesRecord)
+        if record is None or answered is None:
+            return unanswered(TERMS)
+        found = compare(seen.plan.suites, answered, record)
+        if found.n == 0:
+            return not_applicable(TERMS, "no suite of texts or choices was answered")
+        values = (found.n, found.same / found.n, lower_bound(found.same, found.n))
+        return [ok(name, value, by=ObservedBy.SUPERVISOR) for name, value in zip(TERMS, values, strict=True)]
+
+
+def compare(suites: Iterable[Suite], one: SuitesRecord, other: ParityRecord) -> Agreement:
+    """How many of the cases that both answered have the same text, or the same choice."""
+    pairs = [
+        (answers[case].text, given.text)
+        for suite in suites
+        if suite.id in one.suites
+        for answers in (one.suites[suite.id].by_case(),)
+        for case, given in other.answers.get(suite.id, {}).items()
+        if case in answers
+    ]
+    return Agreement(len(pairs), sum(mine == its for mine, its in pairs))
