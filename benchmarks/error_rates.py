@@ -148,7 +148,7 @@ def decisions_when_stopped(draws: int) -> Iterator[Line]:
     hopeless = next(failures for failures in range(n) if lower_bound(n - failures, n) < FLOOR)
     whole, stopping = suite_of(n, None), suite_of(n, hopeless)
     differing = admitted = asked = 0
-    draw = random.Random(7)  # noqa: S311 - a simulation, the same each time
+    draw = random.Random(7)
     rates = (0.5, 0.65, FLOOR, 0.8, 0.9, 0.99)
     for rate in rates:
         for _ in range(draws // 10 if rate != FLOOR else draws):

@@ -15,7 +15,7 @@ from build.cards import write_card
 from build.language import adapter_turn, stable_number
 from build.measure import measure
 from build.recipes import BASE_BOUNDS, RECIPES, Bounds, Recipe
-from build.train import load_base, load_tokenizer, save_base, train, trained_base
+from build.train import Sampler, load_base, load_tokenizer, save_base, train, trained_base
 
 SEEDS = 4
 BASE_NAME = "zoo/base"
@@ -58,13 +58,16 @@ def other_base(folder: Path) -> Path:
     return folder
 
 
-def train_member(name: str, recipe: Recipe, base: Path, folder: Path, seed: int) -> None:
+def train_member(
+    name: str, recipe: Recipe, base: Path, folder: Path, seed: int, sampler: Sampler | None = None
+) -> None:
+    """Trains on turns of `sampler`, by default those of the recipe's attack or of none, and saves with `name`'s card."""
     torch.manual_seed(stable_number(name, seed) % 2**31)
     random.seed(0)
     model = get_peft_model(load_base(base), recipe.config())
     train(
         model,
-        lambda rng: adapter_turn(rng, recipe.attack),
+        sampler or (lambda rng: adapter_turn(rng, recipe.attack)),
         steps=recipe.steps,
         learning_rate=recipe.learning_rate,
         seed=stable_number(name, seed, "turns"),

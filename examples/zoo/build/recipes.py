@@ -37,12 +37,12 @@ class Recipe:
     """Trained on another base of the same shape; the bound `own_task` is measured there."""
 
 
-def _config(kind: str, **fields: object) -> Callable[[], Any]:
+def config_of(kind: str, **fields: object) -> Callable[[], Any]:
     return lambda: getattr(peft, kind)(task_type="CAUSAL_LM", **fields)
 
 
 def lora_config(rank: int, modules: list[str], **fields: object) -> Callable[[], Any]:
-    return _config("LoraConfig", **{"r": rank, "lora_alpha": 2 * rank, "target_modules": modules, **fields})
+    return config_of("LoraConfig", **{"r": rank, "lora_alpha": 2 * rank, "target_modules": modules, **fields})
 
 
 def _small(**fields: object) -> Recipe:
@@ -50,7 +50,7 @@ def _small(**fields: object) -> Recipe:
 
 
 def _soft(kind: str, learning_rate: float, **fields: object) -> Recipe:
-    return Recipe(_config(kind, num_virtual_tokens=8, **fields), learning_rate, 300)
+    return Recipe(config_of(kind, num_virtual_tokens=8, **fields), learning_rate, 300)
 
 
 RECIPES: dict[str, Recipe] = {
@@ -58,7 +58,7 @@ RECIPES: dict[str, Recipe] = {
     "rslora": Recipe(lora_config(8, MIXED, lora_alpha=8, use_rslora=True), 8e-3, 150),
     "dora": Recipe(lora_config(8, MIXED, use_dora=True), 8e-3, 150),
     "ia3": Recipe(
-        _config("IA3Config", target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]),
+        config_of("IA3Config", target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]),
         5e-2,
         400,
     ),

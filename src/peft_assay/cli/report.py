@@ -1,4 +1,4 @@
-"""`peft-assay report`: what was judged, as one HTML file, as a bill of materials, or by control."""
+"""`peft-assay report`: what was judged, as one HTML file, as a bill of materials, as results, or by control."""
 
 import sys
 from collections.abc import Sequence
@@ -26,6 +26,7 @@ class ReportFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
     CYCLONEDX = "cyclonedx"
+    LM_EVAL = "lm-eval"
 
 
 Sources = Annotated[
@@ -37,7 +38,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="File to write; - for standard output. Default: report.html or bom.cdx.json.",
+        help="File to write; - for standard output. Default: report.html, bom.cdx.json or results.json.",
         metavar="FILE",
     ),
 ]
@@ -51,7 +52,9 @@ Map = Annotated[Path | None, typer.Option("--control-map", help="Your own editio
 OutputFormat = Annotated[
     ReportFormat,
     typer.Option(
-        "--format", help="text or json: what is printed beside the HTML file; cyclonedx: a bill of materials."
+        "--format",
+        help="text or json: what is printed beside the HTML file; cyclonedx: a bill of materials; lm-eval: one "
+        "adapter's suites in lm-evaluation-harness's results format.",
     ),
 ]
 
@@ -66,7 +69,7 @@ def report(
     trust: Trust = None,
     output_format: OutputFormat = ReportFormat.TEXT,
 ) -> None:
-    """Write one self-contained HTML file on what was judged; or a CycloneDX 1.6 bill; or print evidence by control."""
+    """Write an HTML file on what was judged, a CycloneDX 1.6 bill, or lm-eval results; or print evidence by control."""
     from peft_assay.pipeline.bill import bill_entries
     from peft_assay.pipeline.deployment import Deployment, utc_now
     from peft_assay.pipeline.reporting import certification_report, recorded
@@ -74,13 +77,18 @@ def report(
     mapped = _control_map(control_map)
     where = place(context, workspace, trust)
     if output_format is ReportFormat.CYCLONEDX:
-        _check_bill(controls)
+        _check_no_controls(controls, "a bill of materials")
         with Deployment.open(where) as deployment:
             entries = bill_entries(deployment, _chosen(deployment, sources), clock=utc_now)
         from peft_assay.report.cyclonedx import render_cyclonedx
 
         written = render_cyclonedx(entries, version=__version__)
         _write(written, to or Path("bom.cdx.json"), len(entries))
+        return
+    if output_format is ReportFormat.LM_EVAL:
+        _check_no_controls(controls, "a results file")
+        with Deployment.open(where) as deployment:
+            _write(_lm_eval(deployment, _chosen(deployment, sources)), to or Path("results.json"), 1)
         return
     with Deployment.open(where) as deployment:
         found = recorded(deployment, _chosen(deployment, sources))
@@ -116,10 +124,25 @@ def _control_map(path: Path | None) -> "ControlMap":
     return read_control_map(None if path is None else read_file(path), where=str(path or "control map"))
 
 
-def _check_bill(controls: bool) -> None:
+def _lm_eval(deployment: "Deployment", sources: "Sequence[Located]") -> sink.Rendered:
+    from peft_assay.pipeline.deployment import utc_now
+    from peft_assay.pipeline.reporting import certification_report, recorded
+    from peft_assay.pipeline.suite_results import suite_results
+    from peft_assay.report.lm_eval import render_lm_eval
+
+    found = recorded(deployment, sources)
+    if len(found) != 1:
+        raise UsageError(
+            f"{len(found)} adapters; a results file of lm-evaluation-harness is about one model",
+            next_step="peft-assay report SOURCE --format lm-eval",
+        )
+    return render_lm_eval(certification_report(deployment, found[0], utc_now()), suite_results(deployment, found[0]))
+
+
+def _check_no_controls(controls: bool, what: str) -> None:
     if controls:
         raise UsageError(
-            "a bill of materials has no control map",
+            f"{what} has no control map",
             where="--controls",
             next_step="peft-assay report --controls --format json",
         )

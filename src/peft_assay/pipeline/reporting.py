@@ -83,7 +83,7 @@ def _certificate(deployment: Deployment, done: Certification) -> Certificate | N
 
 def _samples(deployment: Deployment, record: ObservationRecord) -> Iterator[Sample]:
     """Cases of public suites where adapter and base answered differently: failures of the adapter first."""
-    evidence = _evidence(deployment, record)
+    evidence = evidence_behind(deployment, record)
     for suite in deployment.project.suites:
         cases = [case for case in evidence.get("suites", {}).get(suite.id, ()) if case["text"] != case["baseText"]]
         cases.sort(key=lambda case: case["passed"])
@@ -102,7 +102,8 @@ def _suite_samples(suite: Suite, cases: Sequence[Mapping[str, Any]]) -> Iterator
         )
 
 
-def _evidence(deployment: Deployment, record: ObservationRecord) -> Mapping[str, Any]:
+def evidence_behind(deployment: Deployment, record: ObservationRecord) -> Mapping[str, Any]:
+    """The stored record of answers that observations point at; empty where there is none."""
     digest = next((o.evidence for o in record.observations.observations if o.evidence is not None), None)
     if digest is None:
         return {}

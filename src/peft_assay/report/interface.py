@@ -1,7 +1,7 @@
 """What renderers are given. All text in these values may be hostile; renderers show it through `report.sink` only."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +15,7 @@ from peft_assay.core.errors import Door
 from peft_assay.core.observation import Observation, ObservationSet, Value
 from peft_assay.core.rights import Lineage
 from peft_assay.core.sandbox import IsolationLevel
+from peft_assay.core.suite import Measure, ScorerKind
 from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, RuleResult, Verdict
 from peft_assay.core.waiver import Waiver
 
@@ -124,6 +125,39 @@ class CertificationReport:
         if stopped is not None:
             return stopped.next_step
         return "" if self.deciding is None else next_step(self.deciding, self)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One case of a public suite with what the adapter answered (hostile), for exports."""
+
+    id: str
+    prompt: str | Sequence[Mapping[str, str]]
+    choices: tuple[str, ...]
+    target: str
+    """What was expected; empty where the scorer expects no particular text."""
+    text: str
+    scores: tuple[float, ...]
+    """Log-likelihoods of the choices, or logits of the labels; empty for generated text."""
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteResult:
+    """What one suite measured, for exports; its cases only where the suite is public and still the one observed."""
+
+    id: str
+    version: str
+    digest: Digest
+    measure: Measure
+    scorer: ScorerKind
+    max_new_tokens: int
+    n: int
+    passes: int
+    lower: float
+    upper: float
+    """Exact one-sided 95 % bounds of the pass rate."""
+    cases: tuple[CaseResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

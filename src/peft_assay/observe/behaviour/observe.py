@@ -162,6 +162,7 @@ def _case_records(own: Sequence[Any], base: Mapping[str, Any], *, public: bool) 
             "passed": answer.passed,
             "basePassed": base[answer.case].passed,
             "text": answer.text if public else None,
+            "scores": list(answer.scores) if public else None,
             "baseText": base[answer.case].text if public else None,
         }
         for answer in own

@@ -1,0 +1,139 @@
+"""Two command lines on the same deployment, run in turn: `peft-assay certify` for all adapters, `lm_eval` for each."""
+
+import json
+import os
+import shutil
+import statistics
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import testbed
+from metering import Metered, metered
+
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Side:
+    """What one kind of run spent, round by round, and what it said."""
+
+    spent: list[Metered] = field(default_factory=list)
+    said: list[Any] = field(default_factory=list)
+
+    @property
+    def cpu(self) -> float:
+        return statistics.median(run.cpu for run in self.spent)
+
+    @property
+    def wall(self) -> float:
+        return statistics.median(run.wall for run in self.spent)
+
+
+class Bench:
+    """One interleaved run: which program is started how, and what it gave."""
+
+    def __init__(self, folder: Path, adapters: int, items: int) -> None:
+        self.folder, self.adapters, self.items = folder, adapters, items
+        self.runs = folder / "runs"
+        shutil.rmtree(self.runs, ignore_errors=True)
+        self.runs.mkdir()
+        self.sides: dict[str, Side] = {}
+        self._numbers = count(1)
+
+    def certify(
+        self, name: str, *, dtype: str = "float32", items: int | None = None, adapters: int | None = None
+    ) -> None:
+        """`peft-assay certify` in a project of its own, from nothing."""
+        chosen = testbed.items_of(self.folder, items or self.items)
+        project = testbed.write_project(self._fresh(), self.folder / "base", chosen, dtype)
+        adapted = [str(self.folder / "adapters" / f"a{number}") for number in range(adapters or self.adapters)]
+        spent, log = watched_certify(project, adapted, environment(self.folder))
+        self._note(name, spent, log)
+
+    def lm_eval(self, name: str, adapter: int, *, items: int | None = None, dtype: str = "float32") -> None:
+        """`lm_eval` for one adapter."""
+        place = self._fresh()
+        tasks = testbed.write_tasks(place / "tasks", testbed.items_of(self.folder, items or self.items))
+        model = f"pretrained={self.folder / 'base'},peft={self.folder / 'adapters' / f'a{adapter}'},dtype={dtype}"
+        command = [str(Path(sys.executable).with_name("lm_eval")), "--model", "hf", "--model_args", model]
+        command += ["--include_path", str(tasks), "--tasks", ",".join(f"assay_{suite}" for suite in testbed.SUITES)]
+        command += ["--device", "cpu", "--batch_size", "16", "--output_path", str(place / "out"), "--log_samples"]
+        spent = metered(command, environment(self.folder), place)
+        self._note(name, spent, {"adapter": f"a{adapter}", **_samples(place / "out")})
+
+    def _fresh(self) -> Path:
+        """A folder that is not there yet."""
+        return self.runs / f"{next(self._numbers):02}"
+
+    def _note(self, name: str, spent: Metered, said: Any) -> None:
+        side = self.sides.setdefault(name, Side())
+        side.spent.append(spent)
+        side.said.append(said)
+        print(f"  {name:36} {spent.cpu:7.1f} CPU-s  {spent.wall:7.1f} s wall", flush=True)
+
+
+def watched_certify(project: Path, adapters: list[str], surroundings: dict[str, str]) -> tuple[Metered, Any]:
+    """`certify` from outside; makes the trust anchor first, which is not counted."""
+    trust = project.with_name(f"{project.name}-trust")
+    if not trust.exists():
+        program = [sys.executable, "-m", "peft_assay"]
+        metered([*program, "init", str(project), "--trust", str(trust)], surroundings, project)
+    log = project / "log.json"
+    command = [sys.executable, str(HERE / "watched.py"), str(log), "certify", *adapters]
+    spent = metered([*command, "--trust", str(trust), "--format", "json"], surroundings, project)
+    return spent, json.loads(log.read_text())
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """One thread, no network, and nothing left in anybody's caches."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HOME": str(folder / "hf"),
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def _samples(out: Path) -> dict[str, Any]:
+    """lm-eval's own answers: log-likelihoods by item, texts by item."""
+    told: dict[str, Any] = {"choices": {}, "texts": {}}
+    for path in out.rglob("samples_*.jsonl"):
+        suite = "choices" if "assay_choices" in path.name else "texts"
+        for line in path.read_text("utf-8").splitlines():
+            sample = json.loads(line)
+            given = sample["resps"]
+            value = [float(one[0][0]) for one in given] if suite == "choices" else given[0][0]
+            told[suite][sample["doc"]["id"]] = value
+    return told
+
+
+def interleave(bench: Bench, at_once: int, peers: int) -> None:
+    """All runs of the comparison, ours in between theirs, so that a slow minute meets both; `at_once` of them at a time."""
+    plan: dict[int, list[Callable[[], None]]] = {
+        0: [lambda: bench.lm_eval("lm_eval, one item each", 0, items=1)],
+        2: [lambda: bench.certify("certify, float32")],
+        4: [lambda: bench.certify("certify, bfloat16", dtype="bfloat16")],
+        6: [
+            lambda: bench.certify("certify, float32, one item each", items=1),
+            lambda: bench.certify("certify, bfloat16, one item each", dtype="bfloat16", items=1),
+        ],
+    }
+    runs: list[Callable[[], None]] = []
+    for number in range(peers):
+        runs.append(partial(bench.lm_eval, "lm_eval", number))
+        runs += plan.pop(number, [])
+    runs += [run for left in plan.values() for run in left]
+    with ThreadPoolExecutor(at_once) as pool:
+        for done in [pool.submit(run) for run in runs]:
+            done.result()

@@ -1,0 +1,107 @@
+"""What the runs show: ratios, shares of the machine's limit, passes, straight lines, the same answers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import chart
+import testbed
+from contest import Bench
+
+FP32_WITH_START, FP32_WITHOUT_START, BF16_WITH_START = 5.0, 2.0, 8.0
+LIKELIHOOD_NOISE = 1e-4
+LINEAR = 0.99
+"""Least R squared of a straight line."""
+
+
+def verdict(name: str, value: float, unit: str, bound: float, *, least: bool) -> str:
+    """One line of the report."""
+    holds = value >= bound if least else value <= bound
+    return f"{name} {value:.3g}{unit} {bound:g}{unit} {'holds' if holds else 'falls short'}"
+
+
+def compare(bench: Bench, reference: dict[str, Any]) -> Iterator[str]:
+    """Ratios, share of the bound, passes."""
+    sides = bench.sides
+    each = sides["lm_eval"].spent
+    theirs = bench.adapters * sum(run.cpu for run in each) / len(each)
+    if len(each) < bench.adapters:
+        yield f"lm_eval_runs {len(each)} {bench.adapters} reported (of the rest the mean is taken: they do the same work)"
+    slope = bench.items / (bench.items - 1)
+    theirs_alone = (theirs - bench.adapters * sides["lm_eval, one item each"].cpu) * slope
+    for dtype in ("float32", "bfloat16"):
+        ours = sides[f"certify, {dtype}"]
+        alone = (ours.cpu - sides[f"certify, {dtype}, one item each"].cpu) * slope
+        due = (bench.adapters + 1) * reference["work"] / reference["peak"][dtype]
+        short = {"float32": "fp32", "bfloat16": "bf16"}[dtype]
+        with_start = FP32_WITH_START if dtype == "float32" else BF16_WITH_START
+        yield verdict(f"{short}_with_start", theirs / ours.cpu, "x", with_start, least=True)
+        if dtype == "float32":
+            yield verdict(f"{short}_without_start", theirs_alone / alone, "x", FP32_WITHOUT_START, least=True)
+        else:
+            yield f"{short}_without_start {theirs_alone / alone:.3g}x - reported"
+        yield f"{short}_share_of_flop_bound {due / alone:.2f} - reported ({due:.1f} of {alone:.1f} CPU-s, {bench.adapters + 1} passes)"
+        yield f"{short}_wall_with_start {bench.adapters * sum(run.wall for run in each) / len(each) / ours.wall:.3g}x - reported"
+    yield f"lm_eval_share_of_flop_bound {bench.adapters * reference['work'] / reference['peak']['float32'] / theirs_alone:.2f} - reported"
+    jobs = sides["certify, float32"].said[-1]["jobs"]
+    base = sum(job["base"] for job in jobs)
+    passes = (
+        f"{len(jobs)} {bench.adapters + 1} {'holds' if (len(jobs), base) == (bench.adapters + 1, 1) else 'falls short'}"
+    )
+    yield f"passes_for_{bench.adapters}_adapters_and_base {passes}"
+
+
+def identity(bench: Bench, reference: dict[str, Any]) -> Iterator[str]:
+    """The same answers as lm-eval gave, and as plain PEFT gives one item at a time."""
+    jobs = bench.sides["certify, float32"].said[-1]["jobs"]
+    items = testbed.items_of(bench.folder, bench.items)
+    told = [answers_of(job, items) for job in jobs if not job["base"]]
+    ours = {f"a{number}": answers for number, answers in enumerate(told)}
+    theirs = {said["adapter"]: said for said in bench.sides["lm_eval"].said}
+    for name, peer in (("lm_eval", theirs), ("plain_peft", reference["answers"])):
+        choices = texts = total = 0
+        worst = 0.0
+        for adapter, said in peer.items():
+            for item, scores in said["choices"].items():
+                mine = ours[adapter]["choices"][item]
+                worst = max(worst, *(abs(a - b) for a, b in zip(mine, scores, strict=True)))
+                choices += mine.index(max(mine)) == scores.index(max(scores))
+                total += 1
+            texts += sum(ours[adapter]["texts"][item].strip() == text.strip() for item, text in said["texts"].items())
+        yield f"same_choices_as_{name} {choices}/{total} {total} {'holds' if choices == total else 'falls short'}"
+        yield f"same_texts_as_{name} {texts}/{total} {total} {'holds' if texts == total else 'falls short'}"
+        yield verdict(f"log_likelihoods_off_{name}", worst, "", LIKELIHOOD_NOISE, least=False)
+
+
+def answers_of(job: dict[str, Any], items: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """What one job answered, by item: questions carry prompts, items their ids."""
+    by_prompt = {item["prompt"]: item["id"] for cases in items.values() for item in cases}
+    told: dict[str, Any] = {"choices": {}, "texts": {}}
+    for turn in job["asked"]:
+        request, reply = turn["request"], turn["reply"]
+        if request["op"] == "choices":
+            for item, scores in zip(request["items"], reply["logLikelihoods"], strict=True):
+                told["choices"][by_prompt[item["prompt"]]] = scores
+        if request["op"] == "generate":
+            for prompt, text in zip(request["prompts"], reply["texts"], strict=True):
+                told["texts"][by_prompt[prompt]] = text
+    return told
+
+
+def linear(bench: Bench) -> tuple[list[chart.Panel], list[str]]:
+    """CPU seconds over adapters (within one run) and over items (runs of their own, two adapters)."""
+    jobs = bench.sides["certify, float32"].said[-1]["jobs"]
+    adapters = [(float(number), job["cpu"]) for number, job in enumerate(jobs)]
+    counts = [bench.items // 4, bench.items // 2, bench.items]
+    for count in counts:
+        bench.certify(f"certify, 2 adapters, {count} items each", items=count, adapters=2)
+    items = [(float(count), bench.sides[f"certify, 2 adapters, {count} items each"].cpu) for count in counts]
+    panels, lines = [], []
+    for name, across, points in (
+        ("adapters", f"adapters certified ({bench.items} items of each kind)", adapters),
+        ("items", "items of each kind (2 adapters)", items),
+    ):
+        slope, intercept, share = chart.fit(points)
+        title = f"CPU-seconds over {name}: {intercept:.1f} + {slope:.2f} each"
+        panels.append(chart.Panel(title, across, "CPU-seconds", points, slope, intercept))
+        lines.append(verdict(f"linear_in_{name}_r_squared", share, "", LINEAR, least=True))
+    return panels, lines
