@@ -18,6 +18,7 @@ CONTEXT = {
     "context.stack": "the serving environment, for what an adapter says it needs; without it nothing is compared",
     "context.stack.lock": "its lock: `pylock.toml` ([PEP 751](https://peps.python.org/pep-0751/)), or a file of `name==version` lines as `pip freeze` and `uv pip compile` write; part of the lock",
     "context.systemPrompt": "system prompt of the deployment, as text or `{file: PATH}`: put before every conversation of a suite that has none of its own. Part of the observation conditions",
+    "context.stack.resolve": "true: ask uv (extra `resolver`) whether what an adapter needs can be installed beside the lock. uv asks the package index; nothing is built or installed",
     "context.labels": "free labels; part of the lock",
     "context.maximumAge": "how old the oldest observation under a certificate may be",
     "context.production": "true: development keys, such as those `init` makes, are refused",

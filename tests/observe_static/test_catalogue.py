@@ -32,6 +32,7 @@ ROOMS = (
     "stack.unsupported",
     "stack.locked",
     "stack.requirements",
+    "stack.resolves",
     "stack.unmet",
     "prompt.",
     "context.",
@@ -50,6 +51,7 @@ def test_an_ordinary_adapter_is_observed_in_full_and_in_the_vocabulary_s_types()
         "delta.relative_norm",
         "prompt.room",
         "publisher.identity",
+        "stack.resolves",
         "stack.unmet",
     } | ({"pickles.fickling"} if find_spec("fickling") is None else set())  # no base at hand, no lock
     assert {o.observed_by for o in observations} == {ObservedBy.INTAKE}
@@ -107,6 +109,7 @@ def test_an_ordinary_adapter_gives_no_probe_cause_for_complaint():
         "pickles.fickling": None if find_spec("fickling") is None else (),
         "stack.locked": False,
         "stack.requirements": (),
+        "stack.resolves": None,
         "stack.unmet": None,
         "prompt.room": None,
         "stack.unsupported": (),

@@ -72,6 +72,7 @@ def _complaints(name: str) -> dict[str, object]:
                 "pickles.",
                 "stack.locked",
                 "stack.requirements",
+                "stack.resolves",
                 "stack.unmet",
             )
         )

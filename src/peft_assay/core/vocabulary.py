@@ -69,6 +69,7 @@ STATIC_TERMS: tuple[Term, ...] = (
     ),
     Term("stack.locked", Kind.BOOL, "the context declares a lock of the serving environment (context.stack.lock)"),
     Term("stack.requirements", Kind.STRINGS, "what the adapter says it needs, and where it says so"),
+    Term("stack.resolves", Kind.BOOL, "uv finds versions of all it needs beside the lock's (context.stack.resolve)"),
     Term("stack.unmet", Kind.STRINGS, "what it needs and the lock does not provide, with what it has instead"),
     Term(
         "prompt.room", Kind.INT, "positions of the base left for prompt and answer beside the adapter's virtual tokens"

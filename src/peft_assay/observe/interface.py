@@ -1,6 +1,6 @@
 """The observe room's static half: what a probe looks at, and what it gives."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -27,6 +27,20 @@ class BaseFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a resolver answered."""
+
+    resolved: bool | None
+    """None: it could not say."""
+    said: str
+    """In its own words."""
+
+
+Resolve = Callable[[Sequence[str]], Resolution]
+"""Asks whether requirements can be met beside what the deployment's lock pins."""
+
+
+@dataclass(frozen=True, slots=True)
 class StaticContext:
     """What the deployment context declares and static probes need."""
 
@@ -45,6 +59,8 @@ class StaticContext:
     """The base that is served; None where none is at hand."""
     locked: Mapping[str, str] | None = None
     """Version of every distribution of the serving environment by normalised name; None where no lock is declared."""
+    resolve: Resolve | None = None
+    """None where the context does not ask for it."""
     commercial_use: bool = True
     """Whether the purpose is commercial. Facts about licences are observed either way; the policy judges."""
     production: bool = False

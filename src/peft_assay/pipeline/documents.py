@@ -65,6 +65,8 @@ class StackSection(_Closed):
 
     lock: str
     """File that locks it: ``pylock.toml`` (PEP 751), or ``name==version`` lines."""
+    resolve: bool = False
+    """Whether uv is asked if what an adapter needs can be installed beside the lock: it asks the package index."""
 
 
 class PromptFile(_Closed):

@@ -11,11 +11,12 @@ from peft_assay.core.errors import DocumentError, TrustError
 from peft_assay.core.parse import parse_json, validate
 from peft_assay.core.rights import Clearance, Metadata
 from peft_assay.intake.interface import Admitted
-from peft_assay.observe.interface import StaticContext, StaticSubject
+from peft_assay.observe.interface import Resolve, StaticContext, StaticSubject
 from peft_assay.observe.static.files import is_licence
 from peft_assay.pipeline.deployment import Deployment
 from peft_assay.pipeline.origin import declaration_for
 from peft_assay.pipeline.project import Project, Standing
+from peft_assay.pipeline.resolution import resolver
 from peft_assay.store.workspace import Workspace
 from peft_assay.trust.clearances import open_clearance
 from peft_assay.trust.roles import Role
@@ -155,6 +156,7 @@ def static_subject(
             publishers=project.publishers,
             base=project.served,
             locked=project.locked,
+            resolve=_resolver(project),
             production=project.context.production,
             maximum_age=project.context.maximum_age,
             declaration=held.declaration,
@@ -165,6 +167,11 @@ def static_subject(
             now=now,
         ),
     )
+
+
+def _resolver(project: Project) -> Resolve | None:
+    stack = project.document.context.stack
+    return resolver(project.locked or {}) if stack is not None and stack.resolve else None
 
 
 def observed_subject(

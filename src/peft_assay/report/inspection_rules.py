@@ -133,6 +133,11 @@ CHECKS: Mapping[str, Check] = {
         "ask the publisher for safetensors", unseen=_UNSTATED, unseen_sentence="fickling did not look at pickles",
     ),
     "stack.locked": Check(Suspect.NEVER, _LOOK, "", "", asks_project=True),
+    "stack.resolves": Check(
+        Suspect.FALSE, _LOOK, "what it needs cannot be installed beside what the lock pins",
+        "serve it from an environment of its own, or ask the publisher for an adapter made with your versions",
+        asks_project=True,
+    ),
     "stack.requirements": Check(Suspect.NEVER, _LOOK, "", ""),
     "stack.unmet": Check(
         Suspect.FILLED, _BLOCK, "needs what the serving environment does not have",

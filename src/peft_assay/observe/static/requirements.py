@@ -15,7 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from peft_assay.core.artifact import CARD_FILE, CONFIG_FILE
 from peft_assay.core.observation import Observation, ObservedBy, Status, failed, ok
-from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.interface import Resolve, StaticSubject, Unreadable
 from peft_assay.observe.static.front_matter import front_matter
 from peft_assay.observe.static.reading import read_document
 
@@ -117,11 +117,11 @@ def unmet(needed: Iterable[Need], locked: Mapping[str, str]) -> Iterator[str]:
 
 
 class RequirementsProbe:
-    """stack.locked, stack.requirements and stack.unmet."""
+    """stack.locked, stack.requirements, stack.resolves and stack.unmet."""
 
     id = "requirements"
     version = "1"
-    terms = ("stack.locked", "stack.requirements", "stack.unmet")
+    terms = ("stack.locked", "stack.requirements", "stack.resolves", "stack.unmet")
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
         """Whether there is a lock is always known; what the adapter needs fails where it cannot be told."""
@@ -134,8 +134,19 @@ class RequirementsProbe:
             yield from (failed(term, f"{self.id}: {problem}", by=ObservedBy.INTAKE) for term in self.terms[1:])
             return
         yield ok(self.terms[1], tuple(map(str, needed)), by=ObservedBy.INTAKE)
+        yield _resolved(needed, subject.context.resolve)
         if found is None:
             reason = "the context declares no lock (context.stack.lock)"
-            yield Observation(self.terms[2], Status.NOT_APPLICABLE, None, ObservedBy.INTAKE, reason)
+            yield Observation("stack.unmet", Status.NOT_APPLICABLE, None, ObservedBy.INTAKE, reason)
         else:
-            yield ok(self.terms[2], found, by=ObservedBy.INTAKE)
+            yield ok("stack.unmet", found, by=ObservedBy.INTAKE)
+
+
+def _resolved(needed: Iterable[Need], resolve: Resolve | None) -> Observation:
+    if resolve is None:
+        reason = "the context does not ask for it (context.stack.resolve)"
+        return Observation("stack.resolves", Status.NOT_APPLICABLE, None, ObservedBy.INTAKE, reason)
+    answer = resolve([str(need.requirement) for need in needed])
+    if answer.resolved is None:
+        return failed("stack.resolves", f"the resolver could not say: {answer.said}", by=ObservedBy.INTAKE)
+    return ok("stack.resolves", answer.resolved, by=ObservedBy.INTAKE, reason=answer.said or None)
