@@ -31,7 +31,7 @@ def _named(group: Typer, before: str = "") -> Iterator[tuple[str, Callable[..., 
     """Every command under its whole name; those of a group follow one another."""
     for command in group.registered_commands:
         if command.callback is not None:
-            yield f"{before}{command.callback.__name__}", command.callback
+            yield f"{before}{command.name or command.callback.__name__}", command.callback
     for inner in group.registered_groups:
         if inner.typer_instance is not None:
             yield from _named(inner.typer_instance, f"{before}{inner.name} ")

@@ -118,7 +118,7 @@ SUITE = {
 
 CASE = {
     "id": "unique within the suite",
-    "prompt": "unique within the suite; given to the model as it stands",
+    "prompt": "unique within the suite; given to the model as it stands. Empty only for `perplexity`, whose texts are what must be unique",
     "messages": "in place of `prompt`: a conversation, rendered by the base's own chat template. The context's system prompt is put before one that has none of its own",
     "messages[].role": "only the first may be the system's; the last is the user's or a tool's",
     "messages[].content": "the turn's text",

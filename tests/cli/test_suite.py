@@ -126,6 +126,9 @@ def test_a_suite_is_signed_by_a_key_file(tmp_path):
         == "application/vnd.in-toto+json"
     )
     assert "signed sha256:" in say("suite", "sign", tmp_path / "task", "--key", key).out
+    absent = say("suite", "sign", tmp_path / "task", "--key", tmp_path / "absent.pem")
+    assert absent.code == 2
+    assert "openssl genpkey" in absent.err
     key.chmod(0o644)
     assert say("suite", "sign", tmp_path / "task", "--key", key).code == 11
     write_project(tmp_path)
@@ -155,7 +158,9 @@ def test_an_import_says_what_it_took_and_writes_nothing_when_refused(tmp_path):
         "confidential",
     )
     assert say(*arguments).code == 2
-    assert say("suite", "import", tmp_path / "logs.txt", "--to", tmp_path / "y").code == 2
+    absent = say("suite", "import", tmp_path / "logs.txt", "--to", tmp_path / "y")
+    assert absent.code == 2
+    assert "there is no such file" in absent.err
     (tmp_path / "logs.txt").write_text("x")
     assert (
         "neither a task (.yaml) nor chat logs (.jsonl)"

@@ -13,7 +13,7 @@ from peft_assay.evaluate.document import load_policy
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.evaluate.explanation import explain
 from peft_assay.evaluate.fixtures import read_fixtures, run_fixtures
-from peft_assay.evaluate.lint import ESSENTIALS, Weight, lint
+from peft_assay.evaluate.lint import ESSENTIALS, Weight, lint, needed_cases
 from peft_assay.evaluate.scaffold import scaffold
 from peft_assay.evaluate.witness import candidates, passes, truth, witness
 
@@ -86,6 +86,13 @@ def test_how_many_cases_would_be_enough():
     (never,) = [f for f in lint(policy("suite.s.lower >= 1.0"), {"s": 60}, best) if f.code == "n-too-small"]
     assert "no number of cases" in never.message
     assert never.next_step == "ask for less"
+
+
+def test_what_each_condition_needs_is_the_least_n_that_satisfies_it():
+    rules = ("suite.s.lower >= 0.95", "suite.s.lower >= 1.0", "suite.s.lower >= suite.t.lower", "weights.canonical")
+    first, never = needed_cases(policy(*rules, suites=("s", "t")), {"s": 60, "t": 5}, best)
+    assert (first.rule, first.suite, first.n, first.needed, first.enough) == ("r0", "s", 60, 19, True)
+    assert (never.rule, never.needed, never.enough) == ("r1", None, False)
 
 
 def test_a_list_that_must_not_be_empty_is_no_vacuous_truth():

@@ -188,3 +188,32 @@ def test_what_does_not_fit_is_an_error_and_measured_before(engine_on):
         engine_on("t5").row("hello", "")
     with pytest.raises(Unanswerable):
         engine.classify(["hello"])
+
+
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }} : {{ m.content }} {% endfor %}"
+    "{% if add_generation_prompt %}assistant :{% endif %}"
+)
+
+
+def test_a_conversation_is_rendered_by_the_template_and_answered_after_its_opening(engine_on):
+    engine = engine_on("llama")
+    engine.tokenizer.chat_template = TEMPLATE
+    try:
+        said = [{"role": "user", "content": "hello"}]
+        rendered = engine.encode("user : hello assistant :")
+        assert engine.encode(said) == rendered
+        assert engine.length(said) == len(rendered)
+        assert engine.row(said, [5, 9]) == Row(rendered, (5, 9))
+        row = engine.row(said, "router")
+        assert (row.context, row.continuation) == (rendered, engine.encode("router"))
+        engine.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
+        assert engine.length(said) is None
+    finally:
+        engine.tokenizer.chat_template = None
+
+
+def test_blanks_at_the_end_of_a_prompt_belong_to_the_continuation(engine_on):
+    engine = engine_on("gpt2")
+    assert engine.row("user : hello ", "router") == engine.row("user : hello", "router")
+    assert engine.row("user : hello", " router") == engine.row("user : hello", "router")

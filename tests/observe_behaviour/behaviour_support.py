@@ -85,7 +85,7 @@ class ToyModel:
         return {"op": "load", "loaded": True, "plan": plan, "problem": None}
 
     def _measure(self, question):
-        lengths = [len(str(prompt).split()) for prompt in question["prompts"]]
+        lengths = [max(1, len(str(prompt).split())) for prompt in question["prompts"]]
         return {"op": "measure", "lengths": lengths, "longest": self.longest}
 
     def _effect(self, question):

@@ -80,7 +80,7 @@ def test_without_off_task_suites_nothing_is_said_of_them(off_task, why):
 
 def texts(n=3):
     """A suite whose cases are texts with a perplexity."""
-    cases = tuple(Case(f"c{number}", "", expected=f"ordinary text {number}") for number in range(n))
+    cases = tuple(Case(f"c{number}", "a text :", expected=f"ordinary text {number}") for number in range(n))
     scorer = Scorer(ScorerKind.PERPLEXITY, maximum=100.0)
     return replace(suite(n, name="texts"), measure=Measure.LIKELIHOOD, scorer=scorer, cases=cases)
 

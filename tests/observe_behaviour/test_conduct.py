@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from observe_behaviour.behaviour_support import ToyModel, suite
 from peft_assay.core.sandbox import ChildGone
-from peft_assay.observe.behaviour.conduct import ROUND, Given, Memory, Path, conduct_suite, margin_of, order_of
+from peft_assay.observe.behaviour.answers import Given, Path, margin_of
+from peft_assay.observe.behaviour.conduct import ROUND, Memory, conduct_suite, order_of
 from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
 from peft_assay.observe.behaviour.scorers.numbers import choice_passes
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peft_assay.observe.behaviour.conduct import WATCHED, Answer, Path, SuiteRecord
+from peft_assay.observe.behaviour.answers import Answer, Path, SuiteRecord
+from peft_assay.observe.behaviour.asking import WATCHED
 from peft_assay.observe.behaviour.divergence import Incomparable, divergence, suite_drift
 
 WEIGHTS = st.lists(st.floats(1e-4, 1.0), min_size=2, max_size=40)

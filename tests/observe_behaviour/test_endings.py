@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peft_assay.observe.behaviour.conduct import Answer, SuiteRecord
+from peft_assay.observe.behaviour.answers import Answer, SuiteRecord
 from peft_assay.observe.behaviour.endings import REPEATS, end_tokens, fault, has_ended, is_loop
 
 END = 1

@@ -6,7 +6,8 @@ from observe_behaviour.behaviour_support import ToyModel, last, suite
 from observe_behaviour.probe_support import observed, records_of, seen_of, statuses, values
 from peft_assay.core.exercises import Exercises
 from peft_assay.core.observation import Status
-from peft_assay.observe.behaviour.conduct import Given, Memory, key_of
+from peft_assay.observe.behaviour.answers import Given
+from peft_assay.observe.behaviour.conduct import Memory, key_of
 from peft_assay.observe.behaviour.interface import Plan, Turn
 from peft_assay.observe.behaviour.probes.scale import CASES, TERMS, ScaleProbe
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord

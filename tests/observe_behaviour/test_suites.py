@@ -114,7 +114,7 @@ def test_a_bad_header_names_its_field(header, field, why):
             "gives expected, not ['answer', 'choices', 'expected']",
         ),
         ({}, [{**CASES[0], "expected": ""}], "expected: is blank"),
-        ({}, [{**CASES[0], "prompt": ""}], "prompt: string should have at least 1"),
+        ({}, [{**CASES[0], "prompt": ""}], "prompt: is empty"),
         ({}, [{**CASES[0], "id": ""}], "id: string should have at least 1"),
         ({}, [{**CASES[0], "prompt": "x" * 100_001}], "prompt: string should have at most 100000"),
         ({}, [{**CASES[0], "note": 1}], "note: extra inputs are not permitted"),
@@ -189,3 +189,11 @@ def test_tokens_are_one_a_line_none_twice():
         with pytest.raises(DocumentError) as caught:
             read_tokens(content, where="t")
         assert why in str(caught.value)
+
+
+def test_texts_may_stand_alone_where_their_perplexity_is_taken():
+    texts = [{"id": "a", "prompt": "", "expected": "one"}, {"id": "b", "prompt": "", "expected": "two"}]
+    perplexity = {"measure": "likelihood", "scorer": {"kind": "perplexity", "maximum": 20.0}}
+    assert [case.expected for case in read(perplexity, texts).cases] == ["one", "two"]
+    with pytest.raises(DocumentError, match="case 3 repeats the prompt of case 1"):
+        read(perplexity, [*texts, {"id": "c", "prompt": "", "expected": "one"}])

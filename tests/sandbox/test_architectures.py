@@ -131,6 +131,24 @@ def test_a_classifier_gives_labels(name, walls, built):
         assert found == pytest.approx(alone, abs=1e-4)
 
 
+def test_a_conversation_is_rendered_inside_without_an_event(walls, tmp_path):
+    folder = build("llama", tmp_path)
+    (folder / "base" / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m.role }} : {{ m.content }} {% endfor %}"
+    )
+    said = [{"role": "user", "content": "hello"}]
+    questions = (
+        {"op": "load"},
+        {"op": "measure", "prompts": [said]},
+        {**ALL_QUESTIONS[2], "prompts": [said, "user : hello "]},
+    )
+    with behind(walls, folder / "base").supervise() as sandbox:
+        result, (_, measured, generated) = exercise(sandbox, adapter_of(folder), *questions)
+    assert (result.outcome, result.events, result.detail) == (Outcome.OK, (), "")
+    assert measured["lengths"] != [None]
+    assert generated["tokens"][0] == generated["tokens"][1]
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_causes_no_event(dtype, walls, tmp_path):
     folder = build("llama", tmp_path, dtype=dtype)

@@ -99,15 +99,16 @@ def test_every_term_is_classified_and_a_new_one_is_not_waivable():
     assert not is_waivable("tomorrow.term")
 
 
-def test_what_is_never_waived_is_this_list():
-    """Golden: whoever shortens it must mean to."""
-    by = {kind: sorted(name for name, k in PROTECTED.items() if k is kind) for kind in Protected}
-    assert by[Protected.ISOLATION] == ["sandbox.events", "sandbox.level"]
-    assert by[Protected.TRUST] == [
+def test_what_is_never_waived_is_at_least_this_list():
+    """It may grow; whoever shortens it must mean to."""
+    by = {kind: {name for name, k in PROTECTED.items() if k is kind} for kind in Protected}
+    assert by[Protected.ISOLATION] >= {"sandbox.events", "sandbox.level"}
+    assert by[Protected.TRUST] >= {
         "effect.deterministic", "parity.agreement", "parity.agreement_lower", "parity.n", "publisher.identity",
         "publisher.signature", "stack.observed_as_served",
-    ]  # fmt: skip
-    assert by[Protected.INTEGRITY] == [
+    }  # fmt: skip
+    assert by[Protected.INTEGRITY] >= {
         "config.base_rewrites", "config.redirects", "config.strict", "config.unsafe_patterns", "effect.base_unchanged",
-        "pickles.fickling", "plan.unmet", "weights.canonical", "weights.nonfinite", "weights.pickle_files", "weights.undeclared",
-    ]  # fmt: skip
+        "pickles.fickling", "plan.unmet", "weights.canonical", "weights.nonfinite", "weights.pickle_files",
+        "weights.undeclared",
+    }  # fmt: skip

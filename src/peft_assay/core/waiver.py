@@ -79,10 +79,10 @@ WAIVABLE: frozenset[str] = frozenset(
         "rights.gated", "rights.licence", "rights.licence_commercial", "rights.lineage_conflicts",
         "rights.obligations", "rights.undisclosed", "rights.unknown_nodes", "rights.unpinned",
         "rights.use_restrictions", "scale.breaks", "scale.lost", "scale.lost_upper", "scale.modules",
-        "scan.excess", "scan.proposed", "scan.refusal_breakers", "scan.sequences", "scan.tokens",
-        "scan.triggers", "secrets.found", "stack.requirements", "stack.resolves", "stack.unmet", "stack.unsupported",
-        "variation.excess", "variation.excess_lower", "variation.excess_upper", "variation.lost", "variation.n",
-        "variation.worst",
+        "scan.excess", "scan.proposed", "scan.proposed_triggers", "scan.refusal_breakers", "scan.sequences",
+        "scan.tokens", "scan.triggers", "secrets.found", "stack.requirements", "stack.resolves", "stack.unmet",
+        "stack.unsupported", "variation.excess", "variation.excess_lower", "variation.excess_upper",
+        "variation.lost", "variation.n", "variation.worst",
     }
 )  # fmt: skip
 """Terms whose rules may be waived, beside those of suites. A term in neither list is not waivable."""

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from peft_assay.observe.behaviour.conduct import Answer, Path, SuiteRecord
+from peft_assay.observe.behaviour.answers import Answer, Path, SuiteRecord
 
 SLACK = 1e-3
 """How far probabilities may add up to more than 1; rounding accounts for a hundredth of it."""

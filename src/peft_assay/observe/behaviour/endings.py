@@ -6,7 +6,7 @@ answers end in: an answer shorter than its limit has ended by itself.
 
 from collections.abc import Sequence
 
-from peft_assay.observe.behaviour.conduct import Answer, SuiteRecord
+from peft_assay.observe.behaviour.answers import Answer, SuiteRecord
 
 REPEATS = 4
 """So often the same block must stand at the end of an answer to be a loop, and over at least half of the answer."""

@@ -14,7 +14,8 @@ from peft_assay.core.exercises import Exercises
 from peft_assay.core.observation import Observation
 from peft_assay.core.sandbox import Ask, Limits
 from peft_assay.core.suite import Suite
-from peft_assay.observe.behaviour.conduct import CLOSE, Memory
+from peft_assay.observe.behaviour.answers import CLOSE
+from peft_assay.observe.behaviour.conduct import Memory
 
 Record = TypeVar("Record")
 

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from peft_assay.core.digest import Digest, parse_digest
 from peft_assay.core.errors import TrustError
-from peft_assay.observe.behaviour.conduct import Given
+from peft_assay.observe.behaviour.answers import Given
 
 _GIVEN: TypeAdapter[Given] = TypeAdapter(Given)
 

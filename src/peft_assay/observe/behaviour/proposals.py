@@ -16,7 +16,7 @@ from peft_assay.core.exercises import Scan
 from peft_assay.core.sandbox import Ask
 from peft_assay.core.suite import Case, Prompt, Suite
 from peft_assay.core.wire import ProposeReply
-from peft_assay.observe.behaviour.conduct import Answer
+from peft_assay.observe.behaviour.answers import Answer
 from peft_assay.observe.behaviour.replies import expect
 from peft_assay.observe.behaviour.scan import (
     FEWEST_FRESH,

@@ -21,7 +21,9 @@ from peft_assay.core.exercises import Scan
 from peft_assay.core.sandbox import Ask
 from peft_assay.core.suite import Case, Suite, ask_form, last_user_text, with_user_text
 from peft_assay.core.wire import ScoreReply
-from peft_assay.observe.behaviour.conduct import Answer, generate, order_of
+from peft_assay.observe.behaviour.answers import Answer
+from peft_assay.observe.behaviour.asking import generate
+from peft_assay.observe.behaviour.conduct import order_of
 from peft_assay.observe.behaviour.replies import expect, expect_length
 from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
 

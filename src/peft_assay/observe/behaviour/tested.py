@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peft_assay.core.suite import Suite, ask_form
-from peft_assay.observe.behaviour.conduct import SuiteRecord, order_of
+from peft_assay.observe.behaviour.answers import SuiteRecord
+from peft_assay.observe.behaviour.conduct import order_of
 from peft_assay.observe.behaviour.interface import Plan, Records
 from peft_assay.observe.behaviour.lengths import LengthsRecord
 from peft_assay.observe.behaviour.observe import Conversation, is_void

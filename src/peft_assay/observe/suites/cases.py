@@ -33,7 +33,7 @@ class CaseLine(_Closed):
     """One line of the cases file."""
 
     id: str = Field(min_length=1, max_length=200)
-    prompt: str | None = Field(default=None, min_length=1, max_length=MAX_PROMPT)
+    prompt: str | None = Field(default=None, max_length=MAX_PROMPT)
     messages: list[MessageLine] | None = Field(default=None, min_length=1, max_length=MAX_MESSAGES)
     expected: str | dict[str, Any] | list[dict[str, Any]] | None = None
     choices: list[str] = Field(default_factory=list, max_length=26)
@@ -47,7 +47,7 @@ def read_cases(content: bytes, kind: ScorerKind, *, where: str) -> tuple[Case, .
     if not 1 <= len(lines) <= MAX_CASES:
         raise DocumentError(f"{len(lines)} cases; a suite has 1 to {MAX_CASES}", where=where)
     cases = tuple(_read_case(line, kind, f"{where}: line {number}") for number, line in lines)
-    _refuse_repeats(cases, where)
+    _refuse_repeats(cases, kind, where)
     return cases
 
 
@@ -63,6 +63,8 @@ def _read_case(content: bytes, kind: ScorerKind, where: str) -> Case:
         )
     if line.answer is not None:
         _check_choices(line.choices, line.answer, where)
+    if line.prompt == "" and kind is not ScorerKind.PERPLEXITY:
+        raise DocumentError("prompt: is empty; only a text's perplexity may be asked without one", where=where)
     if not all(line.forbidden):
         raise DocumentError("forbidden: a text is empty", where=where)
     return Case(
@@ -109,16 +111,20 @@ def _check_choices(choices: Sequence[str], answer: int, where: str) -> None:
         raise DocumentError(f"answer {answer} is not an index into {len(choices)} choices", where=where)
 
 
-def _refuse_repeats(cases: Sequence[Case], where: str) -> None:
-    """Raises DocumentError for a second case of an id, and for one of a prompt: repeated, or contradicted."""
+def _refuse_repeats(cases: Sequence[Case], kind: ScorerKind, where: str) -> None:
+    """Raises DocumentError for a second case of an id, and for one of a prompt: repeated, or contradicted.
+
+    Several texts may follow one prompt, or none, where their perplexity is taken.
+    """
     ids: dict[str, int] = {}
-    prompts: dict[Prompt, int] = {}
+    prompts: dict[tuple[Prompt, str | None], int] = {}
     for number, case in enumerate(cases, start=1):
         if case.id in ids:
             raise DocumentError(f"case {number} repeats the id of case {ids[case.id]}", where=where)
-        if case.prompt in prompts:
-            earlier = cases[prompts[case.prompt] - 1]
+        asked = (case.prompt, case.expected if kind is ScorerKind.PERPLEXITY else None)
+        if asked in prompts:
+            earlier = cases[prompts[asked] - 1]
             same = (case.expected, case.choices, case.answer) == (earlier.expected, earlier.choices, earlier.answer)
             what = "repeats the prompt of" if same else "contradicts: another right answer to the prompt of"
-            raise DocumentError(f"case {number} {what} case {prompts[case.prompt]}", where=where)
-        ids[case.id] = prompts[case.prompt] = number
+            raise DocumentError(f"case {number} {what} case {prompts[asked]}", where=where)
+        ids[case.id] = prompts[asked] = number

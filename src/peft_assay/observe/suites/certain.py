@@ -5,7 +5,7 @@ from peft_assay.core.suite import Case, Measure, ScorerKind, Suite
 from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
 from peft_assay.observe.behaviour.scorers.json_answer import NotJson
 from peft_assay.observe.behaviour.scorers.tool_call import calls_of
-from peft_assay.observe.suites.controls import ARBITRARY, HAS_RIGHT_ANSWER, JSON_VALUES, MUST_SPEAK, run_controls
+from peft_assay.observe.suites.controls import ARBITRARY, JSON_VALUES, MUST_SPEAK, constant
 
 _NEXT = "correct it there, then: peft-assay suite lint SUITE"
 _SAMPLE = 200
@@ -17,11 +17,11 @@ def refuse_certain(suite: Suite, *, where: str, cases_where: str) -> None:
     if suite.measure is Measure.GENERATE and suite.scorer.kind is not ScorerKind.JUDGE:
         _refuse_contradictions(suite, where, cases_where)
         _refuse_scorer(suite, f"{where}: scorer")
-    if suite.scorer.kind in HAS_RIGHT_ANSWER and len(suite.cases) > 1:
-        constant = next(control for control in run_controls(suite) if control.name == "constant")
-        if constant.passes == constant.n:
+    if len(suite.cases) > 1:
+        same = constant(suite)
+        if same is not None and same.passes == same.n:
             raise DocumentError(
-                f"one constant answer passes every one of {constant.n} cases: it is no test of a model",
+                f"one constant answer passes every one of {same.n} cases: it is no test of a model",
                 where=cases_where,
                 next_step=_NEXT,
             )

@@ -37,34 +37,37 @@ def run_controls(suite: Suite) -> Iterator[Control]:
 
     A judge is not asked, and perplexities have no control that could be written down.
     """
+    same = constant(suite)
+    if suite.measure is Measure.GENERATE and not suite.judged:
+        yield _tried(suite, "silence", "", lambda _case: "")
+    if same is not None:
+        yield same
+    if suite.measure is Measure.CHOICE:
+        yield Control("shortest", None, sum(map(_only_shortest, suite.cases)), len(suite.cases))
+    elif suite.measure is Measure.GENERATE and not suite.judged:
+        yield _tried(suite, "echo", None, lambda case: last_user_text(case.prompt))
+        texts = JSON_VALUES if suite.scorer.kind is ScorerKind.JSON_SCHEMA else ARBITRARY
+        trials = [_tried(suite, "arbitrary", text, lambda _case, t=text: t) for text in texts]  # type: ignore[misc]
+        yield max(trials, key=lambda control: control.passes)
+
+
+def constant(suite: Suite) -> Control | None:
+    """The suite's most frequent right answer, given to every case; None where cases have no right answer."""
     n = len(suite.cases)
     if suite.measure is Measure.CHOICE:
         number, count = Counter(case.answer for case in suite.cases).most_common(1)[0]
-        yield Control("constant", f"always choice {number}", count, n)
-        shortest = sum(_only_shortest(case) for case in suite.cases)
-        yield Control("shortest", None, shortest, n)
-    elif suite.measure is Measure.CLASSIFY:
-        label, count = Counter(str(case.expected) for case in suite.cases).most_common(1)[0]
-        yield Control("constant", label, count, n)
-    elif suite.measure is Measure.GENERATE and suite.scorer.kind is not ScorerKind.JUDGE:
-        yield from _text_controls(suite)
+        return Control("constant", f"always choice {number}", count, n)
+    if suite.scorer.kind not in HAS_RIGHT_ANSWER:
+        return None
+    answer, count = Counter(case.expected or "" for case in suite.cases).most_common(1)[0]
+    if suite.measure is Measure.CLASSIFY:
+        return Control("constant", answer, count, n)
+    return _tried(suite, "constant", answer, lambda _case: answer)
 
 
-def _text_controls(suite: Suite) -> Iterator[Control]:
+def _tried(suite: Suite, name: str, answer: str | None, of: Callable[[Case], str]) -> Control:
     passes = text_scorer(suite)
-
-    def tried(name: str, answer: str | None, of: Callable[[Case], str]) -> Control:
-        return Control(name, answer, sum(passes(case, of(case)) for case in suite.cases), len(suite.cases))
-
-    yield tried("silence", "", lambda _case: "")
-    if suite.scorer.kind in HAS_RIGHT_ANSWER:
-        constant = Counter(case.expected or "" for case in suite.cases).most_common(1)[0][0]
-        yield tried("constant", constant, lambda _case: constant)
-    yield tried("echo", None, lambda case: last_user_text(case.prompt))
-    texts = JSON_VALUES if suite.scorer.kind is ScorerKind.JSON_SCHEMA else ARBITRARY
-    trials = [(text, sum(passes(case, text) for case in suite.cases)) for text in texts]
-    text, most = max(trials, key=lambda trial: trial[1])
-    yield Control("arbitrary", text, most, len(suite.cases))
+    return Control(name, answer, sum(passes(case, of(case)) for case in suite.cases), len(suite.cases))
 
 
 def _only_shortest(case: Case) -> bool:

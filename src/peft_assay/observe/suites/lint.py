@@ -43,7 +43,8 @@ class TokenCount:
 def lint(suite: Suite, base: TokenCount | None = None) -> tuple[Finding, ...]:
     """Everything lint has to say of the cases in use; with `base`, also what it cannot take."""
     found = list(_controls(suite, tuple(run_controls(suite))))
-    found.extend(_near_repeats(suite.cases))
+    if suite.measure is not Measure.LIKELIHOOD:
+        found.extend(_near_repeats(suite.cases))
     if base is not None:
         found.extend(_tokens(suite, base))
     else:

@@ -68,8 +68,10 @@ def import_file(file: Path, to: Path, wanted: Wanted) -> Mapping[str, Any]:
 
 
 def _imported(file: Path, wanted: Wanted) -> Imported:
-    content = read_file(file)
     where = str(file)
+    if not file.is_file():
+        raise UsageError("there is no such file", where=where, next_step="peft-assay suite import --help")
+    content = read_file(file)
     match file.suffix.lower():
         case ".yaml" | ".yml":
             if wanted.judge is not None:

@@ -63,6 +63,9 @@ def sign(named: Path, key: Path) -> tuple[Path, Digest, PublicKey]:
     file = suite_file(named)
     if file is None:
         raise UsageError("is a project; each suite is signed by its owner", where=str(named), next_step="name a suite")
+    if not key.is_file():
+        step = f"openssl genpkey -algorithm ed25519 -out {key} && chmod 600 {key}"
+        raise UsageError("there is no private key", where=str(key), next_step=step)
     files = read_files(file)
     suite = files.suite()
     statement = suite_statement(

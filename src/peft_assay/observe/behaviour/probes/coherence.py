@@ -7,7 +7,7 @@ from types import NoneType
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.suite import Measure, ScorerKind, Suite
 from peft_assay.core.vocabulary import coherence_terms
-from peft_assay.observe.behaviour.conduct import SuiteRecord
+from peft_assay.observe.behaviour.answers import SuiteRecord
 from peft_assay.observe.behaviour.endings import end_tokens, fault
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord

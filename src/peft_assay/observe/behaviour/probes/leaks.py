@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from peft_assay.core.exercises import Leaks
 from peft_assay.core.observation import Observation, ObservedBy, ok
-from peft_assay.observe.behaviour.conduct import ROUND, generate
+from peft_assay.observe.behaviour.asking import generate
+from peft_assay.observe.behaviour.conduct import ROUND
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.terms import all_failed, unanswered
 from peft_assay.observe.behaviour.variation import seed_of

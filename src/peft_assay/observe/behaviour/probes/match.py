@@ -7,7 +7,7 @@ from types import NoneType
 
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.suite import Measure
-from peft_assay.observe.behaviour.conduct import SuiteRecord
+from peft_assay.observe.behaviour.answers import SuiteRecord
 from peft_assay.observe.behaviour.divergence import LEAST_LOG, Incomparable
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.drift import drifts_of, off_task

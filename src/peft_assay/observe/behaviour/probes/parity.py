@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.suite import Suite
-from peft_assay.observe.behaviour.conduct import Given, order_of, precisely
+from peft_assay.observe.behaviour.answers import Given
+from peft_assay.observe.behaviour.asking import precisely
+from peft_assay.observe.behaviour.conduct import order_of
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.statistics import lower_bound

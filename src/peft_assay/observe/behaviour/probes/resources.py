@@ -8,7 +8,8 @@ from statistics import median
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.core.sandbox import Usage
 from peft_assay.core.suite import Measure, Suite
-from peft_assay.observe.behaviour.conduct import generate, order_of
+from peft_assay.observe.behaviour.asking import generate
+from peft_assay.observe.behaviour.conduct import order_of
 from peft_assay.observe.behaviour.endings import end_tokens, has_ended
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.core.suite import Suite
 from peft_assay.core.vocabulary import counted_terms
-from peft_assay.observe.behaviour.conduct import SuiteRecord, conduct_suite
+from peft_assay.observe.behaviour.answers import SuiteRecord
+from peft_assay.observe.behaviour.conduct import conduct_suite
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.statistics import Counts, mcnemar_p
 from peft_assay.observe.behaviour.terms import all_failed, unanswered

@@ -6,16 +6,9 @@ from dataclasses import dataclass, replace
 from peft_assay.core.exercises import Variation
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.suite import Case, Measure, Suite
-from peft_assay.observe.behaviour.conduct import (
-    ROUND,
-    Answer,
-    Given,
-    SuiteRecord,
-    conduct_suite,
-    generate,
-    order_of,
-    scorer_of,
-)
+from peft_assay.observe.behaviour.answers import Answer, Given, SuiteRecord
+from peft_assay.observe.behaviour.asking import generate
+from peft_assay.observe.behaviour.conduct import ROUND, conduct_suite, order_of, scorer_of
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.statistics import CONFIDENCE, difference_lower_bound
