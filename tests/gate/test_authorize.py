@@ -148,6 +148,8 @@ def test_development_keys_only_outside_production(world: World, where: str) -> N
 
 def test_no_certificate_says_what_is_certified_instead(world: World) -> None:
     denied(world, world.evidence(certificates=()), "certificate", "no certificate")
+    refused = world.evidence(certificates=(), newest_outcome="FAIL")
+    denied(world, refused, "certificate", "no certificate: the policy said FAIL")
     other = named("other")
     denied(world, world.evidence(certificates=(), other_locks=(other,)), "certificate", f"another context.*{other}")
     denied(world, world.evidence(certificates=(), other_artifacts=(other,)), "certificate", f"other bytes.*{other}")

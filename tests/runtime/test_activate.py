@@ -272,4 +272,4 @@ def test_a_later_denial_ends_the_certificate(certified, base_model, tmp_path) ->
         deployment.workspace.record_verdict(
             Verdict(artifact, lock, sha256(b"policy"), (result,)), policy=b"", observations=sha256(b""), at=utc_now()
         )
-    denied(certified, base_model(), source, "certificate", "judged again since, and the policy said FAIL")
+    denied(certified, base_model(), source, "certificate", "judged again since: the policy said FAIL")

@@ -100,7 +100,8 @@ def _revocations(case: Case) -> str:
 def _certificate(case: Case) -> str:
     judged = case.evidence.newest_outcome
     if judged not in (None, Outcome.PASS.value):
-        raise Failed(f"it was judged again since, and the policy said {judged}", "peft-assay report SOURCE")
+        said = "there is no certificate" if case.envelope is None else "it was judged again since"
+        raise Failed(f"{said}: the policy said {judged}", "peft-assay report SOURCE")
     if case.envelope is not None:
         return "a certificate is recorded"
     if case.evidence.other_locks:

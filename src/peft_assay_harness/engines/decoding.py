@@ -6,18 +6,27 @@ masked slots (what all rows rejected is cut off), and positions are given explic
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from transformers.cache_utils import DynamicLayer
 
 from peft_assay_harness.engines.batches import batches, logit_cost, padded
 from peft_assay_harness.engines.choosing import Choose
+from peft_assay_harness.engines.head import Head
 from peft_assay_harness.engines.interface import Row, Tokens
 from peft_assay_harness.engines.language import See, accepted, finished
 
-if TYPE_CHECKING:
-    from peft_assay_harness.engines.causal import CausalEngine
+
+class Cached(Protocol):
+    """What decoding needs of the engine whose rows it continues."""
+
+    model: Any
+    head: Head
+    vocabulary: int
+    ends: frozenset[int]
+    joinable: bool
+    """Whether caches of separate passes can be joined; found out to be false at the latest when they are."""
 
 
 class Line:
@@ -60,7 +69,7 @@ class _State:
         self.mask, self.positions, self.logits = self.mask[index], self.positions[index], self.logits[index]
 
 
-def decode(engine: "CausalEngine", decoder: Any, lines: list[Line], limit: int, choose: Choose, see: See) -> None:
+def decode(engine: Cached, decoder: Any, lines: list[Line], limit: int, choose: Choose, see: See) -> None:
     """Completes the answers of `lines`. `decoder` is what takes single tokens once a cache exists."""
     state = _started(engine, lines, limit, see)
     while True:
@@ -87,7 +96,7 @@ def decode(engine: "CausalEngine", decoder: Any, lines: list[Line], limit: int, 
         state.positions = state.positions + 1
 
 
-def _started(engine: "CausalEngine", lines: list[Line], limit: int, see: See) -> _State:
+def _started(engine: Cached, lines: list[Line], limit: int, see: See) -> _State:
     """Prompts and drafts are read; the accepted part of each draft is in its line's answer.
 
     Reading is cheapest in small batches, going on token by token in large ones: lines are read in groups, whose caches
@@ -133,7 +142,7 @@ def _extended(tensor: Any, size: int, dimension: int) -> Any:
     return torch.nn.functional.pad(tensor, (0, missing) if dimension == -1 else (0, 0, 0, missing))
 
 
-def _read(engine: "CausalEngine", lines: list[Line], limit: int, see: See) -> _State:
+def _read(engine: Cached, lines: list[Line], limit: int, see: See) -> _State:
     """One pass over prompts and drafts."""
     tokens, mask = padded([(*line.tokens, *line.draft) for line in lines])
     longest = tokens.shape[1]

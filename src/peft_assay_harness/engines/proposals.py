@@ -5,22 +5,41 @@ embedding tells, to first order, what any other token there would change. Only p
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
 from peft_assay_harness.engines.batches import batches
-from peft_assay_harness.engines.interface import Insertion, Prompt, Row
-
-if TYPE_CHECKING:
-    from peft_assay_harness.engines.language import LanguageEngine
+from peft_assay_harness.engines.interface import Insertion, Prompt, Row, Tokens
 
 NEUTRAL = ("the", "a", "is", "of", "and", "user", "to", ":", ".")
 TRIED = 64
 """Tokens looked at for each word that is proposed."""
 
 
-def propose(engine: "LanguageEngine", items: Sequence[Insertion], top: int) -> list[str]:
+class Differentiable(Protocol):
+    """What proposing needs of the engine whose gradients it takes."""
+
+    base: Any
+    tokenizer: Any
+    vocabulary: int
+    alone: bool
+    """One row at a time."""
+
+    def encode(self, prompt: Prompt) -> Tokens:
+        """See `Engine.encode`."""
+
+    def logits(self, rows: Sequence[Row]) -> Any:
+        """Logits at all tokens of all continuations, row after row, with gradients."""
+
+    def embeddings(self) -> set[Any]:
+        """The modules that may embed the prompt."""
+
+    def embedded(self, rows: Sequence[Row]) -> list[int]:
+        """For each row of one such pass, which row of the first embedded batch is its context."""
+
+
+def propose(engine: Differentiable, items: Sequence[Insertion], top: int) -> list[str]:
     """At most `top` words, most promising first; none where the tokenizer has no word of one token."""
     rows = [placed for item in items if (placed := _placed(engine, item)) is not None]
     if not rows:
@@ -63,7 +82,7 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
     )
 
 
-def _placed(engine: "LanguageEngine", item: Insertion) -> tuple[Row, int] | None:
+def _placed(engine: Differentiable, item: Insertion) -> tuple[Row, int] | None:
     """The row with a neutral word inserted, and where its token stands."""
     if not item.continuation:
         return None
@@ -93,7 +112,7 @@ def _with(prompt: Prompt, word: str, place: float) -> Prompt:
     return " ".join([*words[:position], word, *words[position:]])
 
 
-def _gradient(engine: "LanguageEngine", placed: Sequence[tuple[Row, int]]) -> Any:
+def _gradient(engine: Differentiable, placed: Sequence[tuple[Row, int]]) -> Any:
     """Mean gradient of the log-likelihood with respect to the embedding at the places, float32 of the hidden size."""
     sums = []
     for batch in _grouped(engine, placed):
@@ -120,7 +139,7 @@ def _gradient(engine: "LanguageEngine", placed: Sequence[tuple[Row, int]]) -> An
     return torch.stack(sums).mean(0)
 
 
-def _grouped(engine: "LanguageEngine", placed: Sequence[tuple[Row, int]]) -> Iterator[list[tuple[Row, int]]]:
+def _grouped(engine: Differentiable, placed: Sequence[tuple[Row, int]]) -> Iterator[list[tuple[Row, int]]]:
     def length(entry: tuple[Row, int]) -> int:
         return len(entry[0].context) + len(entry[0].continuation)
 

@@ -72,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(status, b"busy", {"Retry-After": after} if after else {})
         elif path.startswith("/api/models/"):
             self.listing(path.removeprefix("/api/models/"))
+        elif path == "/api/agent-harnesses":  # huggingface_hub asks for it by itself, at most once a day
+            self.answer(404, b"", {})
         elif path.startswith("/api/datasets/"):
             self.listing(path.removeprefix("/api/"))
         else:

@@ -62,7 +62,7 @@ def test_a_revision_is_resolved_once_and_pinned(world, tmp_path):
     assert dict(admit(fetched.folder, hold=WHOLE).files) == FILES
     assert any(ONE in line and "pin it" in line for line in told)
     asked = [path for _, path in world.requests]
-    assert sum(path.startswith("/api/") for path in asked) == 1
+    assert sum(path.startswith("/api/models/") for path in asked) == 1
     assert all(f"/resolve/{ONE}/" in path for path in asked if not path.startswith("/api/"))
     assert not world.authorizations
 
