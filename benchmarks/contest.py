@@ -53,7 +53,7 @@ class Bench:
         chosen = testbed.items_of(self.folder, items or self.items)
         project = testbed.write_project(self._fresh(), self.folder / "base", chosen, dtype)
         adapted = [str(self.folder / "adapters" / f"a{number}") for number in range(adapters or self.adapters)]
-        spent, log = watched_certify(project, adapted, environment(self.folder))
+        spent, log = watched_certify(project, adapted, environment(self.folder) | {"BENCH_KEEP_ANSWERS": "1"})
         self._note(name, spent, log)
 
     def lm_eval(self, name: str, adapter: int, *, items: int | None = None, dtype: str = "float32") -> None:

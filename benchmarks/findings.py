@@ -81,7 +81,7 @@ def answers_of(job: dict[str, Any], items: dict[str, list[dict[str, Any]]]) -> d
         if request["op"] == "choices":
             for item, scores in zip(request["items"], reply["logLikelihoods"], strict=True):
                 told["choices"][by_prompt[item["prompt"]]] = scores
-        if request["op"] == "generate":
+        if request["op"] == "generate" and request["maxNewTokens"] == testbed.NEW_TOKENS:  # the suite's, no probe's own
             for prompt, text in zip(request["prompts"], reply["texts"], strict=True):
                 told["texts"][by_prompt[prompt]] = text
     return told

@@ -46,7 +46,7 @@ def metered(arguments: Sequence[str], environment: Mapping[str, str], folder: Pa
         errors.seek(0)
         said = errors.read().decode("utf-8", "replace")
     if process.returncode:
-        raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}: {said[-3000:]}")
+        raise SystemExit(f"{' '.join(arguments)[:300]} ended with {process.returncode}: {said[-3000:]}")
     return Metered(cpu, wall, output.decode())
 
 

@@ -1,7 +1,8 @@
 """`peft-assay` itself, run in this process with a sandbox that is watched: jobs, questions, CPU seconds, memory.
 
 A program of its own, so that all of what it and its sandbox use can be counted from outside:
-``python watched.py LOG peft-assay-arguments...``. Writes LOG as JSON; ends as the command line ends.
+``python watched.py LOG peft-assay-arguments...``. Writes LOG as JSON; ends as the command line ends. Questions and answers are
+in LOG only where ``BENCH_KEEP_ANSWERS`` is set: they would count as this process's memory.
 """
 
 import contextlib
@@ -37,7 +38,8 @@ class Watched:
         def noting(ask: Ask) -> None:
             def ask_and_note(request: Mapping[str, Any]) -> Mapping[str, Any]:
                 reply = ask(request)
-                asked.append({"request": request, "reply": reply})
+                if "BENCH_KEEP_ANSWERS" in os.environ:
+                    asked.append({"request": request, "reply": reply})
                 return reply
 
             converse(ask_and_note)
