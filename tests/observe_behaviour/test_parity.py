@@ -1,14 +1,17 @@
 """Parity: the reference is asked the same cases, and what differs is counted."""
 
+from dataclasses import replace
+
 import pytest
 
 from observe_behaviour.behaviour_support import STATE, ToyModel, ToySandbox, suite
+from peft_assay.core.observation import Status
 from peft_assay.observe.behaviour.interface import Plan
 from peft_assay.observe.behaviour.observe import Conditions, exercise, observations_of
 from peft_assay.observe.behaviour.probes.parity import CASES, TERMS
 from peft_assay.observe.behaviour.reference import observe_base
 
-PLAN = Plan((suite(20), suite(9, name="lookups", kind="choice")))
+PLAN = Plan((suite(20), suite(9, name="lookups", kind="choice")), dtype="bfloat16")
 
 
 class Otherwise(ToyModel):
@@ -34,6 +37,13 @@ def test_equal_answers_agree_with_what_so_few_cases_can_prove():
 
 def test_other_answers_are_counted():
     assert observe(Otherwise())["parity.agreement"].value == 0.5
+
+
+def test_in_the_reference_dtype_there_is_nothing_to_compare():
+    model = ToyModel()
+    found = observe(model, replace(PLAN, dtype="float32"))
+    assert {o.status for o in found.values()} == {Status.NOT_APPLICABLE}
+    assert not any("precise" in question for question in model.asked)
 
 
 def test_only_the_first_cases_are_asked_again():

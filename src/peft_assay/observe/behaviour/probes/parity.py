@@ -1,7 +1,8 @@
 """Do two ways of computing give the same answers? What the suites were answered by, against the reference.
 
-The reference is float32 on the CPU, one case at a time, nothing packed, nothing drafted. An engine that serves can be
-compared in the same way (`compare`), once there is a driver that answers suites by it.
+The reference is float32 on the CPU. For bases in another dtype it is asked one case at a time, with nothing packed or
+drafted; that in float32 neither matters is a law of the engine, and tested there. An engine that serves can be compared
+in the same way (`compare`), once there is a driver that answers suites by it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,12 +13,12 @@ from peft_assay.core.suite import Suite
 from peft_assay.observe.behaviour.answers import Given
 from peft_assay.observe.behaviour.asking import precisely
 from peft_assay.observe.behaviour.conduct import order_of
-from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
+from peft_assay.observe.behaviour.interface import REFERENCE_DTYPE, Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.statistics import lower_bound
 from peft_assay.observe.behaviour.terms import not_applicable, unanswered
 
-CASES = 6
+CASES = 4
 """Of each suite, the first in its order."""
 TERMS = ("parity.n", "parity.agreement", "parity.agreement_lower")
 
@@ -49,8 +50,8 @@ class ParityProbe:
         return TERMS
 
     def ask(self, turn: Turn) -> ParityRecord | None:
-        """Nothing of the base: what is served is the adapter."""
-        if turn.base is None:
+        """Nothing of the base: what is served is the adapter. Nothing where the reference itself was observed."""
+        if turn.base is None or turn.plan.dtype == REFERENCE_DTYPE:
             return None
         asked: dict[str, Mapping[str, Given]] = {}
         for suite in turn.plan.suites:
@@ -62,6 +63,8 @@ class ParityProbe:
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """The share of equal answers, with its exact lower bound."""
+        if seen.plan.dtype == REFERENCE_DTYPE:
+            return not_applicable(TERMS, "observed in float32 on the CPU, which is the reference")
         record, answered = seen.own.of(ParityRecord), seen.own.of(SuitesRecord)
         if record is None or answered is None:
             return unanswered(TERMS)

@@ -17,8 +17,8 @@ from peft_assay.observe.behaviour.terms import not_applicable, unanswered
 
 TERMS = ("resources.latency_ratio", "resources.peak_bytes", "resources.length_ratio", "resources.unended")
 ROUNDS = 3
-PROMPTS = 2
-TOKENS = 8
+PROMPTS = 1
+TOKENS = 4
 """Generated for each prompt at most, so that a round costs little."""
 
 
@@ -39,7 +39,7 @@ class ResourcesProbe:
     """Times a few generations; the rest follows from the answers to suites and from the supervisor's own readings."""
 
     id = "resources"
-    version = "1"
+    version = "2"
     kind = ResourcesRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
