@@ -55,6 +55,7 @@ CONTEXT = {
     "behaviour.canaries": "secrets that you know and that no adapter should: the terms `canaries.*`",
     "behaviour.canaries.file": "path of a text file with one a line; what stands in braces, or the whole line, is the secret",
     "behaviour.canaries.references": "how many look-alikes each is ranked among",
+    "behaviour.latency": "whether answers are timed beside the base's: the term `resources.latency_ratio`, noisy on shared machines",
     "behaviour.leaks": "sampling of what an adapter says when it is asked nothing: the terms `leaks.*`",
     "behaviour.leaks.samples": "how many continuations",
     "behaviour.leaks.maxNewTokens": "tokens of each at most",

@@ -30,7 +30,7 @@ def observe(model, plan, base=None):
 
 
 def plan_of(*suites, off_task=(), claims=(), written=NOTHING):
-    return Plan(suites or SUITES, Exercises(off_task=off_task, claims=claims), claims=written)
+    return Plan(suites or SUITES, Exercises(off_task=off_task, claims=claims, latency=True), claims=written)
 
 
 def test_an_adapter_that_answers_as_the_base_does_not_drift():
@@ -195,7 +195,7 @@ def test_an_answer_that_is_the_expected_one_is_an_answer():
 def test_resources_are_ratios_to_the_base():
     found = observe(ToyModel(), plan_of())
     assert found["resources.latency_ratio"].value > 0
-    assert "median of 3 rounds of 1 prompts" in found["resources.latency_ratio"].reason
+    assert "median of 3 rounds of 2 prompts" in found["resources.latency_ratio"].reason
     assert found["resources.length_ratio"].value == 1.0
     assert found["resources.peak_bytes"].status is Status.FAILED  # the toy sandbox reads no memory
     wordy = observe(ToyModel(wrong={str(n) for n in range(20)}), plan_of(suite(20)))

@@ -226,23 +226,26 @@ def test_labels_are_the_largest_logits():
 
 
 class Close(ToyModel):
-    """Hesitates over the first choice of every item; asked precisely, it knows."""
+    """Hesitates over the first choice of every item; asked precisely, it gives the last."""
 
     def _choices(self, question):
-        reply = super()._choices(question)
-        if question.get("precise"):
-            return reply
-        return {**reply, "logLikelihoods": [[-1.0, -1.2, -9.0]] * len(question["items"])}
+        scores = [-9.0, -9.0, -1.0] if question.get("precise") else [-1.0, -1.2, -9.0]
+        return {"op": "choices", "logLikelihoods": [scores] * len(question["items"])}
 
 
-def test_what_is_close_to_call_is_asked_again_precisely():
-    model, asked = Close(), suite(9, kind="choice")
-    record = conduct_suite(model.ask, asked, close=0.5)
-    assert record.passes == 9
-    assert all(answer.precise for answer in record.answers)
-    assert [question.get("precise", False) for question in model.asked] == [False, True]
+def test_what_is_close_to_call_and_counts_for_the_adapter_is_asked_again_precisely():
+    asked = suite(9, kind="choice")
+    base = conduct_suite(ToyModel().ask, asked, close=0.5)
+    assert not any(answer.precise for answer in base.answers), "nothing was close"
+    model = Close()
+    own = conduct_suite(model.ask, asked, base, close=0.5)
+    assert [len(question["items"]) for question in model.asked] == [9, 3], (
+        "its three passes, which noise may have given"
+    )
+    assert own.passes == 0
+    its = conduct_suite(Close().ask, asked, close=0.5)
+    assert (its.passes, sum(answer.precise for answer in its.answers)) == (6, 6), "the base's six failures"
     assert conduct_suite(Close().ask, asked).passes == 3, "in the reference dtype nothing is asked twice"
-    assert not any(answer.precise for answer in conduct_suite(ToyModel().ask, asked, close=0.5).answers)
 
 
 def test_margins_are_over_what_could_have_won_instead():

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.sandbox
 CASES = 12
 SECTION = """
 behaviour:
+  latency: true
   offTask: [refusals]
   claims:
     support_task: {task: text-generation, dataset: zoo/support, metric: accuracy}

@@ -102,6 +102,8 @@ class Exercises:
     """Factors of the adapter's own strength at which the suites are asked again."""
     canaries: Canaries | None = None
     leaks: Leaks | None = None
+    latency: bool = False
+    """Whether answers are timed beside the base's."""
 
     def document(self) -> dict[str, Any]:
         """The exercises as they stand in the observation conditions: sets of texts by digest only."""

@@ -165,6 +165,7 @@ class BehaviourSection(_Closed):
     scales: list[Annotated[float, Field(gt=0, le=4)]] = Field(default=[], max_length=20)
     canaries: CanariesSection | None = None
     leaks: LeaksSection | None = None
+    latency: bool = False
 
 
 class DeclaredRights(_Closed):

@@ -44,6 +44,7 @@ def read_exercises(exercises: Exercises, document: AssayDocument, path: Path, ba
         sampling=Sampling(section.sampling.temperature, section.sampling.topP),
         scales=tuple(section.scales),
         canaries=canaries,
+        latency=section.latency,
         leaks=None if section.leaks is None else Leaks(section.leaks.samples, section.leaks.maxNewTokens),
     )
 

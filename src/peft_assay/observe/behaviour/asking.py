@@ -27,11 +27,14 @@ class Asking:
     suite: Suite
     drafts: Mapping[str, Answer]
     close: float
+    favourable: Callable[[Case, Given], bool]
+    """Whether an answer counts for the adapter: only such a one is asked again where it was close to call."""
 
     def __call__(self, cases: Sequence[Case]) -> list[Given]:
         """What the model gives for each of `cases`; precisely for those that were close to call."""
         given = _ROUNDS[self.suite.measure](self.ask, self.suite, cases, self.drafts)
-        again = [at for at, one in enumerate(given) if margin_of(one) < self.close]
+        pairs = enumerate(zip(cases, given, strict=True))
+        again = [at for at, (case, one) in pairs if margin_of(one) < self.close and self.favourable(case, one)]
         exact = precisely(self.ask, self.suite, [cases[at] for at in again]) if again else None
         if exact is not None:
             for at, one in zip(again, exact, strict=True):

@@ -48,8 +48,8 @@ def conduct_suite(
     """Asks every case of `suite`, round by round, until its stopping rule says enough.
 
     `base` is what the base alone answered; None while the base itself is asked. Answers closer to call than `close`
-    (nats) are asked again precisely. Raises ChildGone (from `ask`) when the
-    child can no longer answer, or answers out of shape.
+    (nats) are asked again precisely where they count for the adapter, so that noise cannot help it. Raises ChildGone
+    (from `ask`) when the child can no longer answer, or answers out of shape.
     """
     answers: list[Answer] = []
     failures = 0
@@ -57,8 +57,9 @@ def conduct_suite(
     drafts = {} if base is None else base.by_case()
     passes = scorer_of(suite)
     remembered = memory or Memory()
+    asking = Asking(ask, suite, drafts, close, _favourable(suite, passes, of_base=base is None))
     for group in _rounds(cases):
-        given = _given(Asking(ask, suite, drafts, close), group, remembered)
+        given = _given(asking, group, remembered)
         try:
             answers.extend(_scored(passes, case, one) for case, one in zip(group, given, strict=True))
         except JudgeFailed as failure:
@@ -67,6 +68,13 @@ def conduct_suite(
         if suite.stop_after_failures is not None and failures >= suite.stop_after_failures:
             break
     return SuiteRecord(suite.id, tuple(answers), len(answers) == len(cases))
+
+
+def _favourable(suite: Suite, passes: Callable[[Case, Given], bool], *, of_base: bool) -> Callable[[Case, Given], bool]:
+    """What counts for the adapter: its own passes, the base's failures; anything where a judge would have to say."""
+    if suite.judged:
+        return lambda _case, _given: True
+    return lambda case, given: passes(case, given) is not of_base
 
 
 def _scored(passes: Callable[[Case, Given], bool], case: Case, given: Given) -> Answer:

@@ -18,7 +18,7 @@ from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.statistics import lower_bound
 from peft_assay.observe.behaviour.terms import not_applicable, unanswered
 
-CASES = 4
+CASES = 2
 """Of each suite, the first in its order."""
 TERMS = ("parity.n", "parity.agreement", "parity.agreement_lower")
 

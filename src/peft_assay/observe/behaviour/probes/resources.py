@@ -17,8 +17,8 @@ from peft_assay.observe.behaviour.terms import not_applicable, unanswered
 
 TERMS = ("resources.latency_ratio", "resources.peak_bytes", "resources.length_ratio", "resources.unended")
 ROUNDS = 3
-PROMPTS = 1
-TOKENS = 4
+PROMPTS = 2
+TOKENS = 8
 """Generated for each prompt at most, so that a round costs little."""
 
 
@@ -47,9 +47,9 @@ class ResourcesProbe:
         return TERMS
 
     def ask(self, turn: Turn) -> ResourcesRecord | None:
-        """Prompts of the first suite of generated text, without a draft, as a deployment would ask."""
+        """If declared: prompts of the first suite of generated text, without a draft, as a deployment would ask."""
         suite = next((suite for suite in turn.plan.suites if suite.measure is Measure.GENERATE), None)
-        if suite is None:
+        if suite is None or not turn.plan.exercises.latency:
             return None
         prompts = [suite.ask_form(case) for case in order_of(suite)[:PROMPTS]]
         seconds, tokens = [], []
@@ -73,6 +73,8 @@ class ResourcesProbe:
 
 
 def _latency(seen: Seen) -> Observation:
+    if not seen.plan.exercises.latency:
+        return failed(TERMS[0], "not timed: the context does not declare behaviour.latency", by=ObservedBy.SUPERVISOR)
     own, base = seen.own.of(ResourcesRecord), seen.base.of(ResourcesRecord)
     mine = None if own is None else own.seconds_per_token()
     its = None if base is None else base.seconds_per_token()
