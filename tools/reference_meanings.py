@@ -86,7 +86,7 @@ are reused when the conditions and the static facts are the same: an edit of the
 `behaviour` are other observation conditions. `adapters` is not part of the lock; of `rights.declared`, `declarations`,
 clearances and the metadata snapshot the lock of an adapter has what is about that adapter.
 
-Not there yet: a system prompt, splitting the document into several files, sources with a revision, scale and composition
+Not there yet: splitting the document into several files, sources with a revision, scale and composition
 of several adapters.
 """
 

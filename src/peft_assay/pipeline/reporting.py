@@ -147,7 +147,8 @@ def _for_source(next_step: str | None, source: str) -> str:
 
 
 def recorded(deployment: Deployment, sources: Sequence[Located]) -> list[Certification]:
-    """What the workspace knows of `sources` (none: of everything ever judged in it), newest judgement each.
+    """What the workspace knows of `sources` (none: of everything ever judged in it): for each the judgement in today's
+    context, or, where there is none, the newest.
 
     The verdict is evaluated again from the stored observations: evaluation is pure. Raises UsageError when there is
     nothing to report.
@@ -156,8 +157,8 @@ def recorded(deployment: Deployment, sources: Sequence[Located]) -> list[Certifi
     names = dict(zip(wanted, names_of(list(wanted.values())), strict=True))
     judged = _judged(deployment)
     found = [
-        _recorded(deployment, artifact, lock, wanted.get(artifact), names.get(artifact))
-        for artifact, lock in judged.items()
+        _recorded(deployment, artifact, locks, wanted.get(artifact), names.get(artifact))
+        for artifact, locks in judged.items()
         if not sources or artifact in wanted
     ]
     missing = [source.shown for artifact, source in wanted.items() if artifact not in judged]
@@ -167,23 +168,28 @@ def recorded(deployment: Deployment, sources: Sequence[Located]) -> list[Certifi
     return found
 
 
-def _judged(deployment: Deployment) -> dict[Digest, Digest]:
-    """Artifact -> lock of its newest judgement, from the ledger."""
-    return {
-        parse_digest(entry.happened["artifact"]): parse_digest(entry.happened["lock"])
-        for entry in deployment.workspace.history()
-        if entry.kind.value == "verdict"
-    }
+def _judged(deployment: Deployment) -> dict[Digest, list[Digest]]:
+    """Artifact -> locks that it was judged under, oldest first, from the ledger."""
+    found: dict[Digest, list[Digest]] = {}
+    for entry in deployment.workspace.history():
+        if entry.kind.value == "verdict":
+            artifact = parse_digest(entry.happened["artifact"])
+            found.setdefault(artifact, []).append(parse_digest(entry.happened["lock"]))
+    return found
 
 
 def _recorded(
-    deployment: Deployment, digest: Digest, lock: Digest, source: Located | None, name: str | None
+    deployment: Deployment, digest: Digest, locks: Sequence[Digest], source: Located | None, name: str | None
 ) -> Certification:
     workspace = deployment.workspace
+    kept: Artifact | None = workspace.artifact(digest)
+    if kept is None:
+        raise StorageError(f"the record of {digest} is incomplete", next_step="certify it again")
+    today = gather(deployment, kept, workspace.files(kept), None).lock.digest
+    lock = today if today in locks else locks[-1]
     document = Lock(parse_json(workspace.blobs.get(lock), where=f"lock {lock}"))
     envelope = workspace.latest_observations(digest, document.conditions)
-    kept: Artifact | None = workspace.artifact(digest)
-    if envelope is None or kept is None:
+    if envelope is None:
         raise StorageError(f"the record of {digest} is incomplete", next_step="certify it again")
     record = deployment.record_of(envelope)
     policy = deployment.project.policy
