@@ -217,7 +217,8 @@ def statements(home: Path) -> list[dict[str, Any]]:
 def attestations(home: Path) -> list[dict[str, Any]]:
     """What the sandbox said was in force, from each observation in the workspace."""
     predicates = [statement["predicate"] for statement in statements(home)]
-    return [predicate["observer"]["attestation"] for predicate in predicates if "observer" in predicate]
+    observers = [predicate["observer"] for predicate in predicates if "observer" in predicate]
+    return [observer["attestation"] for observer in observers if "attestation" in observer]
 
 
 def certificates(home: Path) -> int:
