@@ -5,16 +5,19 @@ PYTHON ?= python3
 export TORCH_INDEX
 VENV := .venv/bin
 PARALLEL ?= 2
+# What takes longest: lanes of their own, behind `make test-lanes`.
+LANES := tests/attacks/sandbox/test_attack_matrix.py tests/lanes
 # Deciding who may run, whom to trust and what lets an adapter in: every line and every branch is tested.
 COVERED := src/peft_assay/evaluate/*,src/peft_assay/trust/*,src/peft_assay/gate/*
 
-.PHONY: fuzz help lm-eval demo test lint setup zoo zoo-check clean isolation-note minilm
+.PHONY: fuzz help lm-eval demo test test-lanes lint setup zoo zoo-check clean isolation-note minilm
 .PHONY: bench-intake bench-sandbox bench-policy bench-ordinary bench-statistics bench-behaviour bench-detection
 .NOTPARALLEL:
 
 help:
 	@echo "make demo       certify the zoo, activate through the gate, revoke (sets everything up first)"
 	@echo "make test       lint, types, import contracts, all tests, coverage (sets everything up first)"
+	@echo "make test-lanes every attack from inside the sandbox, in three accounts; the zoo as every kind of user"
 	@echo "make lint       lint, types and import contracts alone"
 	@echo "make zoo        rebuild the zoo's base and adapters (about 5 CPU-minutes)"
 	@echo "make zoo-check  assert the zoo's properties on the shipped files"
@@ -53,8 +56,12 @@ lint: .venv/installed
 
 test: lint isolation-note
 	@rm -f .coverage .coverage.*
-	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope --cov --cov-report=
+	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope --cov --cov-report= $(LANES:%=--ignore=%)
 	$(VENV)/python -m coverage report --include='$(COVERED)' --fail-under=100
+
+# The long lanes: every attack from inside the sandbox in three accounts, and the whole zoo as every kind of user.
+test-lanes: .venv/installed isolation-note
+	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope $(LANES)
 
 zoo: .venv/installed
 	$(VENV)/python examples/zoo/build

@@ -162,7 +162,7 @@ def test_production_refuses_development_keys(project: Project, lora: str) -> Non
         ("inspect", "a", "--fail-on", "sometimes"),
         ("discover",),
         ("certify", "x", "--format", "xml"),
-        ("certify", "x", "--isolation", "none"),
+        ("certify", "x", "--isolation", "paper"),
         ("revoke",),
         ("revoke", "x"),
         ("revoke", "--lift", "--list"),
@@ -200,7 +200,7 @@ def test_a_full_disk_leaves_a_workspace_that_works(project: Project, lora: str, 
 
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(small)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(small)], check=True)
     try:
         assert project.run("init", "--workspace", str(small)).returncode == 0
         filler = small / "filler"

@@ -102,7 +102,7 @@ def test_report_says_where_it_is(world):
     ("arguments", "door"),
     [
         (["certify", "--format", "json", "--no-such"], 2),
-        (["certify", "--format=json", "--isolation", "none", "x"], 2),
+        (["certify", "--format=json", "--isolation", "paper", "x"], 2),
         (["inspect", "--format", "json", "gone"], 3),
         (["verify", "--format", "json", "--context", "gone", "x"], 2),
         (["revoke", "--format", "json"], 2),

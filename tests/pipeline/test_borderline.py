@@ -11,6 +11,7 @@ from peft_assay.core.verdict import Outcome
 from peft_assay.pipeline.certify import certify
 from peft_assay.pipeline.deployment import Deployment, utc_now
 from peft_assay.pipeline.place import Place
+from peft_assay.pipeline.sources import Located
 
 pytest.importorskip("torch", reason="the sandbox extra (torch) is not installed")
 
@@ -82,7 +83,12 @@ def once(project, tmp_path):
         (project / "policy.yaml").write_text(POLICY.format(floor=floor))
         with Deployment.open(Place(project / "peft-assay.yaml", None, tmp_path / "trust"), create=True) as deployment:
             [done] = certify(
-                deployment, [ADAPTER], open_sandbox=open_sandbox, clock=utc_now, progress=lambda *_: None, fresh=True
+                deployment,
+                [Located("regressed", ADAPTER)],
+                open_sandbox=open_sandbox,
+                clock=utc_now,
+                progress=lambda *_: None,
+                fresh=True,
             )
         assert not done.reused
         return done.outcome, done.record.observations.get("suite.support_task.lower").value

@@ -9,6 +9,7 @@ from peft_assay.core.certificate import Scope
 from peft_assay.core.digest import sha256
 from peft_assay.core.errors import Door, TrustError
 from peft_assay.pipeline import revoke as acts
+from peft_assay.pipeline.sources import Located
 from peft_assay.pipeline.verify import verify
 from peft_assay.trust.roles import Role
 from pipeline.certified_world import World
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.sandbox
 
 def check_at(world, clock, name="lora"):
     with world.open() as deployment:
-        (found,) = verify(deployment, [Path(world.adapter(name))], clock=clock)
+        (found,) = verify(deployment, [Located(world.adapter(name), Path(world.adapter(name)))], clock=clock)
     failed = [check for check in found.checks if check.state.value == "failed"]
     return found.door, failed[0].name if failed else None
 
@@ -60,7 +61,7 @@ def test_one_byte_in_any_file_is_another_adapter(world, file):
         ("maximumAge: 30d", "maximumAge: 29d", "maximumAgeSeconds"),
         ("zoo/forum-scrape-nc: cc-by-nc-4.0", "zoo/forum-scrape-nc: cc-by-4.0", "rights.datasets"),
         ("commercialUse: true", "commercialUse: false", "rights.commercialUse"),
-        ("  answers: support_task", "  answers: refusals", "conditions.scan.answers"),
+        ("  answers: support_task", "  answers: refusals", "conditions.exercises.scan.answerSuite"),
         ("    licence: apache-2.0", "    licence: mit", "rights.baseLicence"),
     ],
 )
@@ -78,7 +79,7 @@ def test_another_context_is_denied_and_says_what_differs(world, old, new, says):
         ("base/tokenizer_config.json", "conditions.tokenizer"),
         ("base/generation_config.json", "conditions.generationConfig"),
         ("suites/refusals/suite.yaml", "conditions.suites.refusals"),
-        ("suites/tokens.txt", "conditions.scan.tokens"),
+        ("suites/tokens.txt", "conditions.exercises.scan.digest"),
     ],
 )
 def test_what_the_lock_names_cannot_change_unnoticed(world, file, says):

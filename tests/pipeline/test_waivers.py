@@ -10,6 +10,7 @@ from peft_assay.core.errors import Door
 from peft_assay.evaluate.builtin import builtin_policy
 from peft_assay.pipeline.deployment import utc_now
 from peft_assay.pipeline.evidence import certificate_in
+from peft_assay.pipeline.sources import Located
 from peft_assay.pipeline.verify import verify
 
 DECIDED = ("--reason", "accepted in review 7", "--by", "Risk")
@@ -34,7 +35,7 @@ def outcome(world):
 
 def certificate_of(world):
     with world.open() as deployment:
-        (item,) = verify(deployment, [world.project / "adapters" / "lora"], clock=utc_now)
+        (item,) = verify(deployment, [Located("lora", world.project / "adapters" / "lora")], clock=utc_now)
         return item.certificate
 
 

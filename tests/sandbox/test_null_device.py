@@ -12,7 +12,7 @@ import os, sys
 from peft_assay_harness.confine import prctl, restrict_reads, PR_SET_NO_NEW_PRIVS
 import landlockpy
 prctl(PR_SET_NO_NEW_PRIVS, 1)
-restrict_reads(("/dev", sys.argv[2]), **({"sink": os.devnull} if sys.argv[1] == "sink" else {}))
+restrict_reads(("/dev", sys.argv[2]), **({"writable": (os.devnull,)} if sys.argv[1] == "sink" else {}))
 for path, mode in ((os.devnull, "r+b"), (os.devnull, "wb"), ("/dev/zero", "r+b"), (sys.argv[2] + "/file", "r+b")):
     try:
         open(path, mode, buffering=0).close()

@@ -208,17 +208,17 @@ def test_every_kind_of_entry_and_a_full_audit(workspace: Workspace) -> None:
     workspace.withdraw_waiver(workspace.add_waiver(b"w", artifact=A, at=NOW), artifact=A, at=NOW)
     history = workspace.history()
     assert {entry.kind for entry in history} == set(Kind)
-    assert [entry.seq for entry in history] == list(range(1, 15))
+    assert [entry.seq for entry in history] == list(range(1, 17))
     assert [leaf_hash(entry.body) for entry in history] == [entry.leaf for entry in history]
     top = Digest("sha256:" + root([entry.leaf for entry in history]).hex())
     audit = workspace.audit()
-    assert (audit.entries, audit.root, audit.envelopes) == (14, top, 3)
-    assert workspace.root_at(13) == top
+    assert (audit.entries, audit.root, audit.envelopes) == (16, top, 3)
+    assert workspace.root_at(16) == top
     assert all(b"secret prompt text" not in entry.body and b"rule in words" not in entry.body for entry in history)
     with pytest.raises(UsageError, match="not a denial"):
         workspace.record_denial(verdict(Outcome.PASS), at=NOW)
-    with pytest.raises(TrustError, match="fewer than 14"):
-        workspace.root_at(14)
+    with pytest.raises(TrustError, match="fewer than 17"):
+        workspace.root_at(17)
 
 
 @pytest.mark.parametrize("prose", ["two words", "", "é", "x" * 129, "line\n", "<b>"])

@@ -111,13 +111,19 @@ class Exercises:
         for name, texts in (("scan", "tokens"), ("canaries", "texts")):
             if whole[name] is not None:
                 del whole[name][texts]
-        return {name: _plain(value) for name, value in whole.items()}
+        return {_camel(name): _plain(value) for name, value in whole.items()}
+
+
+def _camel(name: str) -> str:
+    """As names are written in documents."""
+    first, *others = name.split("_")
+    return first + "".join(part.capitalize() for part in others)
 
 
 def _plain(value: Any) -> Any:
     """`value` as canonical JSON takes it: enums by value, tuples as lists."""
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
+        return {_camel(name): _plain(item) for name, item in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return value.value if isinstance(value, StrEnum) else value

@@ -51,12 +51,12 @@ class RightsView:
     def commands(self) -> tuple[str, ...]:
         """One command for each grant that is not known, after the one that asks where somebody could be asked.
 
-        Where nothing is unknown and commercial use is refused, the one for whoever holds another licence.
+        Where commercial use is refused, the one for whoever holds another licence comes first.
         """
         named = shlex.quote(self.named)
-        if self.answer("commercial") is Answer.NO:
-            return (f"{settling(named, 'commercial')} --although-refused",)
         settle = tuple(settling(named, grant) for grant in GRANTS if self.answer(grant) is Answer.UNKNOWN)
+        if self.answer("commercial") is Answer.NO:
+            return (f"{settling(named, 'commercial')} --although-refused", *settle)
         unasked = self.standing.snapshot is None and any(_can_be_asked(node) for node in self.lineage.deciding())
         return (f"peft-assay rights snapshot {named}", *settle) if settle and unasked else settle
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from peft_assay.core.canonical import canonical_digest
-from peft_assay.core.digest import Digest, hex_of, parse_digest
+from peft_assay.core.digest import Digest, hex_of
 from peft_assay.core.errors import TrustError
 from peft_assay.core.statement import ANSWERS
 from peft_assay.trust.envelope import open_envelope, statement_document
@@ -71,8 +71,3 @@ def open_answers(envelope: bytes, sandboxes: Sequence[PublicKey], *, where: str 
     if statement.keyids != (wire.observer.keyid,):
         raise TrustError("observer.keyid is not the key that signed", where=where)
     return KeptAnswers(statement.subject, wire.conditions.document, whole_seconds(wire.startedAt), dict(wire.answers))
-
-
-def conditions_digest(kept: KeptAnswers) -> Digest:
-    """By what the answers are found again, beside their subject."""
-    return parse_digest(canonical_digest(kept.conditions))
