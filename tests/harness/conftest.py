@@ -17,7 +17,10 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def made():
-    """Makes a small base of an architecture for a task, random but always the same, with its tokenizer."""
+    """Makes a small base of an architecture for a task, random but always the same, with its tokenizer.
+
+    In float64: the laws are about what is computed, and what float32 rounds differs from one processor to the next.
+    """
     kept = {}
 
     def make(name, loader="AutoModelForCausalLM"):
@@ -37,7 +40,7 @@ def made():
                 parameter.data *= 3 if parameter.dim() > 1 else 1
             kept[name, loader] = model, tokenizer_of(kind)
         model, tokenizer = kept[name, loader]
-        return copy.deepcopy(model), tokenizer
+        return copy.deepcopy(model).double(), tokenizer
 
     return make
 

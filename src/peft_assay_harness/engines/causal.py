@@ -134,7 +134,7 @@ class CausalEngine(LanguageEngine):
         last = next(tree.rows[-1] for tree in trees if len(tree.rows) > 1)
         plain = log_probabilities(self.logits([last]), last.continuation)
         packed = log_probabilities(parts[rows.index(last)], last.continuation)
-        tolerance = SAME if self.base.dtype == torch.float32 else SAME_IN_HALF
+        tolerance = SAME_IN_HALF if self.base.dtype.itemsize < torch.float32.itemsize else SAME
         return bool(torch.allclose(plain, packed, rtol=0.0, atol=tolerance, equal_nan=True))
 
     def _answers(self, rows: Sequence[Row], limit: int, choose: Choose, see: See) -> Mapping[Row, list[int]]:
