@@ -1,8 +1,8 @@
 """Observing in waves: several adapters one after another, each in a child of its own, and one question for all of them.
 
 Before anything is signed, or an answer kept, the worker's reference adapter must answer as it did when the worker
-started (`Sandbox.vouch`). Asked after each adapter, it costs as much as a short suite; asked once for a wave it shows
-the same: had any adapter changed the worker, the reference, which comes after all of them, would meet the change.
+started (`Sandbox.vouch`). Asked after each adapter, it costs as much as a short suite; asked once for a wave, it comes
+after all of its adapters and meets whatever any of them left changed (docs/adr/0016 says what it does not meet).
 
 What it does not show is which of them it was. So where nobody vouches for a wave, nothing of it counts: each of its
 adapters is observed again, as a new attempt, in a worker that was vouched for after the one before, and only the one
