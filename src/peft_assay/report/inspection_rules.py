@@ -132,6 +132,10 @@ CHECKS: Mapping[str, Check] = {
         Suspect.FILLED, _LOOK, "what fickling reads in its pickles; LIKELY_SAFE is no clearance",
         "ask the publisher for safetensors", unseen=_UNSTATED, unseen_sentence="fickling did not look at pickles",
     ),
+    "pickles.modelscan": Check(
+        Suspect.FILLED, _LOOK, "what modelscan reads in its pickles; NO_ISSUES is no clearance",
+        "ask the publisher for safetensors", unseen=_UNSTATED, unseen_sentence="modelscan did not look at pickles",
+    ),
     "stack.locked": Check(Suspect.NEVER, _LOOK, "", "", asks_project=True),
     "stack.resolves": Check(
         Suspect.FALSE, _LOOK, "what it needs cannot be installed beside what the lock pins",
