@@ -120,7 +120,12 @@ def _interrupted() -> int:
 
 def main() -> None:
     """Entry point of the `peft-assay` command."""
-    sys.exit(run(sys.argv[1:]))
+    arguments = sys.argv[1:]
+    if arguments[:1] != ["inspect"] or not hasattr(os, "fork"):
+        sys.exit(run(arguments))
+    from peft_assay.cli.watched import watched  # needs modules that only Unix has
+
+    sys.exit(watched(run, arguments, _format_of(arguments)))
 
 
 if __name__ == "__main__":

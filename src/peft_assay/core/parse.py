@@ -8,7 +8,7 @@ aliases, tags and implicit timestamps (a document small enough to read stays sma
 import json
 import math
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any, NoReturn, TypeVar
 
 import yaml
@@ -19,6 +19,8 @@ from peft_assay.core.errors import DocumentError
 MAX_DOCUMENT_BYTES = 8 << 20
 MAX_DEPTH = 32
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_END = object()
+"""What `next` gives at the end; None is a value of both formats."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -90,20 +92,30 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _check_tree(root: Any, where: str) -> None:
-    stack = [(root, 0)]
-    while stack:
-        value, depth = stack.pop()
-        if depth > MAX_DEPTH:
+    """Raises DocumentError for what no document may hold; needs memory for its depth alone, however wide it is."""
+    unread: list[Iterator[Any]] = [iter((root,))]
+    while unread:
+        value = next(unread[-1], _END)
+        if value is _END:
+            unread.pop()
+            continue
+        if len(unread) > MAX_DEPTH + 1:
             raise DocumentError(f"nested more than {MAX_DEPTH} deep", where=where)
         if isinstance(value, float) and not math.isfinite(value):
             raise DocumentError("a number is not finite", where=where)
-        if isinstance(value, str) and _SURROGATE.search(value):
-            raise DocumentError("text holds half a surrogate pair, which no UTF-8 can say", where=where)
-        if isinstance(value, dict):
-            stack.extend((key, depth) for key in value)
-            stack.extend((child, depth + 1) for child in value.values())
+        if isinstance(value, str):
+            _check_text(value, where)
+        elif isinstance(value, dict):
+            for key in value:
+                _check_text(key, where)
+            unread.append(iter(value.values()))
         elif isinstance(value, list):
-            stack.extend((child, depth + 1) for child in value)
+            unread.append(iter(value))
+
+
+def _check_text(text: str, where: str) -> None:
+    if _SURROGATE.search(text):
+        raise DocumentError("text holds half a surrogate pair, which no UTF-8 can say", where=where)
 
 
 def _one_line(error: Exception) -> str:

@@ -83,7 +83,7 @@ CHECKS: Mapping[str, Check] = {
     ),
     "weights.canonical": Check(
         Suspect.FALSE, _BLOCK, "the weights are not there, or have not exactly one reading",
-        "fetch the file again; if that does not help, ask the publisher to save it with PEFT's save_pretrained",
+        "fetch it again; if that does not help, ask the publisher for safetensors that PEFT's save_pretrained wrote",
         WEIGHTS_FILE,
     ),
     "weights.nonfinite": Check(
