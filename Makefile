@@ -6,7 +6,8 @@ export TORCH_INDEX
 VENV := .venv/bin
 PARALLEL ?= 2
 # What takes longest: lanes of their own, behind `make test-lanes`.
-LANES := tests/attacks/sandbox/test_attack_matrix.py tests/lanes
+LANES := tests/attacks/sandbox/test_attack_matrix.py tests/lanes tests/sandbox/test_architectures.py \
+	tests/acceptance/test_interruption.py tests/pipeline/test_borderline.py
 # Deciding who may run, whom to trust and what lets an adapter in: every line and every branch is tested.
 COVERED := src/peft_assay/evaluate/*,src/peft_assay/trust/*,src/peft_assay/gate/*
 
@@ -17,7 +18,8 @@ COVERED := src/peft_assay/evaluate/*,src/peft_assay/trust/*,src/peft_assay/gate/
 help:
 	@echo "make demo       certify the zoo, activate through the gate, revoke (sets everything up first)"
 	@echo "make test       lint, types, import contracts, all tests, coverage (sets everything up first)"
-	@echo "make test-lanes every attack from inside the sandbox, in three accounts; the zoo as every kind of user"
+	@echo "make test-lanes every attack from inside the sandbox, in three accounts; the zoo as every kind of user; every"
+	@echo "                architecture; certify stopped at every moment; one borderline adapter thirty times"
 	@echo "make lint       lint, types and import contracts alone"
 	@echo "make zoo        rebuild the zoo's base and adapters (about 5 CPU-minutes)"
 	@echo "make zoo-check  assert the zoo's properties on the shipped files"
@@ -59,7 +61,8 @@ test: lint isolation-note
 	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope --cov --cov-report= $(LANES:%=--ignore=%)
 	$(VENV)/python -m coverage report --include='$(COVERED)' --fail-under=100
 
-# The long lanes: every attack from inside the sandbox in three accounts, and the whole zoo as every kind of user.
+# The long lanes: every attack from inside the sandbox in three accounts, the whole zoo as every kind of user, every
+# architecture at both levels, certify stopped at every moment, one borderline adapter thirty times.
 test-lanes: .venv/installed isolation-note
 	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope $(LANES)
 

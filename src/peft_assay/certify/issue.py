@@ -51,21 +51,10 @@ def issue(
     makers = {sealer.keyid, *(record.keyid for record in observations)}
     _check_waivers(verdict, waivers, lock, makers, issued_at)
     keyids = frozenset({*makers, *(waiver.keyid for waiver in waivers)})
-    for hold in touching(
-        revocations.revocations, Certifiable(artifact, lock, policy.digest, frozenset(earlier), keyids)
-    ):
-        raise Withheld(
-            f"withdrawn: {hold.scope.value} {hold.target}: {hold.reason}",
-            next_step="only an approver ends this: peft-assay revoke --lift TARGET --reason ...",
-        )
-    if attempts < 1 or maximum_age <= timedelta(0):
-        raise UsageError("a certification counts at least one attempt and lasts longer than nothing")
-    observed_at = min(record.started_at for record in observations)
-    if max(record.finished_at for record in observations) > issued_at:
-        raise TrustError("an observation is dated in the future", next_step="correct the clock and observe again")
-    not_after = min([observed_at + maximum_age, *(waiver.expires for waiver in waivers)])
-    if not_after <= issued_at:
-        raise TrustError("the oldest observation is already too old", next_step="observe again")
+    _check_holds(revocations, Certifiable(artifact, lock, policy.digest, frozenset(earlier), keyids))
+    if attempts < 1:
+        raise UsageError("a certification counts at least one attempt")
+    observed_at, not_after = _validity(observations, waivers, issued_at, maximum_age)
     said = Certification(
         artifact=artifact.digest,
         lock=lock.digest,
@@ -81,6 +70,29 @@ def issue(
         waivers={result.rule: result.waiver for result in verdict.waived if result.waiver is not None},
     )
     return sealer.seal(certification_document(said, keyid=sealer.keyid))
+
+
+def _check_holds(revocations: RevocationList, certifiable: Certifiable) -> None:
+    for hold in touching(revocations.revocations, certifiable):
+        raise Withheld(
+            f"withdrawn: {hold.scope.value} {hold.target}: {hold.reason}",
+            next_step="only an approver ends this: peft-assay revoke --lift TARGET --reason ...",
+        )
+
+
+def _validity(
+    observations: Sequence[ObservationRecord], waivers: Sequence[Waiver], issued_at: datetime, maximum_age: timedelta
+) -> tuple[datetime, datetime]:
+    """When the oldest observation began, and when what rests on it and on `waivers` ends: later than `issued_at`."""
+    if maximum_age <= timedelta(0):
+        raise UsageError("a certification lasts longer than nothing")
+    if max(record.finished_at for record in observations) > issued_at:
+        raise TrustError("an observation is dated in the future", next_step="correct the clock and observe again")
+    observed_at = min(record.started_at for record in observations)
+    not_after = min([observed_at + maximum_age, *(waiver.expires for waiver in waivers)])
+    if not_after <= issued_at:
+        raise TrustError("the oldest observation is already too old", next_step="observe again")
+    return observed_at, not_after
 
 
 def _check_verdict(verdict: Verdict, artifact: Artifact, lock: Lock, policy: Policy) -> None:

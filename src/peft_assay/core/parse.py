@@ -58,11 +58,16 @@ def validate(model: type[Model], value: Any, *, where: str) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        problems = []
-        for item in error.errors(include_url=False, include_context=False, include_input=False):
-            path = ".".join(str(part) for part in item["loc"]) or "(document)"
-            problems.append(f"{path}: {item['msg'][:1].lower()}{item['msg'][1:]}")
-        raise DocumentError("; ".join(problems), where=where) from None
+        raise DocumentError(problems_of(error), where=where) from None
+
+
+def problems_of(error: ValidationError) -> str:
+    """Every problem that `error` lists, each with its path."""
+    problems = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        path = ".".join(str(part) for part in item["loc"]) or "(document)"
+        problems.append(f"{path}: {item['msg'][:1].lower()}{item['msg'][1:]}")
+    return "; ".join(problems)
 
 
 class _Refused(ValueError):

@@ -75,8 +75,12 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term(
         "prompt.room", Kind.INT, "positions of the base left for prompt and answer beside the adapter's virtual tokens"
     ),
-    Term("publisher.identity", Kind.STRING, "who signed exactly these files, by the name the context gives the key"),
-    Term("publisher.signature", Kind.STRING, "none, valid, unknown-key, not-verified or invalid"),
+    Term("publisher.identity", Kind.STRING, "who signed exactly these files, by the name the context gives them"),
+    Term(
+        "publisher.signature",
+        Kind.STRING,
+        "none, valid, unknown-key, unknown-authority, unknown-identity, not-verified or invalid",
+    ),
     Term("stack.observed_as_served", Kind.BOOL, "the engine and dtype observed are the ones the context declares"),
     Term("rights.commercial_use", Kind.BOOL, "the context declares commercial use (rights.commercialUse)"),
     Term("rights.licence", Kind.STRING, "the adapter's licence as an identifier of the licence table"),

@@ -10,7 +10,7 @@ from peft_assay.core.content import Content
 from peft_assay.core.context import Engine
 from peft_assay.core.digest import Digest
 from peft_assay.core.observation import Observation
-from peft_assay.core.publisher import PublisherKeys
+from peft_assay.core.publisher import Publishers
 from peft_assay.core.rights import Clearance, Declaration, Metadata
 
 
@@ -53,8 +53,8 @@ class StaticContext:
     """Artifact digest to licence id: a legal decision that replaces what the card says (or does not)."""
     dataset_overrides: Mapping[Digest, tuple[str, ...]] = field(default_factory=dict)
     """Artifact digest to ids of the register: what exactly these bytes were trained on, beside what the card says."""
-    publishers: PublisherKeys = field(default_factory=PublisherKeys)
-    """Keys by which publishers are known."""
+    publishers: Publishers = field(default_factory=Publishers)
+    """By what publishers are known."""
     base: BaseFacts | None = None
     """The base that is served; None where none is at hand."""
     locked: Mapping[str, str] | None = None
@@ -78,7 +78,7 @@ class StaticContext:
     clearances: tuple[Clearance, ...] = ()
     """Signed clearances of this artifact, verified; whether one is in force is asked of it."""
     now: datetime | None = None
-    """When clearances are asked; None: none is in force."""
+    """When clearances are asked, and certificates without a trusted time; None: none is in force."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ EXTRAS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "hub": ("sources of the Hub: hf://", ("huggingface-hub",)),
     "scanners": ("a second opinion on pickles", ("fickling",)),
     "modelscan": ("another opinion on pickles", ("modelscan",)),
+    "keyless": ("publishers by a Sigstore: publishers.NAME.trustRoot", ("sigstore",)),
     "resolver": ("context.stack.resolve", ("uv",)),
     "lm-eval": ("tasks of lm-evaluation-harness on this engine", ("lm_eval", "peft-assay", "tokenizers")),
     "objects": ("sources in object stores: s3:// gs:// az://", ("obstore",)),

@@ -210,6 +210,35 @@ class OwnedSuite(_Closed):
     """Name under `owners`."""
 
 
+class PublisherSection(_Closed):
+    """By what a publisher is known: a key, or whom certificates must name and whose word that must be."""
+
+    key: str | None = None
+    """File of a public key (PEM); a publisher that is text and no mapping is this."""
+    trustRoot: str | None = None
+    """File of a Sigstore's TrustedRoot document."""
+    issuer: str | None = Field(default=None, min_length=1, max_length=2000)
+    authorities: str | None = None
+    """File of X.509 certificates of authorities (PEM)."""
+    identity: str | None = Field(default=None, min_length=1, max_length=2000)
+    identityPattern: str | None = Field(default=None, min_length=1, max_length=2000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelt_out(cls, value: Any) -> Any:
+        return {"key": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _is_one_way(self) -> Self:
+        if [self.key, self.trustRoot, self.authorities].count(None) != 2:
+            raise ValueError("gives exactly one of key, trustRoot and authorities")
+        if (self.trustRoot is None) != (self.issuer is None):
+            raise ValueError("issuer goes with trustRoot, and trustRoot with issuer")
+        if [self.key, self.identity, self.identityPattern].count(None) != 2:
+            raise ValueError("gives exactly one of identity and identityPattern; a key, neither")
+        return self
+
+
 class AdapterSection(_Closed):
     """One alias of the declared surface."""
 
@@ -231,8 +260,8 @@ class AssayDocument(_Closed):
     behaviour: BehaviourSection = BehaviourSection()
     rights: RightsSection = RightsSection()
     declarations: list[DeclarationSection] = Field(default=[], max_length=1000)
-    publishers: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], str] = {}
-    """Name to file of the public key (PEM) by which a publisher is known."""
+    publishers: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], PublisherSection] = {}
+    """Name to by what a publisher is known."""
     adapters: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], AdapterSection] = {}
 
 

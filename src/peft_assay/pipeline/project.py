@@ -13,7 +13,7 @@ from peft_assay.core.context import LOCK_VERSION, DeploymentContext, Engine, Loc
 from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, UsageError
 from peft_assay.core.exercises import ClaimedTask, Exercises, Scan
-from peft_assay.core.publisher import PublisherKeys
+from peft_assay.core.publisher import Publishers
 from peft_assay.core.rights import Clearance, Declaration
 from peft_assay.core.sandbox import Limits
 from peft_assay.core.suite import Measure, Suite
@@ -39,9 +39,9 @@ from peft_assay.pipeline.base import (
 from peft_assay.pipeline.documents import AssayDocument, PromptFile, read_assay, read_file
 from peft_assay.pipeline.exercises import read_exercises
 from peft_assay.pipeline.origin import origin_of
+from peft_assay.pipeline.publishers import publisher_register, read_publishers
 from peft_assay.pipeline.sources import Located, locate, locate_or_refuse
 from peft_assay.pipeline.suites.load import load_suites
-from peft_assay.trust.publisher import fingerprint
 
 STACK_MEMBERS = ("peft", "safetensors", "tokenizers", "torch", "transformers")
 """Distributions whose version is part of the observation conditions."""
@@ -64,7 +64,7 @@ class Project:
     policy: CompiledPolicy
     policy_document: bytes
     """As written."""
-    publishers: PublisherKeys
+    publishers: Publishers
     served: BaseFacts
     locked: Mapping[str, str] | None
     """Version of every distribution of the serving environment; None where no lock is declared."""
@@ -119,7 +119,7 @@ def load_project(path: Path) -> Project:
         limits=_limits(document),
         policy=load_policy(written, where=where, vocabulary=vocabulary(names)),
         policy_document=written,
-        publishers=_read_publishers(document, path),
+        publishers=read_publishers(document, path),
         served=base_facts(base_path),
         locked=_read_lock(document, path),
     )
@@ -136,15 +136,6 @@ def _read_lock(document: AssayDocument, path: Path) -> Mapping[str, str] | None:
 def _limits(document: AssayDocument) -> Limits:
     section = document.limits
     return Limits(float(section.wallSeconds), section.cpuSeconds, section.memoryMiB << 20, section.outputMiB << 20)
-
-
-def _read_publishers(document: AssayDocument, path: Path) -> PublisherKeys:
-    keys = {}
-    for name, file in document.publishers.items():
-        where = f"{path}: publishers.{name}"
-        keys[name] = read_file(path.parent / file, named_by=where)
-        fingerprint(keys[name], where=where)
-    return PublisherKeys(keys)
 
 
 def _context(document: AssayDocument, path: Path) -> DeploymentContext:
@@ -297,10 +288,7 @@ def build_lock(project: Project, observed: Observed, artifact: Digest, standing:
                 "declaredDatasets": [] if declared is None else list(declared.datasets),
                 **_standing(standing),
             },
-            "publishers": {
-                name: fingerprint(pem, where=f"{project.path}: publishers.{name}")
-                for name, pem in sorted(project.publishers.pem.items())
-            },
+            "publishers": publisher_register(project.publishers, str(project.path)),
             **_owners(project),
             "tables": dict(table_digests()),
         }

@@ -13,13 +13,13 @@ from peft_assay.core.rights import Clearance, Metadata
 from peft_assay.intake.interface import Admitted
 from peft_assay.observe.interface import Resolve, StaticContext, StaticSubject
 from peft_assay.observe.static.files import is_licence
+from peft_assay.pipeline.decisions import standing_decisions
 from peft_assay.pipeline.deployment import Deployment
 from peft_assay.pipeline.origin import declaration_for
 from peft_assay.pipeline.project import Project, Standing
 from peft_assay.pipeline.resolution import resolver
 from peft_assay.store.workspace import Workspace
 from peft_assay.trust.clearances import open_clearance
-from peft_assay.trust.roles import Role
 
 SNAPSHOT_VERSION = "peft-assay/rights-snapshot/v1"
 MAX_FILE_BYTES = 1 << 20
@@ -69,24 +69,9 @@ def standing_of(deployment: Deployment, artifact: Digest, origin: str | None) ->
 
 
 def clearances_of(deployment: Deployment, artifact: Digest) -> tuple[Clearance, ...]:
-    """Clearances that a pinned approver signed and nobody withdrew, by time.
-
-    One that does not verify, or whose approver's key is withdrawn, clears nothing: that is the safe side.
-    """
-    envelopes = deployment.workspace.clearances(artifact)
-    if not envelopes:
-        return ()
-    record = deployment.revocations()
-    withdrawn = set() if record is None else {entry.target for entry in record.list.revocations}
-    found = []
-    for envelope in envelopes:
-        try:
-            clearance = open_clearance(envelope, deployment.anchor.keys_of(Role.APPROVER))
-        except TrustError:
-            continue
-        if clearance.artifact == artifact and clearance.keyid not in withdrawn:
-            found.append(clearance)
-    return tuple(sorted(found, key=lambda clearance: (clearance.at, clearance.envelope or "")))
+    """Clearances of `artifact` that a pinned approver signed and nobody withdrew, by time, in force or not."""
+    kept = standing_decisions(deployment, deployment.workspace.clearances(artifact), open_clearance)
+    return tuple(clearance for clearance in kept if clearance.artifact == artifact)
 
 
 def certified_origin(workspace: Workspace, lock: Digest) -> str | None:

@@ -159,7 +159,7 @@ CHECKS: Mapping[str, Check] = {
     ),
     "publisher.identity": Check(
         Suspect.NEVER, _UNSTATED, "",
-        "ask the publisher to sign it, or declare the key under publishers in peft-assay.yaml",
+        "ask the publisher to sign it, or declare its key or identity under publishers in peft-assay.yaml",
         "model.sig", _UNSTATED, "nobody whom you know has signed it",
     ),
     "publisher.signature": Check(

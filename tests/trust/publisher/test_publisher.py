@@ -2,28 +2,19 @@
 
 import base64
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from peft_assay.core.errors import DocumentError
-from peft_assay.core.publisher import PublisherKeys
+from peft_assay.core.publisher import Publishers
 from peft_assay.intake.admit import admit
-from peft_assay.trust.publisher import (
-    PAYLOAD_TYPE,
-    Signature,
-    fingerprint,
-    read_key,
-    resource_list,
-    signature_file,
-    verify_publisher,
-)
+from peft_assay.trust.publisher import resource_list, signature_file, verify_publisher
+from peft_assay.trust.publisher_keys import fingerprint, read_key
+from peft_assay.trust.signatures import PAYLOAD_TYPE, Signature
 
 FILES = {"adapter_config.json": b'{"r": 8}', "adapter_model.safetensors": b"weights", "sub/a.txt": b"text"}
 KEYS = {name: ec.generate_private_key(curve) for name, curve in (("acme", ec.SECP256R1()), ("wide", ec.SECP521R1()))}
@@ -33,7 +24,7 @@ def pem(key) -> bytes:
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-TRUSTED = PublisherKeys({name: pem(key) for name, key in KEYS.items()})
+TRUSTED = Publishers({name: pem(key) for name, key in KEYS.items()})
 
 
 @pytest.fixture
@@ -75,11 +66,11 @@ def put_beside(folder: Path) -> None:
     (folder / "model.sig").write_bytes((folder.parent / "model.sig").read_bytes())
 
 
-def verified(folder: Path, keys: PublisherKeys = TRUSTED):
+def verified(folder: Path, keys: Publishers = TRUSTED):
     artifact = admit(folder).artifact
     path = signature_file(artifact)
     assert path is not None
-    return verify_publisher((folder / path).read_bytes(), artifact, path, keys)
+    return verify_publisher((folder / path).read_bytes(), artifact, path, keys, None)
 
 
 def bundle(folder: Path, key=KEYS["acme"], **changes) -> None:
@@ -164,65 +155,7 @@ def test_a_key_that_is_not_known_names_nobody(folder):
     bundle(folder, ec.generate_private_key(ec.SECP256R1()))
     assert (verified(folder).signature, verified(folder).name) == (Signature.UNKNOWN_KEY, None)
     bundle(folder)
-    assert verified(folder, PublisherKeys({})).signature is Signature.UNKNOWN_KEY
-
-
-def test_a_certificate_is_told_of_and_never_taken(folder):
-    bundle(folder, bundle={"verificationMaterial": {"certificate": {"rawBytes": "AA=="}}})
-    assert verified(folder).signature is Signature.NOT_VERIFIED
-
-
-def _certificate(name, key, issuer=None, issuer_key=None, *, authority):
-    """A certificate that was valid for one day of 2001."""
-    day = datetime(2001, 1, 1, tzinfo=UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    public = (issuer_key or key).public_key()
-    usage = dict.fromkeys(
-        ("key_encipherment", "content_commitment", "data_encipherment", "key_agreement", "crl_sign", "encipher_only",
-         "decipher_only"), False,
-    )  # fmt: skip
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer or subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(day)
-        .not_valid_after(day + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=authority, **usage), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
-        .sign(issuer_key or key, hashes.SHA256())
-    )
-
-
-def test_a_certificate_that_expired_is_taken_by_the_library_and_not_by_us(folder):
-    """The library verifies at the certificate's own last moment, so that no certificate ever ends."""
-    signing = library()
-    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    root = _certificate("root", root_key, authority=True)
-    leaf = _certificate("publisher", key, root.subject, root_key, authority=False)
-    for name, content in {
-        "root.pem": root.public_bytes(Encoding.PEM),
-        "leaf.pem": leaf.public_bytes(Encoding.PEM),
-        "key.pem": key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()),
-    }.items():
-        (folder.parent / name).write_bytes(content)
-    config = signing.signing.Config().use_certificate_signer(
-        private_key=folder.parent / "key.pem",
-        signing_certificate=folder.parent / "leaf.pem",
-        certificate_chain=[folder.parent / "root.pem"],
-    )
-    config.sign(folder, folder.parent / "model.sig")
-    chain = [folder.parent / "root.pem"]
-    verifier = signing.verifying.Config().use_certificate_verifier(certificate_chain=chain)
-    verifier.verify(folder, folder.parent / "model.sig")  # positive control: expired in 2001, and accepted
-    (folder.parent / "model.sig").rename(folder / "model.sig")
-    found = verified(folder, PublisherKeys({"publisher": pem(key)}))
-    assert (found.signature, found.name) == (Signature.NOT_VERIFIED, None)
-    assert "certificate" in found.reason
+    assert verified(folder, Publishers({})).signature is Signature.UNKNOWN_KEY
 
 
 STATEMENT = {"_type": "https://in-toto.io/Statement/v1", "predicateType": "https://model_signing/signature/v1.0"}

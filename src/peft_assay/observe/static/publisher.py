@@ -1,4 +1,4 @@
-"""publisher.*: who signed the adapter, by the keys that the context declares, or that nobody did.
+"""publisher.*: who signed the adapter, by the keys and identities that the context declares, or that nobody did.
 
 A signature says who published the files, not that they are any good: it is evidence, and admits nothing by itself.
 """
@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.observe.interface import StaticSubject
-from peft_assay.trust.publisher import Publisher, Signature, signature_file, verify_publisher
+from peft_assay.trust.publisher import Publisher, signature_file, verify_publisher
+from peft_assay.trust.signatures import Signature
 
 
 def publisher_of(subject: StaticSubject) -> Publisher:
@@ -18,14 +19,15 @@ def publisher_of(subject: StaticSubject) -> Publisher:
     bundle = subject.files[path].body
     if bundle is None:
         return Publisher(Signature.INVALID, None, f"{path} is too large for a signature")
-    return verify_publisher(bundle, subject.artifact, path, subject.context.publishers)
+    context = subject.context
+    return verify_publisher(bundle, subject.artifact, path, context.publishers, context.now)
 
 
 class PublisherProbe:
     """publisher.identity and publisher.signature."""
 
     id = "publisher"
-    version = "1"
+    version = "2"
     terms = ("publisher.identity", "publisher.signature")
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:

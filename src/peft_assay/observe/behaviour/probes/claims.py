@@ -1,11 +1,11 @@
 """Does the adapter do here what its publisher says it does?"""
 
 from collections.abc import Iterable, Iterator
-from types import NoneType
 
 from peft_assay.core.exercises import ClaimedTask
 from peft_assay.core.observation import Observation, ObservedBy, ok
-from peft_assay.observe.behaviour.interface import Claim, Plan, Seen, Turn
+from peft_assay.observe.behaviour.concluding import Concluding
+from peft_assay.observe.behaviour.interface import Claim, Plan, Seen
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord, counts_of
 from peft_assay.observe.behaviour.terms import all_failed, unanswered
 
@@ -18,19 +18,15 @@ class Unstated(ValueError):
     """A claim that cannot be compared: it states no share of cases, or its suite has none."""
 
 
-class ClaimsProbe:
+class ClaimsProbe(Concluding):
     """Asks nothing: what a suite measured is compared with what the card claims for the same task."""
 
     id = "claims"
     version = "1"
-    kind = NoneType
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
         """Two; failed where the context says of no suite that it is about a claimed task."""
         return TERMS
-
-    def ask(self, turn: Turn) -> None:
-        """Nothing."""
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """How many claims were compared, and those that the exact interval excludes."""

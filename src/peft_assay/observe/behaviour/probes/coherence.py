@@ -2,32 +2,28 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from types import NoneType
 
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.suite import Measure, ScorerKind, Suite
 from peft_assay.core.vocabulary import coherence_terms
 from peft_assay.observe.behaviour.answers import SuiteRecord
+from peft_assay.observe.behaviour.concluding import Concluding
 from peft_assay.observe.behaviour.endings import end_tokens, fault
-from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
+from peft_assay.observe.behaviour.interface import Plan, Seen
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.statistics import upper_bound
 from peft_assay.observe.behaviour.terms import all_failed, unanswered
 
 
-class CoherenceProbe:
+class CoherenceProbe(Concluding):
     """Asks nothing: it looks at what was generated for the suites."""
 
     id = "coherence"
     version = "1"
-    kind = NoneType
 
     def terms(self, plan: Plan) -> tuple[str, ...]:
         """Two of every suite."""
         return tuple(term.name for suite in plan.suites for term in coherence_terms(suite.id))
-
-    def ask(self, turn: Turn) -> None:
-        """Nothing."""
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """Counts of each suite, by what the supervisor itself finds in texts and tokens."""

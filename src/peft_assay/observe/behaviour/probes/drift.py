@@ -1,13 +1,13 @@
 """How far the adapter's distribution is from its base's, suite by suite and where it is not supposed to be at all."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from types import NoneType
 
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.core.suite import Measure, Suite
 from peft_assay.core.vocabulary import drift_terms
+from peft_assay.observe.behaviour.concluding import Concluding
 from peft_assay.observe.behaviour.divergence import Incomparable, SuiteDrift, suite_drift
-from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
+from peft_assay.observe.behaviour.interface import Plan, Seen
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.terms import all_failed, not_applicable, unanswered
 
@@ -17,19 +17,15 @@ UNDECLARED = "behaviour.offTask in peft-assay.yaml names no suite"
 Drifts = Mapping[str, SuiteDrift | Incomparable]
 
 
-class DriftProbe:
+class DriftProbe(Concluding):
     """Asks nothing: the suites were answered along the base's own answers."""
 
     id = "drift"
     version = "1"
-    kind = NoneType
 
     def terms(self, plan: Plan) -> tuple[str, ...]:
         """Seven of every suite, and two of the off-task suites together."""
         return (*(term.name for suite in plan.suites for term in drift_terms(suite.id)), *OFF_TASK)
-
-    def ask(self, turn: Turn) -> None:
-        """Nothing."""
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """Per token, over all cases that were asked."""

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import NoneType
 
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.suite import Measure
 from peft_assay.observe.behaviour.answers import SuiteRecord
+from peft_assay.observe.behaviour.concluding import Concluding
 from peft_assay.observe.behaviour.divergence import LEAST_LOG, Incomparable
-from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
+from peft_assay.observe.behaviour.interface import Plan, Seen
 from peft_assay.observe.behaviour.probes.drift import drifts_of, off_task
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.terms import all_failed, unanswered
@@ -26,19 +26,18 @@ class _Change:
     """Mean change of the log-likelihood of a token, in nats."""
 
 
-class MatchProbe:
-    """Asks nothing: the ordinary text is that of perplexity suites, and what the base answered off task."""
+class MatchProbe(Concluding):
+    """Asks nothing: the ordinary text is that of perplexity suites, and what the base answered off task.
+
+    Expected answers stay outside, so the text is not theirs.
+    """
 
     id = "match"
     version = "1"
-    kind = NoneType
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
         """One; failed where the context has no ordinary text."""
         return TERMS
-
-    def ask(self, turn: Turn) -> None:
-        """Nothing; expected answers stay outside, so the text is not theirs."""
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """The change on the suite where it fell most."""
