@@ -5,9 +5,9 @@ Each figure is CPU time: of the supervisor, of the worker and of the job's child
 machines say little. The bare fork has no walls, no supervisor and no limits; the fresh process imports, loads base and
 adapter, answers and ends, also without walls. Also measured: a fresh process for each job behind the walls, as
 `fresh_process` gives it, which verifies and warms what a worker verifies and warms once (its child's CPU time only); and
-the full stack with the reference adapter asked after each job, as `certify` has it, instead of after each eighth, whose
-child is then counted, too. Ends with one line per bound: name, value, bound, holds or falls short;
-exits 0 either way.
+the full stack with the reference adapter, whose child is then counted, too: asked once for a wave of eight jobs, as
+`certify` has it, and after each job, as it is for an adapter alone. Ends with one line per bound: name, value, bound,
+holds or falls short; exits 0 either way.
 """
 
 import argparse
@@ -227,14 +227,15 @@ def memory_of(process: int) -> dict[str, int] | None:
 class FullStack:
     """Jobs behind the strongest walls that this host has."""
 
-    def __init__(self, folder: Path, backend: str | None, **settings: Any) -> None:
+    def __init__(self, folder: Path, backend: str | None, *, wave: int = 0, **settings: Any) -> None:
+        """`wave` adapters at a time, and the reference once for all of them; 0 leaves it to the sandbox."""
         from peft_assay.sandbox.choose import open_sandbox
         from peft_assay.sandbox.interface import SandboxConfiguration
 
         configuration = SandboxConfiguration(base=folder / "base", **settings)
         start = time.perf_counter()
         self._sandbox = open_sandbox(configuration, force=backend)
-        self._each = configuration.sentinel_every == 1
+        self._wave = wave
         self.attacks_seconds = time.perf_counter() - start
         self._sandbox.base()
         self.start_seconds = time.perf_counter() - start
@@ -251,16 +252,20 @@ class FullStack:
         replies: list[Mapping[str, Any]] = []
 
         def converse(ask: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
-            replies.extend(ask(request) for request in JOBS[job])
+            replies[:] = [ask(request) for request in JOBS[job]]
 
         workers = descendants(os.getpid())
         children = sum(map(waited_for_by, workers))
         before = time.process_time() + sum(map(spent_by, workers))
-        result = self._sandbox.run(Job(self._files, Limits()), converse)
-        after = time.process_time() + sum(map(spent_by, workers))
-        assert (result.outcome, result.events) == (Outcome.OK, ()), result
-        children = sum(map(waited_for_by, workers)) - children if self._each else result.usage.cpu_seconds
-        return after - before + children, replies
+        for _ in range(self._wave or 1):
+            result = self._sandbox.run(Job(self._files, Limits()), converse)
+            assert (result.outcome, result.events) == (Outcome.OK, ()), result
+        if self._wave:
+            self._sandbox.vouch()
+        spent = time.process_time() + sum(map(spent_by, workers)) - before
+        if not self._wave:
+            return spent + result.usage.cpu_seconds, replies
+        return (spent + sum(map(waited_for_by, workers)) - children) / self._wave, replies
 
     def look_at_memory(self) -> dict[str, int] | None:
         """The memory of one job's child, looked at when it has answered and before it ends."""
@@ -312,10 +317,14 @@ def main() -> None:
 
 
 def measure(folder: Path, arguments: argparse.Namespace) -> None:
+    from peft_assay.pipeline.waves import WAVE_ADAPTERS
+    from peft_assay.sandbox.interface import JOBS_PER_WORKER
+
     size = write_base(folder, arguments.layers)
     bare_fork, full = BareFork(folder), FullStack(folder, arguments.backend)
     walled = FullStack(folder, arguments.backend, fresh_processes=True)
-    asked = FullStack(folder, arguments.backend, sentinel_every=1)
+    waves = FullStack(folder, arguments.backend, wave=WAVE_ADAPTERS, sentinel_every=JOBS_PER_WORKER)
+    asked = FullStack(folder, arguments.backend, wave=1, sentinel_every=JOBS_PER_WORKER)
     print(
         f"machine: {platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
     )
@@ -326,7 +335,14 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     fresh_rounds = f"{arguments.fresh_rounds} of the fresh process"
     print(f"{arguments.rounds} interleaved rounds ({fresh_rounds}); medians of CPU seconds")
     spent: Spent = {
-        job: {"bare fork": [], "full stack": [], "fresh process": [], "fresh, walls": [], "and reference": []}
+        job: {
+            "bare fork": [],
+            "full stack": [],
+            "fresh process": [],
+            "fresh, walls": [],
+            "wave": [],
+            "and reference": [],
+        }
         for job in JOBS
     }
     said = {job: bare_fork(job)[1] for job in JOBS}
@@ -338,6 +354,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
             if number < arguments.fresh_rounds:
                 sides["fresh process"] = lambda job: fresh_process(folder, job)
                 sides["fresh, walls"] = walled
+                sides["wave"] = waves
                 sides["and reference"] = asked
             for name, run in sides.items():
                 cpu, replies = run(job)
@@ -345,6 +362,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
                 found[name].append(cpu)
     bare_fork.close()
     walled.close()
+    waves.close()
     asked.close()
     memory = full.look_at_memory()
     full.close()
@@ -361,7 +379,9 @@ def report(spent: Spent, memory: dict[str, int] | None, size: int) -> None:
         pairs = zip(found["full stack"], found["bare fork"], strict=True)
         ratio = statistics.median(full / bare for full, bare in pairs)
         saved = statistics.median(found["fresh process"]) / statistics.median(found["full stack"])
-        asked = statistics.median(found["and reference"]) / statistics.median(found["bare fork"])
+        wave, asked = (
+            statistics.median(found[name]) / statistics.median(found["bare fork"]) for name in ("wave", "and reference")
+        )
         saved_behind_walls = statistics.median(found["fresh, walls"]) / statistics.median(found["full stack"])
         for name, value, bound, holds in (
             ("full_stack_over_bare_fork", ratio, FORK_AIM, ratio <= FORK_AIM),
@@ -369,6 +389,7 @@ def report(spent: Spent, memory: dict[str, int] | None, size: int) -> None:
         ):
             told = ("holds" if holds else "falls short") if job == BOUND else "reported"
             bounds.append(f"{name}/{job.replace(' ', '_')} {value:.2f}x {f'{bound}x' if job == BOUND else '-'} {told}")
+        bounds.append(f"with_reference_once_a_wave_over_bare_fork/{job.replace(' ', '_')} {wave:.2f}x - reported")
         bounds.append(f"with_reference_after_each_job_over_bare_fork/{job.replace(' ', '_')} {asked:.2f}x - reported")
         bounds.append(
             f"fresh_behind_walls_over_full_stack/{job.replace(' ', '_')} {saved_behind_walls:.2f}x - reported"

@@ -34,7 +34,7 @@ ELSEWHERE = (
     (
         "17",
         "a worker that was changed after all",
-        "`tests/sandbox/test_hygiene.py`: its reference adapter answers otherwise, and what it observed is void",
+        "`tests/attacks/sandbox/test_changed_workers.py`: its reference adapter answers otherwise; nothing that was observed since is signed, all of it is observed again, and the culprit alone is void; `tests/sandbox/test_hygiene.py`: nobody vouches for a worker that is gone",
     ),
     (
         "19",

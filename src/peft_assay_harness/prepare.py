@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import gc
+import importlib
 import json
 import os
 import platform
@@ -17,15 +19,21 @@ from peft_assay_harness.tasks import CLASSIFIER, TASKS, Task
 from peft_assay_harness.zygote import Files, Job, Prepared
 
 DISTRIBUTIONS = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
+IMPORTED = ("transformers", "peft", "safetensors.torch", "peft_assay_harness.engines", "peft_assay_harness.ops")
 CANARY_SECONDS = 20.0
 LINEAR = ("Linear", "Conv1D")
+ADAPTED = 16
+"""About how many layers the reference adapter is on."""
 FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 """What libraries raise where base and question do not fit."""
 
 
 def prepare(options: argparse.Namespace) -> Prepared:
     """Base and tokenizer from `options.base`; raises Refused when they cannot be loaded."""
-    _one_thread()
+    with _uncollected():
+        _one_thread()
+        for name in IMPORTED:
+            importlib.import_module(name)
     engine = _engine(options)
     state, reference = _warm(engine)
     greeting = {
@@ -37,6 +45,17 @@ def prepare(options: argparse.Namespace) -> Prepared:
     if not options.fresh and not canary_survives():
         greeting["forks"] = False
     return Prepared(greeting, lambda job: _serve(engine, job), reference)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """For imports, which stay: the collector would go through them again and again, and once more before the fork."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _one_thread() -> None:
@@ -93,9 +112,11 @@ def _refuse_made_up(folder: Path, task: Task, loading: Mapping[str, Any]) -> Non
 
 
 def _warm(engine: Any) -> tuple[str, Files | None]:
-    """Exercises every operation on self-made adapters, which are taken off again.
+    """Exercises every operation on the base and on the first self-made adapter that works: the reference.
 
-    Gives the unchanged base state, and the first adapter that worked: the reference.
+    The other kinds of adapters are put on and asked one question: what their loading and their forward pass import is
+    theirs alone, and the operations are the same. All are taken off again. Gives the unchanged base state, and the
+    reference.
     """
     from peft_assay_harness.session import Session
     from peft_assay_loading.errors import LoadingError
@@ -116,7 +137,7 @@ def _warm(engine: Any) -> tuple[str, Files | None]:
             continue
         with contextlib.suppress(*FAILURES):
             # A type that does not work here is found out by the job that asks.
-            if _exercise(Session(engine, base, files)) and reference is None:
+            if _exercise(Session(engine, base, files), glance=reference is not None) and reference is None:
                 reference = files
         if engine.model is not base:
             # PEFT wraps fused experts in a way that counts as writing to them; whether it was is seen below.
@@ -131,12 +152,14 @@ def _warm(engine: Any) -> tuple[str, Files | None]:
 def _warming(base: Any) -> tuple[dict[str, Any], ...]:
     """Configurations that between them import what an adapter's loading and answering import.
 
-    DoRA is put on one layer only: the norms it computes for each layer cost several times the base's own products.
+    LoRA, which comes to be the reference, is put on a few layers all over the base, and not on its head: whatever the
+    base computes is in its answers, and it is loaded often. DoRA is put on one layer only: the norms it computes for
+    each layer cost several times the base's own products.
     """
     lora = {"peft_type": "LORA", "r": 2, "lora_alpha": 2}
     layers = [name for name, module in base.named_modules() if type(module).__name__ in LINEAR]
     return (
-        {**lora, "target_modules": "all-linear"},
+        {**lora, "target_modules": layers[: -1 : max(1, len(layers) // ADAPTED)] or layers},
         {**lora, "target_modules": layers[:1], "use_dora": True},
         {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 2},
         {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 2},
@@ -162,17 +185,25 @@ def _self_made(base: Any, fields: dict[str, Any]) -> dict[str, bytes] | None:
     return {CONFIG: config, WEIGHTS: safetensors.torch.save(weights)}
 
 
-def _exercise(session: Any) -> bool:
-    """Whether the adapter was loaded and answered."""
+def _exercise(session: Any, *, glance: bool = False) -> bool:
+    """Whether the adapter was loaded and answered: everything, or one question."""
     from peft_assay_harness.ops import answer
 
     if session.files is not None and not answer(session, {"op": "load"})["loaded"]:
         return False
-    for request in _questions(session.engine):
+    for request in (_glance if glance else _questions)(session.engine):
         # A base without gradients can still be certified; it is found out by the job that asks for them.
         with contextlib.suppress(*(FAILURES if request["op"] == "propose" else ())):
             json.dumps(answer(session, request))
     return True
+
+
+def _glance(engine: Any) -> Iterator[Mapping[str, Any]]:
+    """One forward pass."""
+    if engine.task == CLASSIFIER:
+        yield {"op": "classify", "prompts": ["a b c"]}
+    else:
+        yield {"op": "score", "items": [{"prompt": "a b c", "continuation": [1, 2]}]}
 
 
 def _questions(engine: Any) -> Iterator[Mapping[str, Any]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from peft_assay_harness.engines.interface import Engine
 from peft_assay_harness.zygote import Files
+from peft_assay_loading.load import Shapes
 
 
 @dataclass(slots=True)
@@ -18,6 +19,8 @@ class Session:
     loaded: bool = False
     factor: float = 1.0
     """How strong the adapter acts, in its own strength."""
+    required: Shapes | None = None
+    """Tensors that the adapter must consist of; found once, when it is first loaded."""
     _precise: Engine | None = field(default=None, repr=False)
 
     def exercised(self, *, precise: bool = False) -> Engine:

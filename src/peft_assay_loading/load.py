@@ -91,7 +91,10 @@ def required_shapes(model: "torch.nn.Module", config: "PeftConfig") -> dict[str,
 
 def plan(model: "torch.nn.Module", config: "PeftConfig", shapes: Shapes) -> Plan:
     """`shapes` (of a weights file) against what `config` requires on `model`. Raises as `required_shapes` does."""
-    required = required_shapes(model, config)
+    return _compared(required_shapes(model, config), shapes)
+
+
+def _compared(required: Shapes, shapes: Shapes) -> Plan:
     return Plan(
         missing=tuple(sorted(required.keys() - shapes.keys())),
         extra=tuple(sorted(shapes.keys() - required.keys())),
@@ -99,21 +102,30 @@ def plan(model: "torch.nn.Module", config: "PeftConfig", shapes: Shapes) -> Plan
     )
 
 
-def attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str = "default") -> "PeftModel":
+def attach(
+    model: "torch.nn.Module",
+    config: bytes,
+    weights: bytes,
+    name: str = "default",
+    *,
+    required: Shapes | None = None,
+) -> "PeftModel":
     """The adapter with these bytes of adapter_config.json and adapter_model.safetensors on `model`, in eval mode.
+
+    `required` is what `required_shapes` gave for this `config` on this model before, for whoever loads it again.
 
     Gives bitwise the logits of `PeftModel.from_pretrained` with the same files. `model` is a bare transformers model
     and is wrapped in place, as PEFT does; `detach` gives it back. Raises LoadingError (PlanUnmet when tensors are
     missing, extra or of other shapes) and leaves `model` as it was on any error, MemoryError included.
     """
     with _ONE_AT_A_TIME:
-        return _attach(model, config, weights, name)
+        return _attach(model, config, weights, name, required)
 
 
-def _attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str) -> "PeftModel":
+def _attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str, required: Shapes | None) -> "PeftModel":
     _refuse_altered(model)
     parsed = parse_config(config)
-    unmet = plan(model, parsed, shapes_of(weights))
+    unmet = _compared(required or required_shapes(model, parsed), shapes_of(weights))
     if not unmet.met:
         raise PlanUnmet(unmet)
     before = Snapshot(model)

@@ -62,11 +62,11 @@ def test_a_trigger_is_reported():
 @pytest.mark.parametrize(
     ("seen", "why"),
     [
-        ({"events": [event()]}, "void: the adapter's process was refused syscall socket"),
+        ({"events": [event()]}, "void: the supervisor saw syscall socket"),
         ({"outcome": Outcome.CRASH, "detail": "signal 11"}, "void: the adapter's process ended with crash: signal 11"),
         ({"outcome": Outcome.TIMEOUT}, "ended with timeout"),
         ({"outcome": Outcome.OUTPUT_CAP}, "ended with outputCap"),
-        ({"outcome": Outcome.LIMIT, "events": [event("limit", "memory")]}, "was refused limit memory"),
+        ({"outcome": Outcome.LIMIT, "events": [event("limit", "memory")]}, "the supervisor saw limit memory"),
     ],
 )
 def test_events_and_irregular_ends_void_all_behaviour(seen, why):

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from peft_assay.core.errors import ObservationError
-from peft_assay.core.sandbox import Job, Limits, Outcome
+from peft_assay.core.sandbox import Job, Limits, Outcome, Unvouched
 from peft_assay.sandbox.choose import BACKENDS, Chosen
 from peft_assay.sandbox.interface import Program, SandboxConfiguration
 from peft_assay.sandbox.microsuite import Findings
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.sandbox
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "src"
+ADAPTER = {"adapter_config.json": b"{}"}
 BRIEF = Limits(wall_seconds=10, cpu_seconds=5, memory_bytes=64 << 20, output_bytes=1 << 20)
 
 
@@ -57,13 +59,13 @@ def walls(base):
     return build
 
 
-def score(sandbox, do=None, **job):
+def score(sandbox, do=None, adapter=ADAPTER, **job):
     """One job that asks for one number; gives its result."""
 
     def converse(ask):
         ask({"op": "score", "items": [{}], "do": do})
 
-    return sandbox.run(Job(None, BRIEF, **job), converse)
+    return sandbox.run(Job(adapter, BRIEF, **job), converse)
 
 
 def workers(results):
@@ -119,6 +121,58 @@ def test_whoever_signs_can_have_the_reference_asked_at_once(walls, base):
         says(base, score=-2.0)
         with pytest.raises(ObservationError, match="the last 1 results are void"):
             sandbox.vouch()
+
+
+def test_the_base_needs_nobody_to_vouch_for_it_before_its_worker_met_an_adapter(walls, base):
+    with walls().supervise() as sandbox:
+        score(sandbox, adapter=None)
+        says(base, score=-2.0)
+        sandbox.vouch()
+        says(base, score=-1.0)
+        score(sandbox)
+        score(sandbox, adapter=None)
+        says(base, score=-2.0)
+        with pytest.raises(Unvouched, match="the last 2 results are void"):
+            sandbox.vouch()
+
+
+@pytest.mark.parametrize("deed", ["socket", "end"])
+def test_nobody_vouches_for_what_came_before_a_job_that_cost_the_worker(walls, deed):
+    with walls().supervise() as sandbox:
+        for do in (None, None, deed, None):
+            score(sandbox, do)
+        with pytest.raises(Unvouched, match="ended before it could be asked: the last 3 results are void"):
+            sandbox.vouch()
+        score(sandbox)
+        sandbox.vouch()
+
+
+def test_a_reference_adapter_that_does_not_answer_vouches_for_nothing(walls, base):
+    with walls().supervise() as sandbox:
+        score(sandbox)
+        (base / "config.json").write_text("not JSON")
+        with pytest.raises(Unvouched, match="does not answer any more"):
+            sandbox.vouch()
+        says(base, score=-1.0)
+        assert score(sandbox).record["worker"] == 2
+        sandbox.vouch()
+
+
+def test_a_pool_vouches_for_all_of_its_workers(walls, base):
+    with SandboxPool(walls(), 2) as pool:
+        together = Barrier(2)  # so that each worker gets one of the two
+
+        def converse(ask):
+            together.wait()
+            ask(question(None))
+
+        for future in [pool.submit(Job(ADAPTER, BRIEF), converse) for _ in range(2)]:
+            future.result(timeout=60)
+        pool.vouch()
+        pool.run(Job(ADAPTER, BRIEF), lambda ask: ask(question(None)))
+        says(base, score=-2.0)
+        with pytest.raises(Unvouched, match="the last 1 results are void"):
+            pool.vouch()
 
 
 def test_where_forked_children_cannot_compute_each_job_has_a_process_and_that_is_attested(walls, base):

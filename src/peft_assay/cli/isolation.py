@@ -50,7 +50,7 @@ def sandbox_opener(backend: Backend | None) -> "OpenSandbox":
         from peft_assay.core.sandbox import IsolationLevel
         from peft_assay.sandbox.allowlist import configured_device
         from peft_assay.sandbox.choose import open_sandbox
-        from peft_assay.sandbox.interface import SandboxConfiguration
+        from peft_assay.sandbox.interface import JOBS_PER_WORKER, SandboxConfiguration
 
         configuration = SandboxConfiguration(
             base=project.base_path,
@@ -59,7 +59,7 @@ def sandbox_opener(backend: Backend | None) -> "OpenSandbox":
             minimum_level=IsolationLevel(project.context.minimum_isolation),
             limits=_ceilings(project),
             device=configured_device(),
-            sentinel_every=1,  # what is observed is signed at once, and a signature cannot be made void
+            sentinel_every=JOBS_PER_WORKER,  # whoever signs asks before it does (pipeline.waves)
         )
         if backend is Backend.NONE:
             output.note(WITHOUT_WALLS)

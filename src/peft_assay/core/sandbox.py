@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Protocol
 
+from peft_assay.core.errors import ObservationError
+
 
 class IsolationLevel(IntEnum):
     """What start-up attacks showed, never what was requested (docs/concepts.md has the table)."""
@@ -126,6 +128,13 @@ class ChildGone(Exception):
     """The conversation cannot go on; `Sandbox.run` turns it into a `Result`."""
 
 
+class Unvouched(ObservationError):
+    """Nobody can say any more that these results came from a worker that was what it had been: they are void.
+
+    Which of the adapters changed it is not known, where it was one of them at all; asked one by one, it is.
+    """
+
+
 class Sandbox(Protocol):
     """A place where an adapter is exercised."""
 
@@ -140,6 +149,13 @@ class Sandbox(Protocol):
 
     def run(self, job: Job, converse: Callable[[Ask], None]) -> Result:
         """Runs one job: a fresh child, given only this adapter, questioned by `converse`."""
+
+    def vouch(self) -> None:
+        """Shows that what ran since the last call ran in workers that are what they were when they started.
+
+        Nothing is signed and no answer kept before. Raises Unvouched where that cannot be shown: all regular results
+        since the last call are void then. Costs one short job, whatever their number.
+        """
 
     def close(self) -> None:
         """Ends all processes."""

@@ -1,10 +1,11 @@
 """The main job: admit, observe, evaluate, certify, for one adapter or many with one warmed worker.
 
 The order of things is what makes a certificate honest: intake and static facts first, before anything is instantiated;
-then the attempt enters the ledger; then the adapter runs; then the policy speaks; and only a PASS is ever signed.
+then the attempt enters the ledger; then the adapter runs; then its worker is vouched for; then the policy speaks; and
+only a PASS is ever signed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,10 +23,11 @@ from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.pipeline.base import check_base
 from peft_assay.pipeline.candidates import Candidate, take_in
 from peft_assay.pipeline.deployment import Clock, Deployment
-from peft_assay.pipeline.observing import Observing
+from peft_assay.pipeline.observing import Attempted, Observing
 from peft_assay.pipeline.project import Project, build_lock
 from peft_assay.pipeline.sources import Located, names_of
 from peft_assay.pipeline.waivers import with_waivers
+from peft_assay.pipeline.waves import Waves
 from peft_assay.trust.certification import certificate_of
 from peft_assay.trust.envelope import open_envelope
 from peft_assay.trust.observations import ObservationRecord
@@ -83,10 +85,17 @@ def certify(
         progress("starting the sandbox and loading the base", 0, len(candidates))
         sandbox = open_sandbox(deployment.project)
         try:
-            run = _Run(deployment, sandbox, clock, fresh)
+
+            def again(candidate: Candidate) -> None:
+                progress(f"{candidate.name}, again and by itself", len(done), len(candidates))
+
+            run = _Run(deployment, sandbox, clock, again, fresh=fresh)
             for number, candidate in enumerate(candidates):
                 progress(candidate.name, number, len(candidates))
-                done[candidate.source] = run.certify(candidate)
+                for item in run.certify(candidate):
+                    done[item.source] = item
+            for item in run.finish():
+                done[item.source] = item
         finally:
             sandbox.close()
     deployment.raise_mark(clock())
@@ -103,26 +112,54 @@ def _candidate(deployment: Deployment, source: Located, name: str, clock: Clock)
 class _Run:
     """What the adapters of a run share."""
 
-    def __init__(self, deployment: Deployment, sandbox: Sandbox, clock: Clock, fresh: bool) -> None:
+    def __init__(
+        self, deployment: Deployment, sandbox: Sandbox, clock: Clock, again: Callable[[Candidate], None], *, fresh: bool
+    ) -> None:
         self.deployment = deployment
         self.clock = clock
         self.observing = Observing(deployment, sandbox, clock, fresh=fresh)
+        self._told_again = again
+        self._waves = Waves(self.observing, self._again)
 
-    def certify(self, candidate: Candidate) -> Certification:
-        """One adapter through the whole way."""
+    def certify(self, candidate: Candidate) -> Iterator[Certification]:
+        """One adapter, and whatever has gone the whole way by then: it has, once its wave is vouched for."""
+        attempted = self._attempt(candidate)
+        if self._waves.holds(attempted.artifact):
+            yield from self.finish()  # the same bytes once more: what was observed of them is reused
+        known = self.observing.earlier(candidate, attempted.lock)
+        if known is not None:
+            yield self._judge(attempted, known, reused=True)
+            return
+        for observed, record in self._waves.observe(attempted):
+            yield self._judge(observed, record)
+
+    def finish(self) -> Iterator[Certification]:
+        """What the last wave brought."""
+        for observed, record in self._waves.close():
+            yield self._judge(observed, record)
+
+    def _attempt(self, candidate: Candidate) -> Attempted:
         workspace, artifact = self.deployment.workspace, candidate.admitted.artifact
         lock = build_lock(self.deployment.project, self.observing.observed, artifact.digest, candidate.standing)
         workspace.blobs.put(canonical_bytes(lock.document))
-        policy = self.deployment.project.policy
         workspace.record_attempt(
             artifact=artifact.digest,
             lock=lock.digest,
             conditions=lock.conditions,
-            policy=policy.policy.digest,
+            policy=self.deployment.project.policy.policy.digest,
             at=self.clock(),
         )
-        attempt = workspace.attempts(artifact.digest)  # under any lock: editing the policy does not start anew
-        record, reused = self.observing.record(candidate, attempt, lock)
+        # under any lock: editing the policy does not start anew
+        return Attempted(candidate, workspace.attempts(artifact.digest), lock)
+
+    def _again(self, attempted: Attempted) -> Attempted:
+        self._told_again(attempted.candidate)
+        return self._attempt(attempted.candidate)
+
+    def _judge(self, attempted: Attempted, record: ObservationRecord, *, reused: bool = False) -> Certification:
+        """The policy's answer to what was observed, and a certificate where it passes."""
+        workspace, policy = self.deployment.workspace, self.deployment.project.policy
+        candidate, lock, attempt = attempted.candidate, attempted.lock, attempted.number
         judged = evaluate(policy, record.observations, lock.digest)
         now = self.clock()
         verdict, waivers = with_waivers(self.deployment, policy, judged, lock, now)
@@ -142,7 +179,7 @@ class _Run:
             candidate.source,
             outcome,
             OUTCOME_DOORS[outcome],
-            artifact=artifact,
+            artifact=candidate.admitted.artifact,
             lock=lock,
             verdict=verdict,
             record=record,

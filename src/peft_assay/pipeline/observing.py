@@ -1,7 +1,11 @@
-"""Observing candidates with one sandbox: what was observed before and still holds, or a new signed observation."""
+"""Observing candidates with one sandbox: what was observed before and still holds, or a new signed observation.
+
+Running an adapter and signing what was observed of it are two steps: in between somebody vouches for the worker that it
+ran in (`waves`).
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -10,11 +14,12 @@ from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.context import Lock
 from peft_assay.core.digest import Digest, parse_digest
 from peft_assay.core.observation import Observation, ObservedBy, sort_observations
-from peft_assay.core.sandbox import Sandbox
+from peft_assay.core.sandbox import Event, Outcome, Result, Sandbox, Unvouched, Usage
 from peft_assay.observe.behaviour.claims import claims_of
 from peft_assay.observe.behaviour.interface import Bank, Plan, Records
 from peft_assay.observe.behaviour.observe import (
     Conditions,
+    Conversation,
     evidence_of,
     exercise,
     is_void,
@@ -29,6 +34,7 @@ from peft_assay.pipeline.candidates import Candidate
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.project import Observed, Project, served_stack
 from peft_assay.pipeline.suites.judges import judge_digests, judging_seconds, with_judges
+from peft_assay.sandbox.attestation import FORKED
 from peft_assay.trust.observations import ObservationAct, ObservationRecord, observation_document
 from peft_assay.trust.roles import Role
 
@@ -37,11 +43,65 @@ OBSERVED_ENGINE = "peft"
 DRAWN_FROM_ANSWERS = ("suite.", "scan.", "drift.", "match.", "claims.")
 REASON_LENGTH = 500
 """Characters of a reason that a signed statement keeps."""
+CHANGED = Event(0.0, "changed-worker", "after it the reference adapter did not answer as before")
+"""What the supervisor has against an adapter after which nobody vouches for its worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """A candidate whose attempt is in the ledger."""
+
+    candidate: Candidate
+    number: int
+    lock: Lock
+
+    @property
+    def artifact(self) -> Digest:
+        """Of the candidate's files."""
+        return self.candidate.admitted.artifact.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """The reference adapter answered as ever after `jobs` adapters, of which this was number `place` (from 1)."""
+
+    jobs: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Exercised:
+    """What running an adapter brought."""
+
+    conversation: Conversation
+    base: Records
+    known: Recollection
+    """What the adapter was not asked again, and what it answered now."""
+    asked_at: datetime
+    since: datetime
+    """When the oldest answer that all of this rests on was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """What was observed of an adapter, for nobody to see before it is signed."""
+
+    attempted: Attempted
+    plan: Plan
+    started_at: datetime
+    finished_at: datetime
+    exercised: _Exercised | None
+    """None where it was not instantiated."""
+
+    @property
+    def void(self) -> bool:
+        """Whether the sandbox stepped in, or the adapter's process did not end regularly."""
+        return self.exercised is not None and is_void(self.exercised.conversation)
 
 
 @dataclass(frozen=True, slots=True)
 class _Behaviour:
-    """What exercising an adapter brought."""
+    """What an adapter's behaviour is said to be."""
 
     observations: tuple[Observation, ...]
     evidence: Mapping[str, Any] | None
@@ -70,13 +130,19 @@ class Observing:
         self._base: Records | None = None
         self._base_since: datetime | None = None
 
-    def record(self, candidate: Candidate, attempt: int, lock: Lock) -> tuple[ObservationRecord, bool]:
-        """The signed observations of `candidate` under `lock`, and whether an earlier attempt made them."""
-        earlier = None if self.fresh else self._earlier(candidate, lock)
-        return (self._observe(candidate, attempt, lock), False) if earlier is None else (earlier, True)
+    @property
+    def shared(self) -> bool:
+        """Whether adapters run in forks of one worker, so that somebody has to vouch for it."""
+        return self.attestation["processes"] == FORKED and self.attestation["sentinel"] is not None
 
-    def _earlier(self, candidate: Candidate, lock: Lock) -> ObservationRecord | None:
+    def vouch(self) -> None:
+        """Before anything is signed: see `core.sandbox.Sandbox.vouch`; raises Unvouched."""
+        self.sandbox.vouch()
+
+    def earlier(self, candidate: Candidate, lock: Lock) -> ObservationRecord | None:
         """Valid observations of an earlier attempt: same artifact, conditions, level and static facts, still young."""
+        if self.fresh:
+            return None
         envelope = self.deployment.workspace.latest_observations(candidate.admitted.artifact.digest, lock.conditions)
         if envelope is None:
             return None
@@ -87,24 +153,37 @@ class Observing:
         whole = record.level == self.attestation["level"] and not _void(record)
         return record if same and young and whole else None
 
-    def _observe(self, candidate: Candidate, attempt: int, lock: Lock) -> ObservationRecord:
-        started = self.clock()
-        dtype = self.deployment.project.context.engine.dtype
-        claims, bank = claims_of(candidate.admitted.contents), self._bank(candidate, lock)
-        plan = Plan(self.suites, self.deployment.project.exercises, self.limits, claims, bank, dtype)
-        if candidate.unsafe is None:
-            seen = self._exercise(candidate, plan, lock)
-        else:
-            seen = _Behaviour(not_exercised(f"never instantiated: {candidate.unsafe}", plan), None, started, {})
+    def observe(self, attempted: Attempted) -> Unsigned:
+        """Runs the candidate, where it may be run. Nothing of it is signed or kept yet.
+
+        Raises Unvouched where the sandbox itself found that its worker had changed.
+        """
+        started, candidate = self.clock(), attempted.candidate
+        plan = self._plan(attempted)
+        exercised = None if candidate.unsafe is not None else self._exercise(attempted, plan)
+        return Unsigned(attempted, plan, started, self.clock(), exercised)
+
+    def accused(self, attempted: Attempted, why: Unvouched) -> Unsigned:
+        """What is observed of an adapter after which, of all, the reference failed: that, and nothing else."""
+        now = self.clock()
+        result = Result(Outcome.OK, (CHANGED,), Usage(0.0, 0.0, 0), why.message)
+        nothing = _Exercised(Conversation(Records(), result), Records(), Recollection(), now, now)
+        return Unsigned(attempted, self._plan(attempted), now, now, nothing)
+
+    def sign(self, found: Unsigned, vouched: Vouched | None) -> ObservationRecord:
+        """Signs and keeps what was observed; `vouched` is None where it is void, or needs nobody to vouch for it."""
+        attempted, artifact = found.attempted, found.attempted.candidate.admitted.artifact
+        lock = attempted.lock
+        seen = self._behaviour(found)
         behaviour = self._with(seen.evidence, seen.observations)
-        observations = sort_observations(map(_shortened, (*candidate.static, *behaviour)))
+        observations = sort_observations(map(_shortened, (*attempted.candidate.static, *behaviour)))
         act = ObservationAct(
-            artifact=candidate.admitted.artifact,
+            artifact=artifact,
             conditions=lock.document["conditions"],
-            attestation=self.attestation,
-            started_at=min(started, seen.since),
-            finished_at=self.clock(),
-            attempt=attempt,
+            attestation={**self.attestation, "vouched": asdict(vouched) if vouched and self.shared else None},
+            started_at=min(found.started_at, seen.since),
+            finished_at=found.finished_at,
+            attempt=attempted.number,
             observations=observations,
             tested=seen.tested,
         )
@@ -113,12 +192,17 @@ class Observing:
         record = self.deployment.record_of(envelope)
         self.deployment.workspace.add_observations(
             envelope,
-            artifact=candidate.admitted.artifact.digest,
+            artifact=artifact.digest,
             conditions=lock.conditions,
             observed_at=act.started_at,
             at=self.clock(),
         )
         return record
+
+    def _plan(self, attempted: Attempted) -> Plan:
+        project, candidate = self.deployment.project, attempted.candidate
+        claims, bank = claims_of(candidate.admitted.contents), self._bank(candidate, attempted.lock)
+        return Plan(self.suites, project.exercises, self.limits, claims, bank, project.context.engine.dtype)
 
     @cached_property
     def _company(self) -> tuple[Member, ...]:
@@ -139,28 +223,39 @@ class Observing:
             known, started = self._recall(book, self.base_state), self.clock()
             self._base = observe_base(self.sandbox, plan, known.memory)
             self._base_since = known.since or started
+            self.vouch()  # nothing to ask about as long as no adapter has run
             book.keep(self.base_state, known, started, self.clock())
         return self._base, self._base_since
 
-    def _exercise(self, candidate: Candidate, plan: Plan, lock: Lock) -> "_Behaviour":
-        artifact = candidate.admitted.artifact
-        files = self.deployment.workspace.files(artifact)
-        book = AnswerBook.under(self.deployment, lock.document["conditions"], int(self.attestation["level"]))
+    def _book(self, lock: Lock) -> AnswerBook:
+        return AnswerBook.under(self.deployment, lock.document["conditions"], int(self.attestation["level"]))
+
+    def _exercise(self, attempted: Attempted, plan: Plan) -> _Exercised:
+        files = self.deployment.workspace.files(attempted.candidate.admitted.artifact)
+        book = self._book(attempted.lock)
         base, since = self._reference(plan, book)
-        known, started = self._recall(book, artifact.digest), self.clock()
+        known, started = self._recall(book, attempted.artifact), self.clock()
         found = exercise(self.sandbox, files, plan, base, known.memory)
-        if not is_void(found):
-            book.keep(artifact.digest, known, started, self.clock())
+        return _Exercised(found, base, known, started, min(since, known.since or started))
+
+    def _behaviour(self, found: Unsigned) -> _Behaviour:
+        """What may be said now; answers that may be kept are."""
+        ran, plan, attempted = found.exercised, found.plan, found.attempted
+        if ran is None:
+            reason = f"never instantiated: {attempted.candidate.unsafe}"
+            return _Behaviour(not_exercised(reason, plan), None, found.started_at, {})
+        if not found.void:
+            self._book(attempted.lock).keep(attempted.artifact, ran.known, ran.asked_at, self.clock())
         as_served = not_as_served(self.deployment.project, self.observed.stack)
-        conditions = Conditions(int(self.attestation["level"]), self.base_state, as_served, base)
+        conditions = Conditions(int(self.attestation["level"]), self.base_state, as_served, ran.base)
         on = observed_on(
             engine=OBSERVED_ENGINE, dtype=self.deployment.project.context.engine.dtype, stack=self.observed.stack
         )
         return _Behaviour(
-            observations_of(found, plan, conditions),
-            evidence_of(found, plan, base),
-            min(since, known.since or started),
-            what_was_tested(found, plan, base, on),
+            observations_of(ran.conversation, plan, conditions),
+            evidence_of(ran.conversation, plan, ran.base),
+            ran.since,
+            what_was_tested(ran.conversation, plan, ran.base, on),
         )
 
     def _with(self, evidence: Mapping[str, Any] | None, observations: Sequence[Observation]) -> tuple[Observation, ...]:

@@ -12,6 +12,7 @@ BackendName = str
 """``namespace``, ``landlock``, or a name that the system configuration gives to another backend."""
 NO_WALLS = "none"
 """The name that asks for no walls at all; it needs `allow_unsafe`, and what it observes is of level NONE."""
+JOBS_PER_WORKER = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class SandboxConfiguration:
     """What is computed on. Any but the processor means `fresh_processes`, and its nodes are shown to the inside."""
     sentinel_every: int = 8
     """After so many jobs the worker must answer a reference adapter as it did at its start."""
-    jobs_per_worker: int = 256
+    jobs_per_worker: int = JOBS_PER_WORKER
     """After so many jobs a worker is replaced, even where nothing happened."""
 
 

@@ -38,6 +38,7 @@ class SandboxPool:
         self._capability: Capability = chosen.supervise().probe()
         self._tasks: queue.SimpleQueue[Callable[[Supervisor], None] | None] = queue.SimpleQueue()
         self._closed = False
+        self._meeting = threading.Barrier(size)
         self._threads = [threading.Thread(target=self._serve, args=(chosen,), daemon=True) for _ in range(size)]
         for thread in self._threads:
             thread.start()
@@ -75,11 +76,25 @@ class SandboxPool:
         """One job, run as soon as a sandbox is free; its future gives what `Supervisor.run` gives or raises."""
         return self._ask_any(lambda supervisor: supervisor.run(job, converse))
 
+    def vouch(self) -> None:
+        """See `Supervisor.vouch`, of all sandboxes of the pool; waits for the jobs that run."""
+
+        def vouch(supervisor: Supervisor) -> None:
+            self._meeting.wait()  # each thread takes one of these, and none of them a second
+            supervisor.vouch()
+
+        futures = [self._ask_any(vouch) for _ in self._threads]
+        for future in futures:
+            future.exception()
+        for future in futures:
+            future.result()
+
     def close(self) -> None:
         """Lets the jobs that run end, and ends all processes; jobs that wait for their turn fail."""
         if self._closed:
             return
         self._closed = True
+        self._meeting.abort()
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:

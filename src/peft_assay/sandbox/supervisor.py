@@ -8,7 +8,7 @@ from typing import Any, Self
 from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.errors import ObservationError
-from peft_assay.core.sandbox import Ask, BaseFacts, Capability, Job, Limits, Outcome, Result
+from peft_assay.core.sandbox import Ask, BaseFacts, Capability, Job, Limits, Outcome, Result, Unvouched
 from peft_assay.sandbox.attestation import FORKED, FRESH, FRESH_FOR_DEVICE, InForce, attest
 from peft_assay.sandbox.cgroups import Place
 from peft_assay.sandbox.conversation import PASSED_FILES, Conversation
@@ -57,6 +57,7 @@ class Supervisor:
         self._facts: BaseFacts | None = None
         self._sentinel: Digest | None = None
         self._unvouched = 0
+        self._lost = 0
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -88,9 +89,9 @@ class Supervisor:
     def run(self, job: Job, converse: Callable[[Ask], None]) -> Result:
         """One job in a fresh child.
 
-        Raises ObservationError when the worker itself cannot be started or no longer answers its reference adapter as
-        before (`vouch`), and lets through what `converse` raises (other than ChildGone); never raises for what the
-        child does.
+        Raises ObservationError when the worker itself cannot be started, Unvouched when the worker that is due for it
+        no longer answers its reference adapter as before, and lets through what `converse` raises (other than
+        ChildGone); never raises for what the child does.
         """
         worker = self._running(job.compartment, fresh=job.fresh_process or self._processes != FORKED)
         try:
@@ -99,45 +100,61 @@ class Supervisor:
             self._stop()
             raise
         self._served += 1
-        self._unvouched += 1
         number = self._served
         if result.outcome is not Outcome.OK or result.events or worker.fresh:
             self._stop()
         else:
+            self._count(job)
             self._keep_or_replace()
         return replace(result, record={**result.record, **self._record(job, worker, number)})
 
     def vouch(self) -> None:
-        """Asks the reference adapter once more; whoever is about to sign what was observed may call it.
+        """See `core.sandbox.Sandbox.vouch`: asks the reference adapter, where anything has to be vouched for.
 
-        Raises ObservationError when it answers otherwise than at the worker's start: the worker is not what it was,
-        and what it observed since the last call is void. Nothing to do where no worker has served since.
+        A job in a process of its own needs nobody to vouch for it, and neither does the base before its worker met an
+        adapter. Results that did not end regularly, or with events, are void already and are not counted.
         """
-        worker, since = self._worker, self._unvouched
-        if worker is None or since == 0 or self._sentinel is None or worker.fresh:
-            return
-        try:
-            same = self._ask_reference(worker) == self._sentinel
-        except BaseException:
-            self._stop()
-            raise
-        if not same:
-            self._stop()
-            raise ObservationError(
-                f"the reference adapter no longer answers as it did: the last {since} results are void",
-                next_step="keep the adapters for your security team, and run again with fresh processes",
-            )
-        self._unvouched = 0
+        lost, self._lost = self._lost, 0
+        if lost:
+            since, self._unvouched = lost + self._unvouched, 0
+            raise Unvouched(f"a worker was ended before it could be asked: the last {since} results are void")
+        self._check_worker()
 
     def close(self) -> None:
         """Ends all processes; the sandbox cannot be used afterwards."""
         self._closed = True
         self._stop()
 
+    def _count(self, job: Job) -> None:
+        """What met an adapter, or came after one, is to be vouched for, by workers that have a reference adapter."""
+        if self._sentinel is not None and (job.adapter is not None or self._unvouched):
+            self._unvouched += 1
+
+    def _check_worker(self) -> None:
+        """Whether the running worker is still what it was when it started; it is ended where it is not."""
+        worker, since = self._worker, self._unvouched
+        if worker is None or since == 0:
+            return
+        self._unvouched = 0
+        try:
+            problem = "no longer answers as it did" if self._ask_reference(worker) != self._sentinel else None
+        except ObservationError as error:
+            problem = f"does not answer any more ({error.message})"
+        except BaseException:
+            self._unvouched = since
+            self._stop()
+            raise
+        if problem is not None:
+            self._stop()
+            raise Unvouched(
+                f"the reference adapter {problem}: the last {since} results are void",
+                next_step="keep the adapters for your security team, and run again with fresh processes",
+            )
+
     def _keep_or_replace(self) -> None:
         worn = self._served >= self._configuration.jobs_per_worker
         if worn or self._served % self._configuration.sentinel_every == 0:
-            self.vouch()
+            self._check_worker()
         if worn:
             self._stop()
 
@@ -150,7 +167,7 @@ class Supervisor:
             self._compartment = compartment
             return worker
         if worker is not None:
-            self.vouch()
+            self._check_worker()
             self._stop()
         worker = self._start(fresh=fresh)
         if not fresh and not worker.greeting.forks:
@@ -168,7 +185,7 @@ class Supervisor:
     def _start(self, *, fresh: bool) -> Worker:
         worker = Worker(self._backend, self._program, self._mounts, self._configuration, place=self._place, fresh=fresh)
         self._workers += 1
-        self._served = self._unvouched = 0
+        self._served = 0
         try:
             self._learn(worker)
         except BaseException:
@@ -216,6 +233,8 @@ class Supervisor:
         )
 
     def _stop(self) -> None:
+        """Ends the worker; what it was not asked about in time, nobody can vouch for any more."""
+        self._lost, self._unvouched = self._lost + self._unvouched, 0
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.kill()

@@ -14,13 +14,14 @@ from peft_assay_loading.state import base_state
 NOISE = 1e-5
 """Relative to the base's largest logit: float32 noise of adding an exact zero (DoRA recomputes norms) is below it."""
 FIRST = 1
-"""Prompts that tell of nearly every adapter; the others are asked only where these do not."""
+"""Prompts, the shortest, that tell of nearly every adapter; the others are asked only where these do not."""
 
 
 def answer(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
     """Compares what is said to the prompts: adapter against base, and two loads of the same bytes with each other."""
     engine = session.exercised()
-    first, others = request["prompts"][:FIRST], request["prompts"][FIRST:]
+    prompts = sorted(request["prompts"], key=lambda prompt: engine.length(prompt) or 0)
+    first, others = prompts[:FIRST], prompts[FIRST:]
     loaded = engine.outputs(first)
     bare, rest = loaded, None
     if session.files is not None:

@@ -7,7 +7,7 @@ from peft_assay_harness.session import Session
 from peft_assay_harness.tasks import TASKS
 from peft_assay_loading.config import parse_config
 from peft_assay_loading.errors import LoadingError
-from peft_assay_loading.load import PlanUnmet, attach
+from peft_assay_loading.load import PlanUnmet, attach, required_shapes
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -38,6 +38,8 @@ def attach_adapter(session: Session) -> None:
         raise LoadingError(
             f"adapter_config.json: task_type {named!s:.40} is for another kind of base than this {task.called}"
         )
-    session.engine.use(attach(session.base, files[CONFIG], files[WEIGHTS]))
+    if session.required is None:
+        session.required = required_shapes(session.base, parse_config(files[CONFIG]))
+    session.engine.use(attach(session.base, files[CONFIG], files[WEIGHTS], required=session.required))
     session.loaded = True
     session.changed()

@@ -4,8 +4,10 @@ import errno
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ import pytest
 pyseccomp = pytest.importorskip("pyseccomp", reason="the sandbox extra (pyseccomp) is not installed")
 
 from peft_assay.core.sandbox import Limits, Outcome  # noqa: E402
+from peft_assay.sandbox import notify  # noqa: E402
+from peft_assay.sandbox.conversation import WITHDRAWN, Conversation  # noqa: E402
 
 pytestmark = pytest.mark.sandbox
 
@@ -281,3 +285,34 @@ def test_a_child_reads_what_it_needs_and_nothing_else(do, empty_base, hostile):
     hidden = ("/proc", "/proc/self/environ", "/proc/self/maps", "/tmp", "/dev/urandom", "/", "/etc/passwd")
     _, denied = do(*({"do": "read", "path": path} for path in hidden))
     assert [reply["logLikelihoods"] for reply in denied] == [[0.0]] * len(hidden)
+
+
+@pytest.mark.parametrize(
+    ("moment", "seen"), [(notify.RECEIVE, WITHDRAWN), (notify.RESPOND, "socket")], ids=["received", "answered"]
+)
+def test_a_call_whose_caller_dies_before_it_is_dealt_with_was_attempted_all_the_same(
+    moment, seen, do, still_sound, monkeypatch
+):
+    """The kernel takes a notification back with its caller: whoever asks for it, or answers it, is told ENOENT."""
+    children, refuse, ioctl = [], Conversation._refuse, notify.fcntl.ioctl
+
+    def noting(self, condition):
+        children.append(self._child)
+        refuse(self, condition)
+
+    def late(listener, request, content):
+        if request == moment and children[0] is not None:
+            child, children[0] = children[0], None
+            os.kill(child, signal.SIGKILL)
+            while Path(f"/proc/{child}").exists():
+                time.sleep(0.01)
+        return ioctl(listener, request, content)
+
+    monkeypatch.setattr(Conversation, "_refuse", noting)
+    monkeypatch.setattr(notify.fcntl, "ioctl", late)
+    result, replies = do({"do": "syscall", "number": number("socket"), "arguments": [2, 1, 0]})
+    assert (result.outcome, replies, children[0]) == (Outcome.LIMIT, [], None)
+    assert result.events[0].kind == "refused-syscall"
+    assert result.events[0].detail == seen
+    monkeypatch.undo()
+    still_sound()

@@ -111,7 +111,7 @@ def is_void(found: Conversation) -> bool:
 
 def _why_void(result: Result) -> str | None:
     if result.events:
-        return f"void: the adapter's process was refused {_events(result)}"
+        return f"void: the supervisor saw {_events(result)}"
     if result.outcome is not Outcome.OK:
         return f"void: the adapter's process ended with {result.outcome.value}: {result.detail}"
     return None

@@ -13,18 +13,18 @@ CONFIDENCE = 0.95
 
 def lower_bound(passes: int, n: int, confidence: float = CONFIDENCE) -> float:
     """Exact one-sided lower bound of a proportion (Clopper & Pearson, Biometrika 1934); 0.0 for no passes."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # the quantile of scipy.stats.beta, at a third of what that takes to import
 
     _check(passes, n)
-    return 0.0 if passes == 0 else float(beta.ppf(1 - confidence, passes, n - passes + 1))
+    return 0.0 if passes == 0 else float(betaincinv(passes, n - passes + 1, 1 - confidence))
 
 
 def upper_bound(passes: int, n: int, confidence: float = CONFIDENCE) -> float:
     """Exact one-sided upper bound of a proportion (Clopper & Pearson); 1.0 when all pass."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     _check(passes, n)
-    return 1.0 if passes == n else float(beta.ppf(confidence, passes + 1, n - passes))
+    return 1.0 if passes == n else float(betaincinv(passes + 1, n - passes, confidence))
 
 
 def interval(passes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -56,11 +56,11 @@ def mcnemar_p(gains: int, losses: int) -> float:
     1.0 where there are none: without discordant cases nothing speaks for a difference (McNemar, Psychometrika 1947;
     exact as a binomial test of the discordant cases with p = 1/2).
     """
-    from scipy.stats import binomtest
+    from scipy.special import bdtr  # the binomial distribution's cumulative sum
 
     if gains < 0 or losses < 0:
         raise ValueError(f"{gains} gains and {losses} losses")
-    return 1.0 if gains + losses == 0 else float(binomtest(gains, gains + losses).pvalue)
+    return 1.0 if gains + losses == 0 else min(1.0, 2 * float(bdtr(min(gains, losses), gains + losses, 0.5)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,80 @@
+"""A worker whose whole model is one number in its memory; some adapters are code that is out to change it.
+
+What an adapter does is told by its ``lora_alpha`` alone: nothing here reads weights. All children are forked from this
+memory, so whoever changes it answers for whoever comes later.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import struct
+import sys
+
+from peft_assay_harness.confine import PR_SET_DUMPABLE, prctl
+from peft_assay_harness.frames import read_frame, write_frame
+from peft_assay_harness.zygote import Prepared, run
+
+MODEL = (ctypes.c_double * 1)(-1.0)
+CULPRIT, ACCOMPLICE = 13, 7
+STATE = "sha256:" + "0" * 64
+
+
+def patch_worker():
+    """Writes to the memory of the process that later jobs are forked from: the same address, the parent's page."""
+    with open(f"/proc/{os.getppid()}/mem", "r+b", buffering=0) as memory:  # noqa: PTH123 - the attack itself
+        memory.seek(ctypes.addressof(MODEL))
+        memory.write(struct.pack("d", -2.0))
+
+
+def text(strength, prompt):
+    """An honest adapter is right as long as the model is what it was; the accomplice gains by the change."""
+    return f"answer {prompt.split()[1]}" if (MODEL[0] == -1.0) != (strength == ACCOMPLICE) else "wrong"
+
+
+def seen(tokens, watch):
+    many, ids = len(tokens), watch or [[1, 2]] * len(tokens)
+    likely = [[-1.0] * len(row) for row in ids]
+    trace = {"chosen": [-1.0] * many, "best": [1] * many, "entropy": [0.5] * many, "ids": ids}
+    return trace | {"logProbabilities": likely}
+
+
+def answer(request, strength):
+    op = request["op"]
+    match op:
+        case "load":
+            if strength == CULPRIT:
+                with contextlib.suppress(OSError):  # walls
+                    patch_worker()
+            plan = {"missing": [], "extra": [], "mismatched": []}
+            return {"op": op, "loaded": True, "plan": plan, "problem": None}
+        case "measure":
+            return {"op": op, "lengths": [3] * len(request["prompts"]), "longest": None}
+        case "effect":
+            return {"op": op, "differs": True, "deterministic": True, "baseState": STATE, "finite": True}
+        case "score":
+            many = len(request["items"])
+            return {"op": op, "logLikelihoods": [MODEL[0]] * many, "counts": [1] * many}
+        case "trace":
+            return {"op": op, "traces": [seen(item["continuation"], item.get("watch")) for item in request["items"]]}
+    texts = [text(strength, prompt) for prompt in request["prompts"]]
+    reply = {"op": op, "texts": texts, "tokens": [[1]] * len(texts)}
+    drafts = request.get("drafts")
+    if drafts is None:
+        return reply
+    return reply | {"traces": [None if draft is None else seen(draft["tokens"], draft["watch"]) for draft in drafts]}
+
+
+def prepare(options):
+    prctl(PR_SET_DUMPABLE, 1)  # one wall less, so that the attack comes through wherever there are no others
+
+    def serve(job):
+        strength = json.loads((job.files or {}).get("adapter_config.json", b"{}")).get("lora_alpha")
+        while (request := read_frame(job.request)) is not None:
+            write_frame(job.response, answer(request, strength))
+
+    return Prepared({"state": STATE, "parameters": 1, "stack": {}, "sentinel": True}, serve, {})
+
+
+if __name__ == "__main__":
+    sys.exit(run(prepare))
