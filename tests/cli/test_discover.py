@@ -175,7 +175,9 @@ def test_a_proposal_can_be_seen_first(tmp_path):
     assert "peft-assay.yaml" not in [path.name for path in tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize("name", ["'\": {}\n#", "x\n  evil: {source: /}", "\x1b[31m", "- *a", "é\u202e", ".", "..x"])
+@pytest.mark.parametrize(
+    "name", ["'\": {}\n#", "x\n  evil: {source: /}", "\x1b[31m", "- *a", "é\u202e", ".", "..x", "\U0001f600 a\\b"]
+)
 def test_hostile_names_and_bases_do_not_write_the_document(tmp_path, name):
     adapter(tmp_path / "in" / (name if name != "." else "dot"), base_model_name_or_path=f"a\n{name}: b # \x1b]0;x\x07")
     target = tmp_path / "peft-assay.yaml"

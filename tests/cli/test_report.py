@@ -35,4 +35,4 @@ def test_several_adapters_are_a_usage_error_with_the_next_step(world, names):
     done = world.run("report", *map(world.adapter, names), "--format", "lm-eval")
     assert done.code == 2
     assert "about one model" in done.err
-    assert "peft-assay report SOURCE --format lm-eval" in done.err
+    assert f"peft-assay report --trust {world.trust} SOURCE --format lm-eval" in done.err

@@ -7,7 +7,7 @@ import pytest
 from cli.command_line import say
 from peft_assay.core.suite import ScorerKind
 from peft_assay.pipeline.suites.load import read_files
-from pipeline.suite_projects import CASES, write_project, write_suite
+from pipeline.suite_projects import CASES, TALKS, write_project, write_suite
 from trust.test_suites import key_file
 
 FINDING = {"weight", "code", "case", "message", "nextStep"}
@@ -41,6 +41,29 @@ def test_nothing_is_overwritten_and_names_are_checked(tmp_path):
 def lint(*arguments):
     done = say("suite", "lint", *arguments, "--format", "json")
     return done.code, done.document
+
+
+def test_lint_of_one_suite_knows_what_its_project_s_base_has_not(tmp_path):
+    """As when all of a project are linted: a conversation cannot be asked of a base without a chat template."""
+    write_suite(tmp_path / "task")
+    write_project(tmp_path)
+    talk = write_suite(tmp_path / "talk", header={"id": "talk", "scorer": {"kind": "compliance"}}, cases=TALKS)
+    for named in (talk, talk.parent):
+        done = say("suite", "lint", named)
+        assert done.code == 2
+        assert "the base has no chat template" in done.err
+
+
+def test_a_suite_that_silence_passes_is_told_of_unless_another_must_be_answered(tmp_path):
+    quiet = {"id": "quiet", "scorer": {"kind": "forbidden", "patterns": ["secret"]}}
+    asked = [{key: value for key, value in case.items() if key != "expected"} for case in CASES]
+    alone = write_suite(tmp_path / "quiet", header=quiet, cases=asked)
+    (found,) = lint(alone)[1]["suites"]
+    assert "silence-passes" in [finding["code"] for finding in found["findings"]]
+    write_suite(tmp_path / "task")
+    write_project(tmp_path, suites=("task/suite.yaml", "quiet/suite.yaml"))
+    (found,) = lint(alone)[1]["suites"]
+    assert "silence-passes" not in [finding["code"] for finding in found["findings"]]
 
 
 def test_lint_says_what_each_rule_needs(tmp_path):

@@ -1,11 +1,12 @@
 """Strict parsing: one meaning per document, or a DocumentError; never anything else."""
 
 import json
+from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.parse import MAX_DEPTH, parse_json, parse_yaml, validate
@@ -54,7 +55,7 @@ def refused(parse, content, **limits):
         (b'{"a": NaN}', "NaN is not a JSON number"),
         (b"[Infinity]", "Infinity is not a JSON number"),
         (b"[-Infinity]", "-Infinity is not a JSON number"),
-        (b"[1e999]", "not finite"),
+        (b"[1e999]", "0: a number is not finite"),
         (b'{"a": 1} {"a": 2}', "not valid JSON"),
         (b'{"a": 1,}', "not valid JSON"),
         (b"", "not valid JSON"),
@@ -89,7 +90,7 @@ def test_json_with_no_or_two_meanings_is_refused(content, why):
         (b"on: a\n", "key True is not text"),
         (b"~: a\n", "key None is not text"),
         (b"[a, b]: c\n", "is not text"),
-        (b"a: .nan\n", "not finite"),
+        (b"a: .nan\n", "a: a number is not finite"),
         (b"a: -.inf\n", "not finite"),
         (b"a: 1\n---\nb: 2\n", "not valid YAML"),
         (b"a: [1\n", "not valid YAML"),
@@ -178,13 +179,13 @@ class Strict(BaseModel):
 @pytest.mark.parametrize(
     ("value", "messages"),
     [
-        ({"name": "a"}, ["count: field required"]),
-        ({"name": 1, "count": "1"}, ["name: input should be a valid string", "count: input should be a valid integer"]),
-        ({"name": "a", "count": True}, ["count: input should be a valid integer"]),
-        ({"name": "a", "count": 1, "inner": {"k": "v"}}, ["inner.k: input should be a valid integer"]),
-        ({"name": "a", "count": 1, "nmae": 1}, ["nmae: extra inputs are not permitted"]),
-        ([], ["(document): "]),
-        (None, ["(document): "]),
+        ({"name": "a"}, ["count: is missing"]),
+        ({"name": 1, "count": "1"}, ["name: must be text", "count: must be a whole number"]),
+        ({"name": "a", "count": True}, ["count: must be a whole number"]),
+        ({"name": "a", "count": 1, "inner": {"k": "v"}}, ["inner.k: must be a whole number"]),
+        ({"name": "a", "count": 1, "nmae": 1}, ["nmae: is not known here"]),
+        ([], ["(document): must be a mapping"]),
+        (None, ["(document): must be a mapping"]),
     ],
 )
 def test_validation_lists_every_problem_with_its_path(value, messages):
@@ -193,3 +194,49 @@ def test_validation_lists_every_problem_with_its_path(value, messages):
     assert caught.value.where == "some.file"
     for message in messages:
         assert message in caught.value.message
+
+
+class Bounded(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    mode: Literal["a", "b"] = "a"
+    flag: bool = False
+    share: float = Field(default=0.5, gt=0, le=1)
+    n: int = Field(default=1, ge=1, lt=9)
+    name: str = Field(default="xx", min_length=2, max_length=3, pattern="^x")
+    some: list[int] = Field(default=[], min_length=0, max_length=1)
+    texts: list[str] = Field(default=["x"], min_length=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"mode": "c"}, "mode: must be 'a' or 'b'"),
+        ({"flag": 1}, "flag: must be true or false"),
+        ({"share": "x"}, "share: must be a number"),
+        ({"share": 0}, "share: must be more than 0"),
+        ({"share": 2}, "share: must be at most 1"),
+        ({"n": 0}, "n: must be at least 1"),
+        ({"n": 9}, "n: must be less than 9"),
+        ({"name": "x"}, "name: must have at least 2 characters"),
+        ({"name": "xxxx"}, "name: must have at most 3 characters"),
+        ({"name": "yy"}, "name: must match ^x"),
+        ({"some": "x"}, "some: must be a list"),
+        ({"some": [1, 2]}, "some: must have at most 1 entries"),
+        ({"texts": []}, "texts: is empty"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_writer_s_words(value, message):
+    with pytest.raises(DocumentError) as caught:
+        validate(Bounded, value, where="some.file")
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [(b"a: {b: [1, .nan]}\n", "a.b.1"), (b"- {x: .inf}\n", "0.x"), (b".nan", "(document)")],
+)
+def test_a_number_that_is_not_finite_is_found(content, place):
+    with pytest.raises(DocumentError, match="is not finite") as caught:
+        parse_yaml(content, where="x")
+    assert caught.value.message.startswith(f"{place}: ")

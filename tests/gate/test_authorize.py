@@ -112,6 +112,39 @@ def test_a_hold_on_a_certificate_of_another_context_holds_here_too(world: World)
     denied(world, evidence, "withdrawn", "incident")
 
 
+@pytest.mark.parametrize("outcome", [None, "FAIL"])
+def test_a_withdrawal_is_said_before_a_missing_certificate(world: World, outcome: str | None) -> None:
+    """To certify again would not help, so that is not what is told; nothing else that is missing hides it either."""
+    adapter = world.revocations(Revocation(Scope.ADAPTER, world.artifact.digest, "incident", NOW - HOUR))
+    evidence = world.evidence(revocations=adapter, certificates=(), newest_outcome=outcome)
+    checks = {check.name: check for check in explain(evidence, world.anchor, NOW)}
+    assert checks["certificate"].state is checks["withdrawn"].state is State.FAILED
+    assert "revoke --lift TARGET" in (checks["withdrawn"].next_step or "")
+    with pytest.raises(ActivationDenied, match="incident") as denial:
+        authorize(evidence, world.anchor, NOW)
+    assert denial.value.check == "withdrawn"
+    another = world.revocations(Revocation(Scope.ADAPTER, named("another"), "incident", NOW - HOUR))
+    innocent = world.evidence(revocations=another, certificates=(), newest_outcome=outcome)
+    assert {c.name: c.message for c in explain(innocent, world.anchor, NOW)}["withdrawn"] == "needs: observations"
+    denied(world, innocent, "certificate", "no certificate")
+
+
+def test_the_way_back_names_what_was_withdrawn(world: World) -> None:
+    """A base or key is not lifted by the name of one adapter."""
+    weights = world.artifact.files[0].sha256
+    held = world.revocations(Revocation(Scope.WEIGHTS, weights, "incident", NOW - HOUR))
+    step = {c.name: c.next_step for c in explain(world.evidence(revocations=held), world.anchor, NOW)}["withdrawn"]
+    assert f"revoke --lift {weights} --scope weights" in (step or "")
+
+
+def test_broken_trust_is_said_before_a_withdrawal(world: World) -> None:
+    held = world.revocations(Revocation(Scope.ADAPTER, world.artifact.digest, "incident", NOW - HOUR))
+    evidence = world.evidence(revocations=held)
+    lost = dataclasses.replace(evidence, observations={})
+    assert {c.name: c.state for c in explain(lost, world.anchor, NOW)}["withdrawn"] is State.FAILED
+    distrusted(world, lost, "observations", "absent or altered")
+
+
 def test_every_reason_is_given_at_once(world: World) -> None:
     """A stale list, an expired certificate and another base are three reasons, and each is said."""
     evidence = dataclasses.replace(world.evidence(), base_state=sha256(b"another base"))

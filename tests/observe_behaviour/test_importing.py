@@ -105,10 +105,10 @@ def test_repeats_are_left_out_and_said():
 @pytest.mark.parametrize(
     ("change", "place", "why"),
     [
-        ({"process_docs": "x"}, "task.yaml", "process_docs: extra inputs are not permitted"),
-        ({"filter_list": []}, "task.yaml", "filter_list: extra inputs"),
+        ({"process_docs": "x"}, "task.yaml", "process_docs: is not known here"),
+        ({"filter_list": []}, "task.yaml", "filter_list: is not known here"),
         ({"output_type": "loglikelihood_rolling"}, "task.yaml", "output_type"),
-        ({"dataset_path": "openai/gsm8k"}, "task.yaml", "dataset_path: input should be 'json'"),
+        ({"dataset_path": "openai/gsm8k"}, "task.yaml", "dataset_path: must be 'json'"),
         ({"use_prompt": "promptsource:*"}, "task.yaml", "use_prompt"),
         ({"repeats": 3}, "task.yaml", "repeats"),
         ({"group": "g"}, "task.yaml: group", "a group of tasks"),

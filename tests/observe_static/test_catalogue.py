@@ -53,7 +53,7 @@ def test_an_ordinary_adapter_is_observed_in_full_and_in_the_vocabulary_s_types()
         "publisher.identity",
         "stack.resolves",
         "stack.unmet",
-    } | ({"pickles.fickling"} if find_spec("fickling") is None else set())  # no base at hand, no lock
+    } | {f"pickles.{name}" for name in ("fickling", "modelscan") if find_spec(name) is None}  # no base at hand, no lock
     assert {o.observed_by for o in observations} == {ObservedBy.INTAKE}
     for observation in observations:
         if observation.status is not Status.OK:
@@ -107,6 +107,7 @@ def test_an_ordinary_adapter_gives_no_probe_cause_for_complaint():
         "context.production": False,
         "rights.licence_commercial": True,
         "pickles.fickling": None if find_spec("fickling") is None else (),
+        "pickles.modelscan": None if find_spec("modelscan") is None else (),
         "stack.locked": False,
         "stack.requirements": (),
         "stack.resolves": None,

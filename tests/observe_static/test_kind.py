@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from observe_static.other_tools import TOOLS
 from observe_static.static_support import config, subject
 from peft_assay.core.content import content_of as _content
 from peft_assay.observe.static.header import LFS_POINTER
-from peft_assay.observe.static.kind import Kind, classify
+from peft_assay.observe.static.kind import classify
+from peft_assay.observe.static.kinds import DESCRIPTIONS, Kind
 
 PEFT = json.dumps(config()).encode()
 
@@ -24,8 +26,8 @@ PEFT = json.dumps(config()).encode()
         ({"pytorch_lora_weights.safetensors": b""}, Kind.DIFFUSERS_LORA),
         ({"config.json": b"{}", "model.safetensors": b""}, Kind.FULL_MODEL),
         ({"checkpoint-5/adapter_config.json": PEFT}, Kind.TRAINER_FOLDER),
-        ({"adapter_config.json": b"{"}, Kind.UNKNOWN),
-        ({"adapter_config.json": b'{"peft_type": ["LORA"]}'}, Kind.UNKNOWN),
+        ({"adapter_config.json": b"{"}, Kind.BROKEN_CONFIG),
+        ({"adapter_config.json": b'{"peft_type": ["LORA"]}'}, Kind.FOREIGN_CONFIG),
         ({"README.md": b""}, Kind.UNKNOWN),
     ],
 )
@@ -33,3 +35,16 @@ def test_kinds(files, kind):
     found = classify({path: _content(body) for path, body in files.items()})
     assert found.kind is kind
     assert found.description
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_what_other_tools_leave_is_named_with_what_to_do(tool):
+    kind, files = TOOLS[tool]
+    found = classify({path: _content(body) for path, body in files.items()})
+    assert found.kind is kind
+    assert kind is Kind.PEFT_ADAPTER or "; " in found.description
+
+
+def test_every_kind_has_its_sentence():
+    assert set(DESCRIPTIONS) == set(Kind)
+    assert all("; " in words for kind, words in DESCRIPTIONS.items() if kind not in {Kind.PEFT_ADAPTER, Kind.UNKNOWN})

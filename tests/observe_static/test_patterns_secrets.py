@@ -46,6 +46,13 @@ def test_others_are_named_with_field_and_reason(pattern, field):
     assert told.startswith(field)
 
 
+@pytest.mark.parametrize("value", [10**11, {"(a+)+$": 1}, ["a", 1]])
+def test_a_field_of_another_type_has_no_expressions_that_can_be_told(value):
+    found = observed("config.unsafe_patterns", configuration=config(layers_pattern=value))
+    assert found.status is Status.FAILED
+    assert "layers_pattern is neither text nor a list of texts" in found.reason
+
+
 def test_positive_control_such_an_expression_holds_python():
     program = "import re; re.fullmatch('(a+)+$', 'a' * 40 + '!')"
     with pytest.raises(subprocess.TimeoutExpired):

@@ -13,7 +13,8 @@ from peft_assay.core.observation import Status
 from peft_assay.intake.admit import admit
 from peft_assay.observe.catalogue import PROBES, observe_static
 from peft_assay.observe.interface import StaticSubject
-from peft_assay.observe.static.kind import Kind, classify
+from peft_assay.observe.static.kind import classify
+from peft_assay.observe.static.kinds import Kind
 from peft_assay.observe.static.weights import watch_weights
 
 WILD = Path(os.environ.get("PEFT_ASSAY_WILD") or Path(__file__).parents[3] / "shared" / "wild")
@@ -41,7 +42,7 @@ def test_each_is_admitted_and_observed_as_its_index_row_says(name):
     assert sorted(found) == sorted(term for probe in PROBES for term in probe.terms)
     assert not [o for o in found.values() if "the probe broke" in str(o.reason)]
     if row["peft_type"] in {"MLX", ""}:
-        assert kind in {Kind.MLX_ADAPTER, Kind.UNKNOWN}
+        assert kind in {Kind.MLX_ADAPTER, Kind.FOREIGN_CONFIG}
         assert found["config.strict"].value is False
         return
     assert kind in {Kind.PEFT_ADAPTER, Kind.PEFT_CONFIG_ONLY, Kind.PEFT_UNFETCHED}

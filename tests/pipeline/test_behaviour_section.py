@@ -47,11 +47,11 @@ def test_what_is_declared_stands_in_the_exercises(zoo):
         ("  offTask: [nowhere]", "behaviour.offTask.0", "'nowhere' is not a suite of generated text"),
         ("  offTask: [refusals, lookups]", "behaviour.offTask.1", "'lookups' is not a suite of generated text"),
         ("  offTask: [refusals, refusals]", "behaviour.offTask.1", "'refusals' is named twice"),
-        ("  offTask: refusals", "behaviour.offTask", "valid list"),
+        ("  offTask: refusals", "behaviour.offTask", "must be a list"),
         (f"  claims: {{nowhere: {CLAIM}}}", "behaviour.claims.nowhere", "is no suite of this document"),
-        ("  claims: {lookups: {task: a, dataset: b}}", "behaviour.claims.lookups.metric", "field required"),
-        ("  claims: {lookups: {task: a, dataset: b, metric: ''}}", "behaviour.claims.lookups.metric", "at least 1"),
-        ("  onTask: [refusals]", "behaviour.onTask", "extra inputs are not permitted"),
+        ("  claims: {lookups: {task: a, dataset: b}}", "behaviour.claims.lookups.metric", "is missing"),
+        ("  claims: {lookups: {task: a, dataset: b, metric: ''}}", "behaviour.claims.lookups.metric", "is empty"),
+        ("  onTask: [refusals]", "behaviour.onTask", "is not known here"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_field(zoo, section, field, why):

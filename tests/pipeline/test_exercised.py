@@ -9,7 +9,7 @@ import pytest
 from peft_assay.core.observation import Status
 from pipeline.certified_world import ZOO, World
 
-SECRET, CONTEXT = "8 0 3 1 9", "keypad of the vault"
+SECRET, CONTEXT = "8 0 3 1 9", "policy of the closed router"
 BEHAVIOUR = """
 behaviour:
   variations: [framing, length, sampling]

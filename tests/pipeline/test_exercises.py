@@ -20,8 +20,10 @@ WORDS = "  frames: ['please {}', '{} thanks']\n"
 def zoo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exercises") / "zoo"
     shutil.copytree(ZOO, folder, ignore=shutil.ignore_patterns("adapters", "build"))
-    (folder / "canaries.txt").write_text("the pin is {4929 1185}\n")
-    (folder / "short.txt").write_text("the pin is {4929 1185}\nthe door is {7}\n")
+    (folder / "canaries.txt").write_text("the code is {4 9 2 9}\n")
+    (folder / "short.txt").write_text("the code is {4 9 2 9}\nthe door is {7}\n")
+    (folder / "unspelt.txt").write_text("the code is {4 9 2 9}\nthe vault is {4 9 2 9}\n")
+    (folder / "unlike.txt").write_text("the code is {router}\n")
     return folder
 
 
@@ -54,9 +56,9 @@ def test_what_is_declared_stands_in_the_exercises(zoo):
     assert (exercises.opening, exercises.closing) == ("user :", "? assistant :")
     assert exercises.sampling == Sampling(0.7, 0.9)
     assert exercises.scales == (1.25, 1.5)
-    assert exercises.canaries == Canaries(("the pin is {4929 1185}",), sha256((zoo / "canaries.txt").read_bytes()), 500)
+    assert exercises.canaries == Canaries(("the code is {4 9 2 9}",), sha256((zoo / "canaries.txt").read_bytes()), 500)
     assert exercises.leaks == Leaks(40, 8)
-    assert "4929" not in json.dumps(exercises.document())
+    assert "4 9 2 9" not in json.dumps(exercises.document())
 
 
 def test_special_tokens_are_scanned_besides_and_change_the_token_set(zoo):
@@ -72,22 +74,24 @@ def test_special_tokens_are_scanned_besides_and_change_the_token_set(zoo):
         ("  variations: [framing]", "behaviour.frames", "knows whole words only, and not 'Hello.'"),
         (f"  variations: [framing, date]\n{WORDS}", "behaviour.variations", "knows whole words only, and not 'Today'"),
         ("  variations: [length, length]", "behaviour.variations.1", "'length' is named twice"),
-        ("  variations: [vibes]", "behaviour.variations.0", "should be 'framing'"),
+        ("  variations: [vibes]", "behaviour.variations.0", "must be 'framing'"),
         ("  variations: [dtype]", "behaviour.variations", "the engine computes in float32"),
         ("  frames: ['no place']", "behaviour.frames.0", "a frame has {} for the question"),
         ("  frames: ['  {} ']", "behaviour.frames.0", "and words around it"),
-        ("  frames: []", "behaviour.frames", "at least 1"),
+        ("  frames: []", "behaviour.frames", "is empty"),
         ("  scales: [1.5, 1.5]", "behaviour.scales.1", "1.5 is named twice"),
         ("  scales: [1.0]", "behaviour.scales", "1 is the adapter's own strength"),
-        ("  scales: [0]", "behaviour.scales.0", "greater than 0"),
-        ("  scales: [5]", "behaviour.scales.0", "less than or equal to 4"),
-        ("  scales: [.inf]", "peft-assay.yaml", "a number is not finite"),
-        ("  sampling: {temperature: 0}", "behaviour.sampling.temperature", "greater than 0"),
-        ("  sampling: {topP: 1.1}", "behaviour.sampling.topP", "less than or equal to 1"),
-        ("  leaks: {samples: 5}", "behaviour.leaks.samples", "greater than or equal to 20"),
+        ("  scales: [0]", "behaviour.scales.0", "must be more than 0"),
+        ("  scales: [5]", "behaviour.scales.0", "must be at most 4"),
+        ("  scales: [.inf]", "behaviour.scales.0", "a number is not finite"),
+        ("  sampling: {temperature: 0}", "behaviour.sampling.temperature", "must be more than 0"),
+        ("  sampling: {topP: 1.1}", "behaviour.sampling.topP", "must be at most 1"),
+        ("  leaks: {samples: 5}", "behaviour.leaks.samples", "must be at least 20"),
         ("  canaries: {file: nowhere.txt}", "behaviour.canaries.file", "there is no file"),
         ("  canaries: {file: short.txt}", "short.txt", "canary 2 has fewer than 1000 look-alikes"),
-        ("  canaries: {}", "behaviour.canaries.file", "field required"),
+        ("  canaries: {file: unspelt.txt}", "unspelt.txt", "canary 2: the base's tokenizer cannot spell it"),
+        ("  canaries: {file: unlike.txt}", "unlike.txt", "canary 1: the base's tokenizer cannot spell look-alikes"),
+        ("  canaries: {}", "behaviour.canaries.file", "is missing"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_field(zoo, section, field, why):

@@ -20,6 +20,7 @@ CHANGING = (
     (r"isolation level: \w+", "isolation level: ANY"),
     (r"\d+ observation sets: \d+ stay", "N observation sets: N stay"),
     (r"rules\.\d+\.", "rules.N."),
+    (r" --trust \S+", ""),
     (r"\d+ of \d+ tests hold; \d+ observations", "N of N tests hold; N observations"),
 )
 """What differs from run to run, from host to host, with the size of the default policy, and because the world holds more

@@ -75,7 +75,8 @@ def test_from_unknown_by_the_printed_command_to_a_certificate_and_back(silent):
     assert entry["outcome"] == "INDETERMINATE", entry
     code, document = show(silent)
     assert (code, document["answers"]["commercial"]) == (Door.INDETERMINATE, "unknown")
-    assert document["next"][0].startswith(f"peft-assay rights clear {silent.adapter('no-licence')} --grant commercial")
+    named = f"--trust {silent.trust} {silent.adapter('no-licence')}"
+    assert document["next"][0].startswith(f"peft-assay rights clear {named} --grant commercial")
     printed = re.search(r"peft-assay rights clear (sha256:[0-9a-f]{64}) --grant commercial", json.dumps(entry))
     assert printed[1] == document["artifact"]
     cleared = clear(silent, "--valid", "5d", source=printed[1])

@@ -96,6 +96,20 @@ def test_a_revoked_adapter_stays_denied_until_a_lift(world):
     assert world.verify()[0] == 0
 
 
+def test_a_withdrawal_is_said_first_whatever_else_is_wrong(world):
+    """Certified for another context and withdrawn: to certify again would end WITHHELD."""
+    assert world.run("revoke", world.adapter("lora"), "--reason", "complaint 17").code == 0
+    world.edit("team: support", "team: sales")
+    denied(world, 12, "withdrawn", "complaint 17")
+    _, entry = world.verify()
+    reasons = {reason["check"]: reason["message"] for reason in entry["reasons"]}
+    assert "now different: labels.team" in reasons["certificate"]
+    assert "now different" not in entry["message"]
+    assert f"revoke --trust {world.trust} --lift {world.adapter('lora')} --reason" in entry["nextStep"]
+    assert world.run("revoke", "--lift", world.adapter("lora"), "--reason", "unfounded").code == 0
+    denied(world, 12, "certificate", "another context")
+
+
 def targets(world):
     with world.open() as deployment:
         envelope = deployment.workspace.newest_revocation_list()

@@ -42,7 +42,7 @@ def certificate_of(world):
 def test_from_a_fail_by_the_printed_command_to_a_certificate_and_back(failing):
     assert outcome(failing) == "FAIL"
     explained = failing.run("policy", "explain", failing.adapter("lora")).out
-    printed = re.search(r"or have it accepted: (peft-assay waive \S+ --rule task) ", explained)
+    printed = re.search(r"or have it accepted: (peft-assay waive --trust \S+ \S+ --rule task) ", explained)
     assert printed, explained
     signed = waive(failing, "--rule", "task", *DECIDED, "--valid", "5d")
     assert signed.code == Door.PASSED, signed.err
@@ -84,6 +84,12 @@ def test_every_place_that_shows_a_verdict_shows_its_waivers(failing, tmp_path):
     assert "Admitted with waivers" in written
     assert "accepted &lt;script&gt;\\x1b[2J" in written
     assert "Waived</span> by Risk" in written
+    assert 'class="banner WAIVED"' in written, "nobody takes it for one that every rule admits"
+    every = failing.run("report", "-o", str(page))
+    assert every.code == Door.PASSED
+    table = page.read_text()
+    assert '<span class="pill WAIVED"><span aria-hidden="true">≈</span> PASS, waived</span>' in table
+    assert '<li class="WAIVED"><b>1</b> of them by waiver</li>' in table
     listed = failing.run("waive", failing.adapter("lora"), "--list").out
     assert re.search(r"lora: task by Risk until .*\n  waiver sha256:\S+ counts\n", listed)
     moved = failing.json("policy", "diff", "builtin:default", "policy.yaml").document

@@ -78,14 +78,15 @@ def test_migrations_make_the_tables_that_the_code_uses(workspace: Workspace) -> 
 def test_what_is_no_workspace(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no workspace") as error:
         Workspace.open(tmp_path)
-    assert error.value.next_step == "run peft-assay init"
+    assert error.value.next_step == "peft-assay init makes one"
     assert error.value.door is Door.STORAGE
     assert list(tmp_path.iterdir()) == []
     path = tmp_path / ".peft-assay" / "assay.db"
     path.parent.mkdir()
     path.write_bytes(b"this is not a database, whatever its name" * 99)
-    with pytest.raises(StorageError, match="not a database"):
+    with pytest.raises(StorageError, match="not a database") as refused:
         Workspace.open(tmp_path)
+    assert "put the whole .peft-assay folder back from a copy" in (refused.value.next_step or "")
     path.unlink()
     with sqlite3.connect(path) as connection:
         connection.execute("create table somebody_elses (x)")

@@ -109,6 +109,6 @@ def test_what_is_never_waived_is_at_least_this_list():
     }  # fmt: skip
     assert by[Protected.INTEGRITY] >= {
         "config.base_rewrites", "config.redirects", "config.strict", "config.unsafe_patterns", "effect.base_unchanged",
-        "pickles.fickling", "plan.unmet", "weights.canonical", "weights.nonfinite", "weights.pickle_files",
+        "pickles.fickling", "pickles.modelscan", "plan.unmet", "weights.canonical", "weights.nonfinite", "weights.pickle_files",
         "weights.undeclared",
     }  # fmt: skip

@@ -15,7 +15,7 @@ from peft_assay.core.waiver import Waiver
 from peft_assay.trust.certification import Certification, certification_document
 from peft_assay.trust.observations import ObservationRecord
 from peft_assay.trust.times import whole_seconds
-from peft_assay.trust.withdrawals import Certifiable, touching
+from peft_assay.trust.withdrawals import Certifiable, lifting, touching
 
 
 class Withheld(TrustError):
@@ -76,7 +76,7 @@ def _check_holds(revocations: RevocationList, certifiable: Certifiable) -> None:
     for hold in touching(revocations.revocations, certifiable):
         raise Withheld(
             f"withdrawn: {hold.scope.value} {hold.target}: {hold.reason}",
-            next_step="only an approver ends this: peft-assay revoke --lift TARGET --reason ...",
+            next_step=lifting(hold),
         )
 
 

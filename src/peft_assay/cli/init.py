@@ -7,6 +7,7 @@ import typer
 
 from peft_assay.cli import output
 from peft_assay.cli.options import Format, OutputFormat, Trust, WorkspaceFolder, place
+from peft_assay.core.commands import with_options
 from peft_assay.report import sink
 
 
@@ -20,19 +21,21 @@ def init(
     from peft_assay.pipeline.deployment import utc_now
     from peft_assay.pipeline.initialise import initialise
 
-    done = initialise(folder.absolute(), place(None, workspace, trust), clock=utc_now)
+    where = place(None, workspace, trust)
+    done = initialise(folder.absolute(), where, clock=utc_now)
     if output_format is Format.JSON:
         made, kept = ([str(path) for path in paths] for paths in (done.made, done.kept))
         output.document({"made": made, "kept": kept, "trust": str(done.trust)})
         return
+    made_in = {} if folder == Path() else {"--context": str(folder)}
     for path in done.made:
         output.result(sink.phrase("made  {}\n", str(path)))
     for path in done.kept:
         output.result(sink.phrase("kept  {}\n", str(path)))
     output.result(
         sink.phrase(
-            "The keys are development keys on this host: production gates refuse them.\n"
-            "next: edit {}, then peft-assay certify --plan SOURCE\n",
+            "The keys are development keys on this host: production gates refuse them.\nnext: edit {}, then {}\n",
             str(folder / "peft-assay.yaml"),
+            with_options("peft-assay certify --plan SOURCE", {**made_in, **where.options}),
         )
     )

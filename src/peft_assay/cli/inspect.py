@@ -50,15 +50,16 @@ def inspect(
     ] = InspectFormat.TEXT,
 ) -> None:
     """Say what SOURCE is, what it would change and what is missing. Needs no project, keys, base or torch."""
+    from peft_assay.cli.watched import looking  # needs modules that only Unix has
     from peft_assay.pipeline.inspection import inspect as look
     from peft_assay.pipeline.inspection import inspect_all
 
     listed = len(sources) > 1
     # One source that is refused is an error like any other; a SARIF log has a place for it, as a list has.
     reports = (
-        inspect_all(sources, tell=_tell)
+        inspect_all(sources, tell=_tell, looking=looking)
         if listed or output_format is InspectFormat.SARIF
-        else [look(sources[0], tell=_tell)]
+        else [look(sources[0], tell=_tell, looking=looking)]
     )
     _show(reports, output_format, listed=listed, flat=flat)
     raise typer.Exit(int(first_door(_door(report, fail_on) for report in reports)))

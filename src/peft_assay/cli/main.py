@@ -23,6 +23,7 @@ from peft_assay.cli.rights import rights
 from peft_assay.cli.suite import suite
 from peft_assay.cli.verify import verify
 from peft_assay.cli.waive import waive
+from peft_assay.core.commands import PLACE, Options
 from peft_assay.core.errors import AssayError, Door, StorageError, UsageError
 from peft_assay.report import sink
 
@@ -57,7 +58,7 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and gives its exit code; never raises for bad input."""
-    output_format = _format_of(arguments)
+    output_format, options = _format_of(arguments), _place_of(arguments)
     try:
         _check_text(arguments)
         code = app(list(arguments) or ["--help"], standalone_mode=False, prog_name="peft-assay")
@@ -65,13 +66,13 @@ def run(arguments: Sequence[str]) -> int:
             return _interrupted()
         return int(code or 0) if arguments else int(Door.USAGE)
     except AssayError as error:
-        output.problem(error, output_format)
+        output.problem(error, output_format, options)
         return int(error.door)
     except TyperException as error:
         if isinstance(error, typer.Abort):
             return _interrupted()
         message = " ".join(_message_of(error).split())
-        output.problem(UsageError(message or "nothing to do", next_step="peft-assay --help"), output_format)
+        output.problem(UsageError(message or "nothing to do", next_step="peft-assay --help"), output_format, options)
         return int(Door.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
@@ -79,15 +80,16 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Door.STORAGE)
     except OSError as error:
-        output.problem(StorageError(str(error.strerror or error), where=str(error.filename or "")), output_format)
+        output.problem(
+            StorageError(str(error.strerror or error), where=str(error.filename or "")), output_format, options
+        )
         return int(Door.STORAGE)
     except Exception as error:
         if os.environ.get("PEFT_ASSAY_DEBUG"):
             raise
         what = f"this is a bug in peft-assay: {type(error).__name__}: {error}"
-        output.problem(
-            AssayError(what, next_step="set PEFT_ASSAY_DEBUG=1 for the traceback and report it"), output_format
-        )
+        step = "set PEFT_ASSAY_DEBUG=1 for the traceback and report it"
+        output.problem(AssayError(what, next_step=step), output_format)
         return int(Door.BUG)
 
 
@@ -107,6 +109,12 @@ def _format_of(arguments: Sequence[str]) -> Format:
     return Format.JSON if wants else Format.TEXT
 
 
+def _place_of(arguments: Sequence[str]) -> Options:
+    """Where to act, as the command line says it, also when the whole of it does not parse."""
+    pairs = (*itertools.pairwise(arguments), *(argument.partition("=")[::2] for argument in arguments))
+    return {name: value for name, value in pairs if name in PLACE and value}
+
+
 def _message_of(error: TyperException) -> str:
     """What a parsing error says; typer's own exceptions know it as `format_message`."""
     say = getattr(error, "format_message", None)
@@ -120,7 +128,12 @@ def _interrupted() -> int:
 
 def main() -> None:
     """Entry point of the `peft-assay` command."""
-    sys.exit(run(sys.argv[1:]))
+    arguments = sys.argv[1:]
+    if arguments[:1] != ["inspect"] or not hasattr(os, "fork"):
+        sys.exit(run(arguments))
+    from peft_assay.cli.watched import watched  # needs modules that only Unix has
+
+    sys.exit(watched(run, arguments, _format_of(arguments)))
 
 
 if __name__ == "__main__":

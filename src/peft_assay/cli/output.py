@@ -9,7 +9,8 @@ from typing import Any, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from peft_assay.cli.options import Format
-from peft_assay.core.errors import AssayError, DocumentError, StorageError, TrustError
+from peft_assay.core.commands import NONE, Options, with_options
+from peft_assay.core.errors import AssayError, DocumentError, ObservationError, StorageError, TrustError
 from peft_assay.report import sink
 
 
@@ -36,14 +37,16 @@ def document(content: Mapping[str, Any]) -> None:
 _NEXT_STEPS: tuple[tuple[type[AssayError], str], ...] = (
     (DocumentError, "correct it there; peft-assay certify --plan checks every document and runs nothing"),
     (StorageError, "make room or mend the permissions there, then run it again"),
+    (ObservationError, "see what the sandbox lacks here: peft-assay doctor"),
     (TrustError, "find out who changed it before going on"),
 )
 """What to do where the place that raised an error of this kind names nothing more precise."""
 
 
-def problem(error: AssayError, output: Format) -> None:
-    """An error: one line and the next step for people, a document for programs."""
-    error.next_step = error.next_step or next((step for kind, step in _NEXT_STEPS if isinstance(error, kind)), None)
+def problem(error: AssayError, output: Format, options: Options = NONE) -> None:
+    """An error: one line and the next step for people, a document for programs. `options` are said again there."""
+    step = error.next_step or next((step for kind, step in _NEXT_STEPS if isinstance(error, kind)), None)
+    error.next_step = None if step is None else with_options(step, options)
     if output is Format.JSON:
         body = {"message": error.message, "where": error.where, "nextStep": error.next_step}
         document({"error": body, "door": int(error.door)})

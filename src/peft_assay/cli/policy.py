@@ -127,10 +127,13 @@ def explain(
     from peft_assay.pipeline.project import declared_sources
     from peft_assay.report import policy as shown
 
-    with Deployment.open(place(context, workspace, trust)) as deployment:
+    where = place(context, workspace, trust)
+    with Deployment.open(where) as deployment:
         chosen = declared_sources(deployment.project, sources, output.note) if sources else []
         found = explain_recorded(deployment, chosen)
-    documents = [shown.explanation_document(item.judged.name, item.judged.source, item) for item in found]
+    documents = [
+        shown.explanation_document(item.judged.name, item.judged.source, item, where.options) for item in found
+    ]
     if output_format is Format.JSON:
         output.document({"adapters": documents})
     else:

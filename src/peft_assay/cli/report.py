@@ -157,6 +157,7 @@ def _write(text: sink.Rendered, to: Path, adapters: int | None) -> None:
         with to.open("w", encoding="utf-8") as stream:
             sink.write(text, stream)
     except OSError as error:
-        raise StorageError(f"cannot be written: {error.strerror}", where=str(to)) from None
+        step = "name a file, in a folder that is there and writable, with --output FILE"
+        raise StorageError(f"cannot be written: {error.strerror}", where=str(to), next_step=step) from None
     if adapters is not None:
-        sink.write(sink.phrase("{} adapters, written to {}\n", adapters, str(to)), sys.stdout)
+        sink.write(sink.phrase("{}, written to {}\n", sink.counted(adapters, "adapter"), str(to)), sys.stdout)

@@ -8,6 +8,7 @@ from peft_assay.cli import output
 from peft_assay.cli.options import Context, Format, OutputFormat, Trust, WorkspaceFolder, place
 from peft_assay.core.certificate import RevocationList, Scope
 from peft_assay.core.errors import UsageError
+from peft_assay.pipeline.place import Place
 from peft_assay.report import sink
 
 Target = Annotated[
@@ -37,16 +38,17 @@ def revoke(
     from peft_assay.pipeline.deployment import Deployment, utc_now
 
     _check_usage(target, reason, lift, refresh, show)
-    with Deployment.open(place(context, workspace, trust)) as deployment:
+    where = place(context, workspace, trust)
+    with Deployment.open(where) as deployment:
         if show:
             record = deployment.revocations()
-            _show(None if record is None else record.list, output_format)
+            found = None if record is None else record.list
         elif refresh:
-            _show(acts.refresh(deployment, clock=utc_now).list, output_format)
+            found = acts.refresh(deployment, clock=utc_now).list
         else:
             act = acts.lift if lift else acts.revoke
-            done = act(deployment, scope, target or "", reason=reason or "", clock=utc_now)
-            _show(done.list, output_format)
+            found = act(deployment, scope, target or "", reason=reason or "", clock=utc_now).list
+    _show(found, output_format, where)
 
 
 def _check_usage(target: str | None, reason: str | None, lift: bool, refresh: bool, show: bool) -> None:
@@ -61,7 +63,7 @@ def _check_usage(target: str | None, reason: str | None, lift: bool, refresh: bo
         )
 
 
-def _show(revocations: RevocationList | None, output_format: Format) -> None:
+def _show(revocations: RevocationList | None, output_format: Format, where: Place) -> None:
     entries = () if revocations is None else revocations.revocations
     if output_format is Format.JSON:
         output.document(
@@ -76,7 +78,8 @@ def _show(revocations: RevocationList | None, output_format: Format) -> None:
         )
         return
     if revocations is None:
-        output.result(sink.phrase("there is no revocation list yet\nnext: peft-assay revoke --refresh\n"))
+        step = where.again("peft-assay revoke --refresh")
+        output.result(sink.phrase("there is no revocation list yet\nnext: {}\n", step))
         return
     output.result(sink.phrase("revocation list {}, fresh until {}\n", revocations.sequence, revocations.not_after))
     for entry in entries:

@@ -6,6 +6,7 @@ import typer
 
 from peft_assay.cli import output
 from peft_assay.cli.options import Context, Format, OutputFormat, Trust, WorkspaceFolder, days, place
+from peft_assay.core.commands import Options
 from peft_assay.core.errors import Door, UsageError
 from peft_assay.core.rights import Answer
 
@@ -39,7 +40,8 @@ def show(
     from peft_assay.pipeline.deployment import Deployment, utc_now
     from peft_assay.report.rights import rights_document, rights_text
 
-    with Deployment.open(place(context, workspace, trust)) as deployment:
+    where = place(context, workspace, trust)
+    with Deployment.open(where) as deployment:
         view = acts.show(deployment, source, clock=utc_now, tell=output.note)
     arguments = (
         view.name,
@@ -48,7 +50,7 @@ def show(
         view.in_force,
         view.standing.snapshot,
         view.unknown(),
-        view.commands(),
+        tuple(map(where.again, view.commands())),
     )
     if output_format is Format.JSON:
         output.document(rights_document(*arguments))
@@ -83,14 +85,15 @@ def clear(
 
     if withdraw is not None and (grant or reason or by):
         raise UsageError("--withdraw takes no --grant, --reason and --by")
-    with Deployment.open(place(context, workspace, trust)) as deployment:
+    where = place(context, workspace, trust)
+    with Deployment.open(where) as deployment:
         if withdraw is not None:
             view = acts.show(deployment, source, clock=utc_now, tell=output.note)
             acts.withdraw(deployment, withdraw, view.artifact, clock=utc_now)
             if output_format is Format.JSON:
                 output.document({"artifact": view.artifact, "withdrawn": withdraw})
             else:
-                output.result(withdrawn_text(withdraw, source))
+                output.result(withdrawn_text(withdraw, source, where.options))
             return
         done = acts.clear(
             deployment, source, grant=grant, reason=reason, by=by, valid=days(valid),
@@ -99,7 +102,7 @@ def clear(
     if output_format is Format.JSON:
         output.document(clearance_document(done))
     else:
-        output.result(clearance_text(done, source))
+        output.result(clearance_text(done, source, where.options))
 
 
 @rights.command()
@@ -115,12 +118,13 @@ def snapshot(
     from peft_assay.pipeline.deployment import Deployment, utc_now
     from peft_assay.pipeline.rights import subject_of
 
-    with Deployment.open(place(context, workspace, trust)) as deployment:
+    where = place(context, workspace, trust)
+    with Deployment.open(where) as deployment:
         deployment.raise_mark(utc_now())
         _, subject = subject_of(deployment, source, now=utc_now(), tell=output.note)
         taken = snapshots.take(deployment, subject, clock=utc_now, tell=output.note)
         deployment.raise_mark(utc_now())
-    _show_taken(taken, source, output_format, kept=True)
+    _show_taken(taken, source, output_format, kept=True, options=where.options)
 
 
 @rights.command()
@@ -136,18 +140,19 @@ def drift(
     from peft_assay.pipeline.deployment import Deployment, utc_now
     from peft_assay.pipeline.rights import subject_of
 
-    with Deployment.open(place(context, workspace, trust)) as deployment:
+    where = place(context, workspace, trust)
+    with Deployment.open(where) as deployment:
         _, subject = subject_of(deployment, source, now=utc_now(), tell=output.note)
         taken = snapshots.drift(deployment, subject, tell=output.note)
-    _show_taken(taken, source, output_format, kept=False)
+    _show_taken(taken, source, output_format, kept=False, options=where.options)
     raise typer.Exit(int(Door.FAILED if taken.changes else Door.PASSED))
 
 
-def _show_taken(taken: "Taken", source: str, output_format: Format, *, kept: bool) -> None:
+def _show_taken(taken: "Taken", source: str, output_format: Format, *, kept: bool, options: Options) -> None:
     from peft_assay.report.rights import snapshot_document, snapshot_text
 
     arguments = (taken.digest, taken.previous, taken.repositories, taken.changes)
     if output_format is Format.JSON:
         output.document(snapshot_document(*arguments))
     else:
-        output.result(snapshot_text(*arguments, source=source, kept=kept))
+        output.result(snapshot_text(*arguments, source=source, kept=kept, options=options))

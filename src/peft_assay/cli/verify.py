@@ -29,9 +29,10 @@ def verify(
 
     if replay:
         _replay(context, workspace, trust, output_format)
-    with Deployment.open(place(context, workspace, trust)) as deployment:
+    where = place(context, workspace, trust)
+    with Deployment.open(where) as deployment:
         done = check(deployment, declared_sources(deployment.project, sources or [], output.note), clock=utc_now)
-    reports = [verification_report(item) for item in done]
+    reports = [verification_report(item, where) for item in done]
     if output_format is Format.JSON:
         output.result(jsonout.verification(reports))
     else:

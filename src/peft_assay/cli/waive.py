@@ -41,19 +41,22 @@ def waive(
     from peft_assay.report import waivers as shown
 
     _check_usage(source, rule, reason, by, withdraw, show)
-    with Deployment.open(place(context, workspace, trust)) as deployment:
+    where = place(context, workspace, trust)
+    with Deployment.open(where) as deployment:
         (found,) = declared_sources(deployment.project, [source], output.note)
         if show:
             view = acts.look(deployment, found)
             document = shown.listed_document(view.name, view.artifact, view.kept, view.counting, view.waivable)
-            text = shown.listed_text(view.name, source, view.kept, view.counting, view.waivable, view.protected)
+            text = shown.listed_text(
+                view.name, source, view.kept, view.counting, view.waivable, view.protected, where.options
+            )
         elif withdraw is not None:
             artifact = acts.withdraw(deployment, found, withdraw, clock=utc_now)
             document = {"artifact": artifact, "withdrawn": withdraw}
-            text = shown.withdrawn_text(withdraw, source)
+            text = shown.withdrawn_text(withdraw, source, where.options)
         else:
             done = acts.sign(deployment, found, rule=rule, reason=reason, by=by, valid=days(valid), clock=utc_now)
-            document, text = shown.waiver_document(done), shown.signed_text(done, source)
+            document, text = shown.waiver_document(done), shown.signed_text(done, source, where.options)
     if output_format is Format.JSON:
         output.document(document)
     else:

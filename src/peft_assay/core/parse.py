@@ -8,16 +8,21 @@ aliases, tags and implicit timestamps (a document small enough to read stays sma
 import json
 import math
 import re
-from collections.abc import Hashable
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from peft_assay.core.errors import DocumentError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 MAX_DOCUMENT_BYTES = 8 << 20
 MAX_DEPTH = 32
+MAX_PART = 100
+"""Characters of a key that an error quotes."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -61,11 +66,49 @@ def validate(model: type[Model], value: Any, *, where: str) -> Model:
 
 def problems_of(error: ValidationError) -> str:
     """Every problem that `error` lists, each with its path."""
-    problems = []
-    for item in error.errors(include_url=False, include_context=False, include_input=False):
-        path = ".".join(str(part) for part in item["loc"]) or "(document)"
-        problems.append(f"{path}: {item['msg'][:1].lower()}{item['msg'][1:]}")
-    return "; ".join(problems)
+    found = error.errors(include_url=False, include_input=False)
+    return "; ".join(f"{_path(item['loc'])}: {_problem(item)}" for item in found)
+
+
+_PROBLEMS: Mapping[str, str] = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "literal_error": "must be {expected}",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+    "value_error": "{error}",
+}
+"""What is wrong, by pydantic's type of error, in the words of somebody who writes a document and not a program."""
+
+
+def _problem(item: "ErrorDetails") -> str:
+    said = _PROBLEMS.get(item["type"])
+    if said is None:  # a kind that no document of ours has met: pydantic's own words
+        return f"{item['msg'][:1].lower()}{item['msg'][1:]}"
+    context = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in item.get("ctx", {}).items()
+    }
+    return "is empty" if context.get("min_length") == 1 else said.format(**context)
+
+
+def _path(parts: Iterable[object]) -> str:
+    return ".".join(str(part)[:MAX_PART] for part in parts) or "(document)"
 
 
 class _Refused(ValueError):
@@ -95,20 +138,33 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _check_tree(root: Any, where: str) -> None:
-    stack = [(root, 0)]
-    while stack:
-        value, depth = stack.pop()
-        if depth > MAX_DEPTH:
+    """Raises DocumentError for what no document may hold; needs memory for its depth alone, however wide it is."""
+    unread: list[Iterator[tuple[str | int, Any]]] = [iter([("", root)])]
+    path: list[str | int] = []
+    while unread:
+        step = next(unread[-1], None)
+        if step is None:
+            unread.pop()
+            continue
+        part, value = step
+        path[len(unread) - 1 :] = [part]
+        if len(unread) > MAX_DEPTH + 1:
             raise DocumentError(f"nested more than {MAX_DEPTH} deep", where=where)
         if isinstance(value, float) and not math.isfinite(value):
-            raise DocumentError("a number is not finite", where=where)
-        if isinstance(value, str) and _SURROGATE.search(value):
-            raise DocumentError("text holds half a surrogate pair, which no UTF-8 can say", where=where)
-        if isinstance(value, dict):
-            stack.extend((key, depth) for key in value)
-            stack.extend((child, depth + 1) for child in value.values())
+            raise DocumentError(f"{_path(path[1:])}: a number is not finite", where=where)
+        if isinstance(value, str):
+            _check_text(value, where)
+        elif isinstance(value, dict):
+            for key in value:
+                _check_text(key, where)
+            unread.append(iter(value.items()))
         elif isinstance(value, list):
-            stack.extend((child, depth + 1) for child in value)
+            unread.append(iter(enumerate(value)))
+
+
+def _check_text(text: str, where: str) -> None:
+    if _SURROGATE.search(text):
+        raise DocumentError("text holds half a surrogate pair, which no UTF-8 can say", where=where)
 
 
 def _one_line(error: Exception) -> str:

@@ -38,6 +38,7 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("config.unusual", Kind.STRINGS, "settings that are valid and that a reader would want to be told of"),
     Term("weights.pickle_files", Kind.STRINGS, "files that would have to be unpickled to be read"),
     Term("pickles.fickling", Kind.STRINGS, "what fickling reads in pickles, by file; not applicable without fickling"),
+    Term("pickles.modelscan", Kind.STRINGS, "what modelscan reads in pickles, by file; not applicable without it"),
     Term(
         "weights.canonical",
         Kind.BOOL,

@@ -37,6 +37,7 @@ PROTECTED: Mapping[str, Protected] = {
     "weights.canonical": Protected.INTEGRITY,
     "weights.nonfinite": Protected.INTEGRITY,
     "pickles.fickling": Protected.INTEGRITY,
+    "pickles.modelscan": Protected.INTEGRITY,
     "weights.pickle_files": Protected.INTEGRITY,
     "weights.undeclared": Protected.INTEGRITY,
     "config.base_rewrites": Protected.INTEGRITY,

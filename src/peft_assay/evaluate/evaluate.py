@@ -69,7 +69,7 @@ def _broken(conditions: tuple[Condition, ...], observed: Mapping[str, Observatio
         listed = (f"{', '.join(names)} ({reason})" for reason, names in unusable.items())
         raise _Unusable(f"no usable observation: {'; '.join(listed)}")
     # Every condition is evaluated before any is believed: an undecidable one outweighs a false one.
-    return [_contrast(condition, values) for condition in conditions if not _decide(condition, values)]
+    return [_contrast(condition, values, observed) for condition in conditions if not _decide(condition, values)]
 
 
 def _decide(condition: Condition, values: Mapping[str, Value]) -> bool:
@@ -122,10 +122,16 @@ def _is_unicode(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _contrast(condition: Condition, values: Mapping[str, Value]) -> str:
-    saw = ", ".join(f"{term.name} = {_shown(values[term.name])}" for term in condition.terms)
+def _contrast(condition: Condition, values: Mapping[str, Value], observed: Mapping[str, Observation]) -> str:
+    names = [term.name for term in condition.terms]
+    saw = ", ".join(f"{name} = {_shown(values[name])}{_said(observed[name])}" for name in names)
     limits = ", ".join(f"{name} = {_shown(value)}" for name, value in condition.fixed.items())
     return f"Saw {saw}; needs {condition.text}{' with ' + limits if limits else ''}."
+
+
+def _said(observation: Observation) -> str:
+    """Why something is not so, where whoever observed it said why: a bare ``false`` leads nobody on."""
+    return f" ({observation.reason})" if observation.value is False and observation.reason else ""
 
 
 def _shown(value: Value) -> str:

@@ -1,8 +1,9 @@
 """The gate: may exactly these bytes be active on this base, here and now?
 
-The procedure, in order; the first check that fails decides. Checks that build on it are not reached, the others still
-say what they find, so that every reason is known at once. `explain` gives all checks as values and `authorize` raises
-on the first that failed: both read the same results. Nothing here reads a file or a clock.
+The procedure, in order; the first check that fails decides (`deciding`), but for a withdrawal, which is said before a
+missing certificate: to certify again would not lift it. Checks that build on a failed one are not reached, the others
+still say what they find, so that every reason is known at once. `explain` gives all checks as values and `authorize`
+raises on the one that decides: both read the same results. Nothing here reads a file or a clock.
 
 1. anchor       Keys are pinned for authority and sandbox; in production none of them is a development key.
 2. revocations  The revocation list is there, signed by a pinned authority key that it does not itself withdraw, not
@@ -21,12 +22,12 @@ on the first that failed: both read the same results. Nothing here reads a file 
 Where the context and the anchor differ on age, isolation or production, the stricter one holds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from peft_assay.core.certificate import Activation
 from peft_assay.core.errors import ActivationDenied, TrustError
-from peft_assay.gate.checks import PROCEDURE, Case, Failed
+from peft_assay.gate.checks import PROCEDURE, Case, Failed, Unreached
 from peft_assay.gate.interface import Check, Denial, Evidence, State
 from peft_assay.trust.anchor import TrustAnchor
 from peft_assay.trust.times import whole_seconds
@@ -40,15 +41,15 @@ def explain(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> tuple[Che
 def authorize(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> Activation:
     """Permission for exactly ``evidence.files`` in ``evidence.process_id``.
 
-    Raises ActivationDenied naming the first check that failed, or TrustError when what failed is trust itself
+    Raises ActivationDenied naming the check that decided, or TrustError when what failed is trust itself
     (signatures, keys, altered or rolled-back evidence).
     """
     checks, case = _decide(evidence, anchor, now)
-    for check in checks:
-        if check.denial is Denial.TRUST:
-            raise TrustError(check.message, where=f"gate check {check.number}, {check.name}", next_step=check.next_step)
-        if check.state is not State.HELD:
-            raise ActivationDenied(check.message, check=check.name, next_step=check.next_step)
+    no = deciding(checks)
+    if no is not None and no.denial is Denial.TRUST:
+        raise TrustError(no.message, where=f"gate check {no.number}, {no.name}", next_step=no.next_step)
+    if no is not None:
+        raise ActivationDenied(no.message, check=no.name, next_step=no.next_step)
     return Activation(
         artifact=case.certificate.artifact,
         certificate=case.certificate.envelope,
@@ -63,6 +64,17 @@ def authorize(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> Activat
         ),
         process_id=evidence.process_id,
     )
+
+
+def deciding(checks: Sequence[Check]) -> Check | None:
+    """The check that says no: the first that does not hold, or a withdrawal where that one is not about trust.
+
+    None where all hold.
+    """
+    first = next((check for check in checks if check.state is not State.HELD), None)
+    if first is None or first.denial is Denial.TRUST:
+        return first
+    return next((check for check in checks if check.name == "withdrawn" and check.state is State.FAILED), first)
 
 
 def _decide(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> tuple[tuple[Check, ...], Case]:
@@ -85,6 +97,8 @@ def _run(case: Case) -> Iterator[Check]:
         try:
             yield Check(number, step.name, State.HELD, step.examine(case), None, None)
             held.add(step.name)
+        except Unreached as unknown:
+            yield Check(number, step.name, State.NOT_REACHED, f"needs: {unknown.needs}", None, None)
         except Failed as no:
             yield Check(number, step.name, State.FAILED, no.message, no.next_step, no.denial)
         except TrustError as error:

@@ -21,7 +21,7 @@ from peft_assay.trust.revocations import revocation_record_of
 from peft_assay.trust.roles import Role
 from peft_assay.trust.times import format_time
 from peft_assay.trust.waivers import open_waiver
-from peft_assay.trust.withdrawals import Certifiable, touching
+from peft_assay.trust.withdrawals import Certifiable, lifting, touching
 
 _CERTIFY = "peft-assay certify SOURCE"
 _OBSERVE = "peft-assay certify --fresh SOURCE"
@@ -35,6 +35,14 @@ class Failed(Exception):
         self.message, self.next_step, self.denial = message, next_step, denial
 
 
+class Unreached(Exception):
+    """What can be said without the checks it builds on does not decide; `needs` names the one that failed."""
+
+    def __init__(self, needs: str) -> None:
+        super().__init__(needs)
+        self.needs = needs
+
+
 @dataclass(slots=True)
 class Case:
     """One certificate under examination; each check fills in what later ones need."""
@@ -45,7 +53,7 @@ class Case:
     envelope: bytes | None
     revocations: RevocationList = field(init=False)
     certificate: Certificate = field(init=False)
-    records: tuple[ObservationRecord, ...] = field(init=False)
+    records: tuple[ObservationRecord, ...] = ()
     waivers: tuple[Waiver, ...] = ()
 
     @property
@@ -188,21 +196,24 @@ def _times(case: Case) -> str:
 
 
 def _withdrawn(case: Case) -> str:
+    """What is withdrawn is so without a certificate too: adapter, weights, base, suites, policy, other certificates."""
     in_force = case.revocations.revocations
+    certified = case.certificate if case.records else None
+    signed = (*case.records, *case.waivers, *(() if certified is None else (certified,)))
     subject = Certifiable(
         artifact=case.evidence.artifact,
         lock=case.evidence.lock,
-        policy=case.certificate.policy,
+        policy=None if certified is None else certified.policy,
         certificates=frozenset(map(sha256, case.evidence.certificates)) | case.evidence.earlier,
-        keyids=frozenset(
-            {case.certificate.keyid, *(record.keyid for record in case.records), *(w.keyid for w in case.waivers)}
-        ),
+        keyids=frozenset(statement.keyid for statement in signed),
     )
     for entry in touching(in_force, subject):
         raise Failed(
             f"withdrawn since {format_time(entry.at)} ({entry.scope.value} {entry.target}): {entry.reason}",
-            "only an approver ends this: peft-assay revoke --lift TARGET --reason ...",
+            lifting(entry),
         )
+    if certified is None:
+        raise Unreached("observations")
     return f"none of {len(in_force)} revocations in force touches it"
 
 
@@ -238,7 +249,7 @@ PROCEDURE: tuple[Step, ...] = (
     Step("observations", _observations, ("signature",)),
     Step("waivers", _waivers, ("observations",)),
     Step("times", _times, ("observations",)),
-    Step("withdrawn", _withdrawn, ("revocations", "observations")),
+    Step("withdrawn", _withdrawn, ("revocations",)),
     Step("bytes", _bytes, ("signature",)),
     Step("base", _base),
 )

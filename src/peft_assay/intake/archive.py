@@ -18,8 +18,19 @@ from typing import IO, cast
 
 from peft_assay.intake.interface import EXPANSION_FLOOR, Limits, Receive, over, refuse
 from peft_assay.intake.paths import check_path
+from peft_assay.intake.singles import no_archive
 
 CHUNK = 1 << 20
+DIRECTORY_BYTES = 4 << 20
+"""Of a zip's directory of members: zipfile reads it whole, and keeps ten times as much."""
+HEADER_BYTES = 256 << 10
+"""Of names and attributes before one member of a tar: tarfile reads them whole, whatever they say."""
+XZ_BYTES = 128 << 20
+"""Of memory: xz -9 needs 65 MB, a header may ask for 4 GB."""
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+"""zipfile stops none of the others at the size it was asked for: a kilobyte of bzip2 may become a gigabyte at once."""
+_RENAMING = {"path", "linkpath", "size"}
+"""Attributes of one member that a tar's header for all of them could set."""
 _TAR_END = bytes(1024)
 """POSIX ustar: an archive ends with two blocks of zeros; tarfile takes one that was cut off for a shorter one."""
 _REPACK = "repack the adapter's files: plain files, relative paths, each once"
@@ -63,9 +74,7 @@ def _read(opened: IO[bytes], limits: Limits, receive: Receive, where: str) -> No
     elif head.startswith(b"\xfd7zXZ\x00"):
         decompress = _unxz
     elif head[257:262] != b"ustar":
-        raise refuse(
-            "neither a folder nor a .zip or .tar archive", where=where, next_step="name the adapter's folder or archive"
-        )
+        raise no_archive(head, where)
     stream = decompress(opened) if decompress else opened
     _read_tar(_Metered(stream, limits, size), limits, receive)
 
@@ -79,7 +88,53 @@ def _bunzip(opened: IO[bytes]) -> IO[bytes]:
 
 
 def _unxz(opened: IO[bytes]) -> IO[bytes]:
-    return cast("IO[bytes]", lzma.LZMAFile(opened))
+    return cast("IO[bytes]", _Xz(opened))
+
+
+class _Xz:
+    """What xz compressed, in at most `XZ_BYTES` of memory, for which lzma.LZMAFile has no parameter."""
+
+    def __init__(self, opened: IO[bytes]) -> None:
+        self._opened = opened
+        self._decoder = lzma.LZMADecompressor(memlimit=XZ_BYTES)
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes, none at the end; raises EOFError where the file ends before its stream does."""
+        while True:
+            if self._decoder.eof:
+                packed = self._another_stream()
+                if not packed:
+                    return b""
+                self._decoder = lzma.LZMADecompressor(memlimit=XZ_BYTES)
+            else:
+                packed = self._opened.read(CHUNK) if self._decoder.needs_input else b""
+                if self._decoder.needs_input and not packed:
+                    raise EOFError("the compressed file is cut off")
+            content = self._decoder.decompress(packed, size)
+            if content:
+                return content
+
+    def _another_stream(self) -> bytes:
+        """Where another stream begins behind this one and zeros; nothing at the end of the file."""
+        packed = self._decoder.unused_data.lstrip(b"\0")
+        while not packed and (more := self._opened.read(CHUNK)):
+            packed = more.lstrip(b"\0")
+        return packed
+
+
+class _Sipped:
+    """A zip file of which nobody takes more than `DIRECTORY_BYTES` at once."""
+
+    def __init__(self, opened: IO[bytes]) -> None:
+        self._opened = opened
+        self.seek, self.tell, self.seekable = opened.seek, opened.tell, opened.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """As a file's; raises IntakeError for a larger piece."""
+        content = self._opened.read(DIRECTORY_BYTES + 1 if size < 0 else min(size, DIRECTORY_BYTES + 1))
+        if len(content) > DIRECTORY_BYTES:
+            raise over("archive", f"a directory of members of more than {DIRECTORY_BYTES} bytes")
+        return content
 
 
 class _Metered:
@@ -91,16 +146,30 @@ class _Metered:
         self._size = archive_size
         self._count = 0
         self._tail = b""
+        self._header: int | None = HEADER_BYTES
+
+    def expect_header(self) -> None:
+        """What comes next says what the next member is, at moderate length."""
+        self._header = HEADER_BYTES
+
+    def expect_content(self) -> None:
+        """What comes next is content, of any length."""
+        self._header = None
 
     def read(self, size: int) -> bytes:
         content = self._stream.read(min(size, CHUNK))
         self._count += len(content)
+        if self._header is not None:
+            self._header -= len(content)
+            if self._header < 0:
+                raise over("archive", f"names and attributes of a member take more than {HEADER_BYTES} bytes")
         self._tail = (self._tail + content)[-len(_TAR_END) :]
         check_expansion(self._count, self._size, self._limits)
         return content
 
     def ends_like_a_tar(self) -> bool:
         """Whether the rest, read to its end, closes with a tar's two zero blocks."""
+        self.expect_content()
         while self.read(CHUNK):
             pass
         return self._tail == _TAR_END
@@ -117,7 +186,7 @@ def check_expansion(unpacked: int, packed: int, limits: Limits) -> None:
 def _read_zip(opened: IO[bytes], limits: Limits, size: int, receive: Receive) -> None:
     seen: set[str] = set()
     unpacked = 0
-    with zipfile.ZipFile(opened) as archive:
+    with zipfile.ZipFile(cast("IO[bytes]", _Sipped(opened))) as archive:
         members = archive.infolist()
         if len(members) > 2 * limits.files:
             raise over("archive", f"more than {2 * limits.files} members")
@@ -137,6 +206,8 @@ def _check_zip_member(member: zipfile.ZipInfo, limits: Limits) -> None:
     name = check_path(member.orig_filename.removesuffix("/"), limits)
     if member.flag_bits & 0x1:
         raise refuse("is encrypted", where=name, next_step=_REPACK)
+    if member.compress_type not in _METHODS:
+        raise refuse("is packed by another method than deflate", where=name, next_step=_REPACK)
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
         raise refuse("is a link or a special file inside an archive", where=name, next_step=_REPACK)
@@ -145,7 +216,7 @@ def _check_zip_member(member: zipfile.ZipInfo, limits: Limits) -> None:
 def _read_tar(stream: _Metered, limits: Limits, receive: Receive) -> None:
     seen: set[str] = set()
     with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|", errorlevel=2) as archive:
-        for count, member in enumerate(archive):
+        for count, member in enumerate(_members(archive, stream)):
             if count >= 2 * limits.files:
                 raise over("archive", f"more than {2 * limits.files} members")
             name = member.name.removeprefix("./")
@@ -160,9 +231,21 @@ def _read_tar(stream: _Metered, limits: Limits, receive: Receive) -> None:
             if body is None:
                 raise refuse("has no content", where=name, next_step=_REPACK)
             _check_new(seen, name)
+            stream.expect_content()
             receive(name, member.size, _chunks(body))
     if not stream.ends_like_a_tar():
         raise refuse("the archive is cut off", where="archive", next_step="fetch or pack it again")
+
+
+def _members(archive: tarfile.TarFile, stream: _Metered) -> Iterator[tarfile.TarInfo]:
+    """Each member once; none is kept. Raises IntakeError for names and attributes that are long, or meant for all."""
+    while (member := archive.next()) is not None:
+        archive.members.clear()  # type: ignore[attr-defined] # tarfile keeps them, with all that their headers say
+        common = archive.pax_headers
+        if _RENAMING & common.keys() or sum(len(name) + len(value) for name, value in common.items()) > HEADER_BYTES:
+            raise refuse("one header names or describes all members", where="archive", next_step=_REPACK)
+        yield member
+        stream.expect_header()
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[memoryview]:

@@ -19,8 +19,8 @@ from peft_assay.core.content import Content
 from peft_assay.intake.glimpse import beginning, glimpse
 from peft_assay.intake.paths import IGNORED_NAMES
 
-MARKS = frozenset({CONFIG_FILE, WEIGHTS_FILE, "adapter_model.bin", "adapters.safetensors",
-                   "pytorch_lora_weights.safetensors"})  # fmt: skip
+MARKS = frozenset({CONFIG_FILE, WEIGHTS_FILE, "adapter_model.bin", "adapters.safetensors", "adapters.npz",
+                   "pytorch_lora_weights.safetensors", "pytorch_adapter.bin"})  # fmt: skip
 """A folder that holds one of these is told."""
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _BLOB = re.compile(r"(?:\.\./)+blobs/([0-9a-f]{40}|[0-9a-f]{64})")

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.pylock import Pylock, PylockSelectError, PylockValidationError, is_valid_pylock_path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -15,6 +16,7 @@ from packaging.utils import canonicalize_name
 from peft_assay.core.errors import DocumentError
 
 FORMS = "pylock.toml (PEP 751), or a file of name==version lines, such as pip freeze and uv pip compile write"
+_UNDECIDED = (UndefinedComparison, UndefinedEnvironmentName)
 _CHANGES_WHAT_IS_INSTALLED = ("-r", "-c", "-e", "--requirement", "--constraint", "--editable")
 
 
@@ -43,7 +45,9 @@ def _pylock(text: str, where: str) -> Iterator[tuple[str, str]]:
             if package.version is None:
                 raise DocumentError("has no version", where=f"{where}: packages.{package.name}")
             yield package.name, str(package.version)
-    except (tomllib.TOMLDecodeError, PylockValidationError, PylockSelectError, ValueError) as error:
+    except RecursionError:
+        raise DocumentError("is no lock: it is nested too deep", where=where) from None
+    except (tomllib.TOMLDecodeError, PylockValidationError, PylockSelectError, ValueError, *_UNDECIDED) as error:
         raise DocumentError(f"is no lock for this interpreter: {error}", where=where) from None
 
 
@@ -57,9 +61,13 @@ def _pins(text: str, where: str) -> Iterator[tuple[str, str]]:
             continue
         try:
             requirement = Requirement(line.split(" --", 1)[0])
-        except InvalidRequirement:
+        except (InvalidRequirement, RecursionError):
             raise DocumentError("is no requirement", where=at, next_step=f"write it as {FORMS}") from None
-        if requirement.marker is not None and not requirement.marker.evaluate():
+        try:
+            applies = requirement.marker is None or requirement.marker.evaluate()
+        except _UNDECIDED:
+            raise DocumentError("has a marker of which nobody can say whether it applies here", where=at) from None
+        if not applies:
             continue
         name, version = canonicalize_name(requirement.name), _pinned(requirement)
         if version is None:

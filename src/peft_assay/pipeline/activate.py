@@ -53,14 +53,15 @@ def activate(
     with Deployment.open(place) as deployment:
         deployment.raise_mark(clock())
         admitted = _admit(deployment, adapter)
-        return active.activate(model, admitted.files, _Gate(deployment, admitted, clock), clock)
+        return active.activate(model, admitted.files, _Gate(deployment, admitted, str(adapter), clock), clock)
 
 
 class _Gate:
     """The gate over one deployment, as the runtime room's `Authorizer`."""
 
-    def __init__(self, deployment: Deployment, admitted: Admitted, clock: Clock) -> None:
+    def __init__(self, deployment: Deployment, admitted: Admitted, source: str, clock: Clock) -> None:
         self.deployment = deployment
+        self.source = source
         self.admitted = admitted
         self.clock = clock
 
@@ -70,11 +71,10 @@ class _Gate:
         try:
             permission = authorize(evidence, self.deployment.anchor, self.clock())
         except ActivationDenied as denial:
-            changed = differences(self.deployment, evidence)
-            if changed:
-                message = f"{denial.message} (now different: {', '.join(changed)})"
-                raise ActivationDenied(message, check=denial.check, next_step=denial.next_step) from None
-            raise
+            changed = differences(self.deployment, evidence) if denial.check == "certificate" else ()
+            message = f"{denial.message} (now different: {', '.join(changed)})" if changed else denial.message
+            step = self.deployment.place.about(denial.next_step or "", self.source)
+            raise ActivationDenied(message, check=denial.check, next_step=step) from None
         self.deployment.workspace.record_activation(permission, at=self.clock())
         return permission
 

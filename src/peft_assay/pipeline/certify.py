@@ -20,6 +20,7 @@ from peft_assay.core.statement import VSA
 from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, Verdict
 from peft_assay.core.waiver import Waiver
 from peft_assay.evaluate.evaluate import evaluate
+from peft_assay.pipeline.base import check_base
 from peft_assay.pipeline.candidates import Candidate, take_in
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.observing import Attempted, Observing
@@ -75,6 +76,7 @@ def certify(
     (documents, trust, storage, a sandbox that does not start); what concerns one adapter is in its result.
     """
     deployment.raise_mark(clock())
+    check_base(deployment.project.base_path)
     names = names_of(sources)
     intake = [_candidate(deployment, source, name, clock) for source, name in zip(sources, names, strict=True)]
     candidates = [candidate for candidate in intake if isinstance(candidate, Candidate)]

@@ -1,21 +1,24 @@
 """Where an act takes place: a project, its workspace, and the invoker's trust anchor. One object, opened once."""
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from peft_assay.certify.revoke import next_list
 from peft_assay.core.certificate import RevocationList
-from peft_assay.core.errors import TrustError
+from peft_assay.core.errors import StorageError, TrustError
 from peft_assay.core.protocols import RevocationTransport, Sealer
 from peft_assay.core.statement import OBSERVATION, REVOCATIONS
+from peft_assay.intake.fetching import Tell
 from peft_assay.pipeline.place import Place
-from peft_assay.pipeline.project import Project, load_project
+from peft_assay.pipeline.project import Project, load_project, quiet
 from peft_assay.store.revocations import LocalRevocations
-from peft_assay.store.workspace import Workspace
+from peft_assay.store.workspace import DATABASE, FOLDER, Workspace
 from peft_assay.trust.anchor import TrustAnchor, TrustAnchorLocation, find_anchor, load_anchor
 from peft_assay.trust.envelope import open_envelope
 from peft_assay.trust.highwater import HighWater, Mark
@@ -43,18 +46,32 @@ class Deployment:
     location: TrustAnchorLocation
     anchor: TrustAnchor
     transport: RevocationTransport
+    place: Place
+    """As the invoker said it."""
 
     @classmethod
-    def open(cls, place: Place, *, create: bool = False) -> Self:
-        """Reads the project, finds the anchor, opens the workspace (made when `create`)."""
+    def open(cls, place: Place, *, create: bool = False, tell: Tell = quiet) -> Self:
+        """Reads the project, finds the anchor, opens the workspace; with `create` makes it, and tells so.
+
+        Raises DocumentError, UsageError, TrustError, StorageError; a workspace that is not there is a StorageError.
+        """
         path = place.context_path()
         project = load_project(path)
         holder = (place.workspace or path.parent).absolute()
         location = find_anchor(place.trust, judged=path.parent)
         find_anchor(place.trust, judged=holder / ".peft-assay")
         anchor = load_anchor(location)
+        made = not (holder / FOLDER / DATABASE).is_file()
+        if made and not create and not (holder / FOLDER).is_symlink():
+            raise StorageError("there is no workspace here", where=str(holder / FOLDER), next_step=_where_else(place))
         workspace = Workspace.open(holder, create=create)
-        return cls(project, workspace, location, anchor, LocalRevocations(workspace))
+        opened = cls(project, workspace, location, anchor, LocalRevocations(workspace), place)
+        kept = workspace.folder
+        if made:
+            tell(f"made a new workspace, {kept}: what another one certified or withdrew does not count here")
+        elif create and opened.transport.newest() is None:
+            tell(f"{kept} has no revocation list yet: the first certificate begins one, with nothing withdrawn")
+        return opened
 
     def __enter__(self) -> Self:
         return self
@@ -116,6 +133,15 @@ class Deployment:
 
         marks = HighWater(self.location.state)
         marks.look_and_raise(self.workspace.id, look, self.workspace.root_at, place=self.workspace.folder)
+
+
+def _where_else(place: Place) -> str:
+    """The next step of somebody whose workspace is not where they say."""
+    own = place.context_path().parent
+    if place.workspace is not None and (own / FOLDER / DATABASE).is_file():
+        return f"leave --workspace out: the project's own is {own / FOLDER}"
+    within = "" if own == Path.cwd() else f" {shlex.quote(str(own))}"
+    return f"name the folder that holds it with --workspace DIR, or make one: peft-assay init{within}"
 
 
 def process_id() -> int:

@@ -13,7 +13,8 @@ from peft_assay.intake.survey import Sighted, SurveyLimits, Tally, survey
 from peft_assay.observe.interface import Unreadable
 from peft_assay.observe.static.base_claim import claims
 from peft_assay.observe.static.front_matter import front_matter
-from peft_assay.observe.static.kind import Kind, classify
+from peft_assay.observe.static.kind import classify
+from peft_assay.observe.static.kinds import Kind
 from peft_assay.observe.static.pickle import is_pickle
 from peft_assay.observe.static.reading import Configuration, read_document
 from peft_assay.observe.static.tables import peft_table
@@ -110,6 +111,8 @@ _OBSTACLES = {
     Kind.PEFT_UNFETCHED: "weights not fetched (Git LFS pointer)",
     Kind.MLX_ADAPTER: "MLX: PEFT does not read it",
     Kind.DIFFUSERS_LORA: "diffusers' own format: PEFT does not read it",
+    Kind.PEFT_SHARDED: "weights in several files: PEFT reads one",
+    Kind.PEFT_UNKNOWN_TYPE: "a peft_type that this version does not know",
 }
 
 

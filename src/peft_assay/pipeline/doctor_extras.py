@@ -13,6 +13,7 @@ EXTRAS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "runtime": ("activate in the serving process", ("peft", "safetensors", "torch", "transformers")),
     "hub": ("sources of the Hub: hf://", ("huggingface-hub",)),
     "scanners": ("a second opinion on pickles", ("fickling",)),
+    "modelscan": ("another opinion on pickles", ("modelscan",)),
     "keyless": ("publishers by a Sigstore: publishers.NAME.trustRoot", ("sigstore",)),
     "resolver": ("context.stack.resolve", ("uv",)),
     "lm-eval": ("tasks of lm-evaluation-harness on this engine", ("lm_eval", "peft-assay", "tokenizers")),

@@ -22,9 +22,7 @@ class _Closed(BaseModel):
 
 
 def _duration(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    match = _DURATION.fullmatch(value)
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("a duration is a number and a unit, such as 30d, 12h or 90m")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -1,6 +1,6 @@
 """The declared exercises that need more than the document: the base's tokenizer files, and files of the consumer's."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,13 @@ from peft_assay.core.digest import sha256
 from peft_assay.core.errors import DocumentError, StorageError
 from peft_assay.core.exercises import Canaries, Exercises, Leaks, Sampling, Scan, Variation
 from peft_assay.core.parse import parse_json
-from peft_assay.observe.behaviour.canaries import read_canaries
+from peft_assay.observe.behaviour.canaries import canary_of, candidates, read_canaries
 from peft_assay.observe.behaviour.variation import DATED, unknown_words
 from peft_assay.pipeline.documents import AssayDocument, BehaviourSection, read_file
+from peft_assay.pipeline.suites.tokens import unknown_id
 
+_TRIED = 20
+"""Look-alikes of each canary that are looked at: of the same shape, they are spelt alike."""
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS_MAP = "special_tokens_map.json"
@@ -34,6 +37,7 @@ def read_exercises(exercises: Exercises, document: AssayDocument, path: Path, ba
         named = path.parent / section.canaries.file
         content = read_file(named, named_by=f"{where}.canaries.file")
         canaries = Canaries(read_canaries(content, where=str(named)), sha256(content), section.canaries.references)
+        _check_spelling(canaries, base, str(named))
     return replace(
         exercises,
         scan=_with_special_tokens(exercises.scan, document, base),
@@ -83,6 +87,28 @@ def _check_words(section: BehaviourSection, known: frozenset[str] | None, where:
                 )
 
 
+def _check_spelling(canaries: Canaries, base: Path, where: str) -> None:
+    """Refuses a canary that the base's tokenizer cannot spell, or whose look-alikes it cannot.
+
+    What is written as one unknown token is as likely as any other such text: its rank would be a number about nothing.
+    A canary is named by its place in the file, never by its text.
+    """
+    spells = speller(base)
+    for number, line in enumerate(canaries.texts):
+        canary = canary_of(line)
+        if not spells(canary.text):
+            what = "it"
+        elif not all(map(spells, candidates(canary, _TRIED, canonical_digest([canaries.digest, number])))):
+            what = "look-alikes of it (letter for letter, digit for digit)"
+        else:
+            continue
+        raise DocumentError(
+            f"canary {number + 1}: the base's tokenizer cannot spell {what}, so that no rank would mean anything",
+            where=where,
+            next_step="write it as your traffic writes it, in what the tokenizer knows, or leave it out",
+        )
+
+
 def _with_special_tokens(scan: Scan | None, document: AssayDocument, base: Path) -> Scan | None:
     if scan is None or document.scan is None or not document.scan.specialTokens:
         return scan
@@ -123,6 +149,18 @@ def known_words(base: Path) -> frozenset[str] | None:
     if not isinstance(model, dict) or model.get("type") != "WordLevel" or not isinstance(model.get("vocab"), dict):
         return None
     return frozenset(model["vocab"])
+
+
+def speller(base: Path) -> Callable[[str], bool]:
+    """Whether the base's tokenizer can write a text without its token for what it does not know.
+
+    Where `tokenizers` is not installed only tokenizers of whole words are known to be unable to.
+    """
+    known, found = known_words(base), unknown_id(base)
+    if found is None:
+        return lambda text: not unknown_words(text, known)
+    tokens, unknown = found
+    return lambda text: unknown not in tokens(text)
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -4,7 +4,9 @@ It needs no workspace, keys, base or torch, and nothing of the source is execute
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from peft_assay.core.artifact import WEIGHTS_FILE
@@ -17,10 +19,11 @@ from peft_assay.intake.fetching import Tell
 from peft_assay.observe.catalogue import PROBES, observe_static
 from peft_assay.observe.interface import StaticContext, StaticSubject, Unreadable
 from peft_assay.observe.static.front_matter import front_matter
-from peft_assay.observe.static.kind import Kind, classify
+from peft_assay.observe.static.kind import classify
+from peft_assay.observe.static.kinds import Kind
 from peft_assay.observe.static.reading import is_number, read_document
 from peft_assay.observe.static.weights import Sighting, watch_weights
-from peft_assay.pipeline.sources import locate
+from peft_assay.pipeline.sources import Located, locate
 from peft_assay.report.interface import Declared, Inspected, InspectionReport, Refusal, Refused
 
 ENGINE = Engine("peft", "float32", None)
@@ -30,13 +33,26 @@ MAX_NAMES = 200
 _NUMBERS = ("r", "lora_alpha", "num_virtual_tokens", "block_size", "oft_block_size")
 
 
-def inspect(named: str, *, tell: Tell) -> InspectionReport:
+Looking = Callable[[str, Path], AbstractContextManager[None]]
+"""Is told what is looked at next, by the name that the user gave it and where it lies. May raise IntakeError."""
+
+
+def _unwatched(named: str, source: Path) -> AbstractContextManager[None]:  # noqa: ARG001 - as `Looking` has it
+    return nullcontext()
+
+
+def inspect(named: str, *, tell: Tell, looking: Looking = _unwatched) -> InspectionReport:
     """What can be said of the source that `named` means, fetched first where it is remote.
 
     Raises IntakeError when it cannot become an artifact, UsageError when it names nothing.
     """
     located = locate(named, tell=tell)
     source = located.found()
+    with looking(named, source):
+        return _look(named, located, source)
+
+
+def _look(named: str, located: Located, source: Path) -> InspectionReport:
     admitted = admit(source, watch=watch_weights)
     context = StaticContext(engine=ENGINE, datasets={}, base_licence=None)
     observations = observe_static(StaticSubject(admitted.artifact, admitted.contents, context, admitted.sightings))
@@ -56,14 +72,14 @@ def inspect(named: str, *, tell: Tell) -> InspectionReport:
     )
 
 
-def inspect_all(names: Sequence[str], *, tell: Tell) -> list[Inspected]:
+def inspect_all(names: Sequence[str], *, tell: Tell, looking: Looking = _unwatched) -> list[Inspected]:
     """Each of `names` in turn; one that intake refuses is told and stops nothing."""
-    return [_inspect_or_refuse(named, tell) for named in names]
+    return [_inspect_or_refuse(named, tell, looking) for named in names]
 
 
-def _inspect_or_refuse(named: str, tell: Tell) -> Inspected:
+def _inspect_or_refuse(named: str, tell: Tell, looking: Looking) -> Inspected:
     try:
-        return inspect(named, tell=tell)
+        return inspect(named, tell=tell, looking=looking)
     except IntakeError as error:
         return Refused(named, Refusal(error.message, error.where, error.next_step or ""))
 

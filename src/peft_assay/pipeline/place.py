@@ -1,8 +1,11 @@
 """Where to act, as the invoker said it. Light: the command line imports it before it knows what it will need."""
 
+import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from peft_assay.core.commands import Options, with_options
 from peft_assay.core.errors import UsageError
 from peft_assay.pipeline.documents import FILE_NAME, find_assay
 
@@ -15,6 +18,20 @@ class Place:
     workspace: Path | None = None
     """Folder that holds ``.peft-assay``; None: beside peft-assay.yaml."""
     trust: Path | None = None
+
+    @property
+    def options(self) -> Options:
+        """What the invoker said, as options of a command line."""
+        said = {"--context": self.context, "--workspace": self.workspace, "--trust": self.trust}
+        return {name: str(path) for name, path in said.items() if path is not None}
+
+    def again(self, step: str) -> str:
+        """`step`, every command in it told where to act as the invoker told this one."""
+        return with_options(step, self.options)
+
+    def about(self, step: str, source: str) -> str:
+        """`again`, with `source` in the place that a step of the gate's leaves open."""
+        return re.sub(r"\b(SOURCE|TARGET)\b", lambda _: shlex.quote(source), self.again(step))
 
     def context_path(self) -> Path:
         """The peft-assay.yaml in force; raises UsageError when there is none."""

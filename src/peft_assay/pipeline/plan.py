@@ -1,20 +1,18 @@
 """`certify --plan`: what a run would ask, about how long it would take, and whether n can satisfy the policy at all."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from peft_assay.core.digest import sha256
-from peft_assay.core.observation import Observation, ObservationSet, ObservedBy, ok, sort_observations
+from peft_assay.core.exercises import Exercises
 from peft_assay.core.suite import Measure, Suite, last_user_text
-from peft_assay.core.verdict import Outcome
-from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.observe.behaviour import scan as trigger_scan
 from peft_assay.observe.behaviour.statistics import lower_bound
-from peft_assay.pipeline.deployment import utc_now
-from peft_assay.pipeline.policy.ideal import best_case
-from peft_assay.pipeline.project import Project
+from peft_assay.observe.static.licences import find_licence, nearest
+from peft_assay.pipeline.base import check_base, has_chat_template
+from peft_assay.pipeline.foresight import foresee
+from peft_assay.pipeline.project import Project, absent_sources
 
 FLOPS = 5e9
 """Floating-point operations per second assumed of one core: a deliberately low figure for small matrices."""
@@ -39,33 +37,96 @@ class SuitePlan:
 class Plan:
     """What `certify` would do for one adapter and for the base."""
 
+    base: str
+    """The base's folder, and what kind of model it is said to be."""
+    parameters: int
+    """Of the base, by its safetensors headers."""
+    chat_template: bool
+    engine: str
+    """Name, dtype and largest rank."""
     suites: tuple[SuitePlan, ...]
     scan_tokens: int
     scan_passes: int
+    exercises: tuple[str, ...]
+    """What else is declared under `behaviour`."""
     adapters: int
+    absent: tuple[str, ...]
+    """Sources that are not there."""
     tokens: int
-    """Tokens through the model for one adapter, roughly."""
+    """Tokens through the model for one adapter, roughly; without the exercises."""
     seconds: float
     """Estimated CPU-seconds for all of it; rough, see `FLOPS`."""
     unsatisfiable: tuple[str, ...]
-    """Rules that no adapter could pass at these n, even with every case right."""
+    """Rules that no adapter could pass here, even with every case right."""
+    undecidable: tuple[str, ...]
+    """Rules that ask for what nothing here would observe."""
+    remarks: tuple[str, ...]
+    """What the document says that nobody else understands."""
 
 
-def plan(project: Project, adapters: int) -> Plan:
-    """The plan for `adapters` sources; runs nothing."""
+def plan(project: Project, sources: Sequence[str]) -> Plan:
+    """The plan for `sources`; runs nothing. Raises DocumentError for a base that cannot be loaded, UsageError."""
+    check_base(project.base_path)
+    context, scan = project.context, project.exercises.scan
     suites = tuple(_suite_plan(suite) for suite in project.suites)
-    scanned = 0 if project.exercises.scan is None else len(project.exercises.scan.tokens)
-    stages = (
-        0
-        if project.exercises.scan is None
-        else sum(n is not None for n in (project.exercises.scan.answer_suite, project.exercises.scan.refusal_suite))
-    )
+    stages = 0 if scan is None else sum(name is not None for name in (scan.answer_suite, scan.refusal_suite))
+    scanned = 0 if scan is None else len(scan.tokens)
     scan_passes = stages * trigger_scan.PROMPTS * (scanned + 1)
     tokens = sum(_tokens(suite) for suite in project.suites)
     if project.suites:
         tokens += scan_passes * int(tokens / max(1, sum(item.passes for item in suites)))
-    compute = (adapters + 1) * tokens * 2 * _parameters(project.base_path) / FLOPS
-    return Plan(suites, scanned, scan_passes, adapters, tokens, START_SECONDS + compute, tuple(_unsatisfiable(project)))
+    parameters = _parameters(project.base_path)
+    foreseen = foresee(project)
+    return Plan(
+        base=f"{project.base_path} ({project.document.context.base.task})",
+        parameters=parameters,
+        chat_template=has_chat_template(project.base_path),
+        engine=f"{context.engine.name}, {context.engine.dtype}, rank {_most(context.engine.max_rank)}",
+        suites=suites,
+        scan_tokens=scanned,
+        scan_passes=scan_passes,
+        exercises=tuple(_exercises(project.exercises)),
+        adapters=len(sources),
+        absent=absent_sources(project, sources),
+        tokens=tokens,
+        seconds=START_SECONDS + (len(sources) + 1) * tokens * 2 * parameters / FLOPS,
+        unsatisfiable=foreseen.unsatisfiable,
+        undecidable=foreseen.undecidable,
+        remarks=tuple(_remarks(project)),
+    )
+
+
+def _most(rank: int | None) -> str:
+    return "unlimited" if rank is None else f"up to {rank}"
+
+
+def _exercises(exercises: Exercises) -> Iterator[str]:
+    """Each exercise that is declared, in words."""
+    for name, values in (
+        ("variations", [variation.value for variation in exercises.variations]),
+        ("scales", [f"{scale:g}" for scale in exercises.scales]),
+        ("off task", list(exercises.off_task)),
+        ("claims", [claim.suite for claim in exercises.claims]),
+        ("canaries", [] if exercises.canaries is None else [str(len(exercises.canaries.texts))]),
+        ("leaks", [] if exercises.leaks is None else [f"{exercises.leaks.samples} samples"]),
+        ("latency", ["timed"] if exercises.latency else []),
+    ):
+        if values:
+            yield f"{name}: {', '.join(values)}"
+
+
+def _remarks(project: Project) -> Iterator[str]:
+    """Licence ids of the consumer's own that the table does not have: they decide nothing."""
+    rights = project.document.rights
+    named = [("context.base.licence", project.document.context.base.licence)]
+    named += [(f"rights.datasets.{name}", licence) for name, licence in rights.datasets.items()]
+    named += [(f"rights.declared.{name}", one.licence) for name, one in rights.declared.items() if one.licence]
+    named += [(f"declarations.{n}", one.licence) for n, one in enumerate(project.document.declarations) if one.licence]
+    for field, licence in named:
+        if find_licence(licence) is None:
+            likely = nearest(licence)
+            meant = "" if likely is None else f"; did you mean {likely}?"
+            yield f"{field}: {licence!r} is not in the licence table, and so it is unknown{meant}"
 
 
 def _suite_plan(suite: Suite) -> SuitePlan:
@@ -100,16 +161,3 @@ def _parameters(base: Path) -> int:
                     size *= extent
                 total += size
     return total
-
-
-def _unsatisfiable(project: Project) -> Iterator[str]:
-    """Rules over suites that fail although every case passes and the base is no better."""
-    perfect: list[Observation] = []
-    for suite in project.suites:
-        values = best_case(suite.id, len(suite.cases))
-        perfect.extend(ok(name, value, by=ObservedBy.SUPERVISOR) for name, value in values.items())
-    nothing = sha256(b"")
-    verdict = evaluate(project.policy, ObservationSet(nothing, nothing, utc_now(), sort_observations(perfect)), nothing)
-    for result in verdict.results:
-        if result.outcome is Outcome.FAIL and all(name.startswith("suite.") for name in result.saw):
-            yield f"{result.rule}: {result.explanation}"

@@ -23,6 +23,7 @@ from peft_assay.evaluate.builtin import builtin_policy
 from peft_assay.evaluate.document import load_policy
 from peft_assay.evaluate.interface import CompiledPolicy
 from peft_assay.intake.fetching import Tell
+from peft_assay.intake.reference import parse_reference
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
 from peft_assay.observe.catalogue import PROBES
 from peft_assay.observe.interface import BaseFacts
@@ -252,6 +253,15 @@ def declared_sources(project: Project, named: Sequence[str], tell: Tell = quiet)
         )
         for text, within in spelt
     ]
+
+
+def absent_sources(project: Project, named: Sequence[str]) -> tuple[str, ...]:
+    """Those of `named` that are paths on this machine where nothing lies; what is remote is not asked for.
+
+    Raises UsageError for malformed names.
+    """
+    places = [(text, within or Path(), parse_reference(text)) for text, within in (_spelt(project, n) for n in named)]
+    return tuple(text for text, within, path in places if isinstance(path, Path) and not (within / path).exists())
 
 
 def _spelt(project: Project, named: str) -> tuple[str, Path | None]:

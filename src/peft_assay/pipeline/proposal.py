@@ -1,6 +1,5 @@
 """A peft-assay.yaml to begin with, out of an inventory: every usable adapter under an alias. It overwrites nothing."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -55,7 +54,7 @@ def _adapters(inventory: Inventory, folder: Path) -> Iterator[str]:
         alias = _alias(entry, taken)
         said = [entry.peft_type or "", f"base {entry.base}" if entry.base else "names no base", *entry.remarks]
         yield f"  # {_comment('; '.join(filter(None, said)))}\n"
-        yield f"  {json.dumps(alias)}:\n    source: {json.dumps(_source(entry.path, folder))}\n"
+        yield f"  {_quoted(alias)}:\n    source: {_quoted(_source(entry.path, folder))}\n"
     for entry in left_out[:MAX_LEFT_OUT]:
         yield f"  # left out: {_comment(entry.path)}: {_comment('; '.join([entry.kind, *entry.remarks]))}\n"
     if len(left_out) > MAX_LEFT_OUT:
@@ -69,6 +68,12 @@ def _fits(entry: Discovered) -> bool:
     except UnicodeEncodeError:
         return False
     return entry.usable
+
+
+def _quoted(text: str) -> str:
+    """`text` as a YAML scalar in double quotes, in ASCII: JSON's escapes say an emoji in two halves, YAML's in one."""
+    shown = (c if " " <= c <= "~" and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)
+    return f'"{"".join(shown)}"'
 
 
 def _comment(text: str) -> str:

@@ -1,6 +1,5 @@
 """From what the pipeline knows to what renderers are given."""
 
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -18,12 +17,13 @@ from peft_assay.core.statement import VSA
 from peft_assay.core.suite import Suite, last_user_text
 from peft_assay.core.verdict import OUTCOME_DOORS, Outcome
 from peft_assay.evaluate.evaluate import evaluate
-from peft_assay.gate.authorize import explain
-from peft_assay.gate.interface import State
+from peft_assay.gate.authorize import deciding, explain
+from peft_assay.gate.interface import Check, State
 from peft_assay.intake.admit import admit
 from peft_assay.pipeline.certify import Certification
 from peft_assay.pipeline.deployment import Deployment, utc_now
 from peft_assay.pipeline.evidence import gather
+from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.sources import Located, names_of
 from peft_assay.pipeline.verify import Verification
 from peft_assay.pipeline.waivers import with_waivers
@@ -62,14 +62,16 @@ def certification_report(deployment: Deployment, done: Certification, at: dateti
         refusal=refusal,
         withheld=None
         if done.withheld is None
-        else Refusal(done.withheld.message, None, _for_source(done.withheld.next_step, done.source)),
+        else Refusal(done.withheld.message, None, deployment.place.about(done.withheld.next_step or "", done.source)),
         parameters=project.policy.parameters,
         attestation=None if done.record is None else done.record.attestation,
         samples=() if done.record is None else tuple(_samples(deployment, done.record)),
         certificate=_certificate(deployment, done),
         attempts=max(done.attempts, 1),
         waivers=done.waivers,
-        verify_commands=(f"peft-assay verify {done.source}",),
+        verify_commands=(deployment.place.again(f"peft-assay verify {shlex.quote(done.source)}"),),
+        reused=done.reused,
+        options=deployment.place.options,
     )
 
 
@@ -111,21 +113,24 @@ def evidence_behind(deployment: Deployment, record: ObservationRecord) -> Mappin
     return document
 
 
-def verification_report(done: Verification) -> VerificationReport:
+def verification_report(done: Verification, place: Place) -> VerificationReport:
     """What the gate says, in one line and one next step."""
     if done.refusal is not None:
         refusal = done.refusal
         return VerificationReport(
-            done.name, done.source, Door.REFUSED, None, "intake", str(refusal), refusal.next_step or ""
+            done.name,
+            done.source,
+            Door.REFUSED,
+            None,
+            "intake",
+            str(refusal),
+            place.again(refusal.next_step or ""),
         )
-    failed = next((check for check in done.checks if check.state is State.FAILED), None)
+    failed = deciding(done.checks)
     if failed is None:
         return VerificationReport(done.name, done.source, Door.PASSED, done.certificate, None, "every check holds", "")
-    message = failed.message
-    if done.differences:
-        message += f" (now different: {', '.join(done.differences)})"
     reasons = tuple(
-        Reason(check.name, check.message, check.state is State.FAILED)
+        Reason(check.name, _message(check, done.differences), check.state is State.FAILED)
         for check in done.checks
         if check.state is not State.HELD
     )
@@ -135,15 +140,16 @@ def verification_report(done: Verification) -> VerificationReport:
         done.door,
         None,
         failed.name,
-        message,
-        _for_source(failed.next_step, done.source),
+        _message(failed, done.differences),
+        place.about(failed.next_step or "", done.source),
         reasons,
     )
 
 
-def _for_source(next_step: str | None, source: str) -> str:
-    """The gate's next step with the adapter it was asked about in the place that the gate leaves open."""
-    return re.sub(r"\b(SOURCE|TARGET)\b", lambda _: shlex.quote(source), next_step or "")
+def _message(check: Check, differences: Sequence[str]) -> str:
+    """What the check says; of a missing certificate also where the context differs from the one that was certified."""
+    changed = f" (now different: {', '.join(differences)})" if differences and check.name == "certificate" else ""
+    return f"{check.message}{changed}"
 
 
 def recorded(deployment: Deployment, sources: Sequence[Located]) -> list[Certification]:
@@ -220,7 +226,7 @@ def _standing(deployment: Deployment, artifact: Artifact, lock: Digest) -> tuple
     """What the gate says now of what the policy passes: its certificate, or the hold on it, or neither."""
     evidence = gather(deployment, artifact, deployment.workspace.files(artifact), None)
     checks = explain(evidence, deployment.anchor, utc_now())
-    failed = next((check for check in checks if check.state is State.FAILED), None)
+    failed = deciding(checks)
     if failed is None and evidence.lock.digest == lock:
         return sha256(evidence.certificates[0]), None
     if failed is not None and failed.name == "withdrawn":

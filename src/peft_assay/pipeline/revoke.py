@@ -1,6 +1,7 @@
 """`revoke`: withdraw an adapter, certificate, weights, policy, suite, base or key; or lift such a hold."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from peft_assay.certify.revoke import next_list
 from peft_assay.core.artifact import WEIGHTS_FILE
@@ -9,8 +10,14 @@ from peft_assay.core.errors import UsageError
 from peft_assay.intake.admit import admit
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.project import Project, resolve_source
-from peft_assay.trust.revocations import lift_document, revocation_id
+from peft_assay.trust.revocations import check_target, lift_document, revocation_id
 from peft_assay.trust.roles import Role
+
+_WRITTEN = {
+    Scope.SUITE: "see the digest of each suite: peft-assay suite lint --format json",
+    Scope.KEY: "see the key ids in trust.yaml",
+}
+"""Where somebody finds what a scope takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +74,20 @@ def lift(deployment: Deployment, scope: Scope, target: str, *, reason: str, cloc
 
 
 def resolve_target(project: Project, scope: Scope, target: str) -> str:
-    """A digest or key id for `target`; a path or alias is admitted and hashed for the scopes where that makes sense."""
-    path = resolve_source(project, target)
-    if scope not in (Scope.ADAPTER, Scope.WEIGHTS) or target.startswith("sha256:") or not path.exists():
+    """A digest or key id for `target`; a path or alias is admitted and hashed for the scopes where that makes sense.
+
+    Raises UsageError for what is none of these, IntakeError for a path that cannot become an artifact.
+    """
+    if scope not in (Scope.ADAPTER, Scope.WEIGHTS) or target.startswith("sha256:"):
+        _check_name(scope, target)
         return target
+    path = resolve_source(project, target)
+    if not path.exists():
+        raise UsageError(
+            "there is no adapter here: name its folder, archive, alias or full digest",
+            where=target,
+            next_step="see the digest of each that was judged: peft-assay policy explain --format json",
+        )
     artifact = admit(path).artifact
     if scope is Scope.ADAPTER:
         return artifact.digest
@@ -78,3 +95,15 @@ def resolve_target(project: Project, scope: Scope, target: str) -> str:
     if weights is None:
         raise UsageError(f"it has no {WEIGHTS_FILE}", where=target, next_step="revoke it with --scope adapter")
     return weights.sha256
+
+
+def _check_name(scope: Scope, target: str) -> None:
+    """Raises UsageError for what can be no digest or key id, saying where the right one stands."""
+    try:
+        check_target(Revocation(scope, target, "-", datetime.min.replace(tzinfo=UTC)))
+    except ValueError:
+        raise UsageError(
+            f"--scope {scope.value} takes {'a key id' if scope is Scope.KEY else 'a full digest: sha256:...'}",
+            where=target,
+            next_step=_WRITTEN.get(scope, "see it in the certificate: peft-assay verify --format json SOURCE"),
+        ) from None

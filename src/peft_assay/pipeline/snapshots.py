@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.digest import Digest, sha256
-from peft_assay.core.errors import IntakeError, UsageError
+from peft_assay.core.errors import StorageError, UsageError
 from peft_assay.core.rights import Metadata, NodeKind
 from peft_assay.intake.fetching import Tell
 from peft_assay.intake.metadata import RepositoryKind, describe, is_repository
@@ -33,16 +33,17 @@ class Taken:
 def take(deployment: Deployment, subject: StaticSubject, *, clock: Clock, tell: Tell) -> Taken:
     """Asks about every repository of the lineage and adopts what they say as what `subject` is judged by.
 
-    Raises IntakeError when one cannot be asked (a snapshot with holes would take facts back), UsageError without
-    huggingface_hub, StorageError.
+    Raises StorageError when one cannot be asked (a snapshot with holes would take facts back), UsageError without
+    huggingface_hub.
     """
     found = ask(subject, tell=tell)
     unreachable = [" ".join(key) for key, metadata in found.items() if metadata.status == "unreachable"]
     if unreachable:
-        raise IntakeError(
+        raise StorageError(
             f"could not be asked: {', '.join(unreachable[:5])}",
             where=subject.artifact.digest,
-            next_step="check the network and HF_ENDPOINT, then run it again; nothing was adopted",
+            next_step="check the network and HF_ENDPOINT, then run it again (nothing was adopted); or, once you read "
+            "their terms, name the licences in peft-assay.yaml: rights.datasets, context.base.licence",
         )
     previous, before = _adopted(deployment, subject)
     for metadata in found.values():

@@ -35,6 +35,7 @@ def render_html(reports: Sequence[CertificationReport], *, controls: ControlMap 
         contexts=sorted({report.context for report in reports}),
         generated_at=max(report.generated_at for report in reports),
         counts=[(outcome, GLYPHS[outcome], counts[outcome]) for outcome in Outcome if counts[outcome]],
+        waived=sum(bool(report.waivers) for report in reports),
         headings=HEADINGS,
         comparison_caption=CAPTION,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),

@@ -83,7 +83,7 @@ CHECKS: Mapping[str, Check] = {
     ),
     "weights.canonical": Check(
         Suspect.FALSE, _BLOCK, "the weights are not there, or have not exactly one reading",
-        "fetch the file again; if that does not help, ask the publisher to save it with PEFT's save_pretrained",
+        "fetch it again; if that does not help, ask the publisher for safetensors that PEFT's save_pretrained wrote",
         WEIGHTS_FILE,
     ),
     "weights.nonfinite": Check(
@@ -131,6 +131,10 @@ CHECKS: Mapping[str, Check] = {
     "pickles.fickling": Check(
         Suspect.FILLED, _LOOK, "what fickling reads in its pickles; LIKELY_SAFE is no clearance",
         "ask the publisher for safetensors", unseen=_UNSTATED, unseen_sentence="fickling did not look at pickles",
+    ),
+    "pickles.modelscan": Check(
+        Suspect.FILLED, _LOOK, "what modelscan reads in its pickles; NO_ISSUES is no clearance",
+        "ask the publisher for safetensors", unseen=_UNSTATED, unseen_sentence="modelscan did not look at pickles",
     ),
     "stack.locked": Check(Suspect.NEVER, _LOOK, "", "", asks_project=True),
     "stack.resolves": Check(

@@ -9,6 +9,7 @@ from typing import Any
 
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Certificate
+from peft_assay.core.commands import Options, command, with_options
 from peft_assay.core.context import Lock
 from peft_assay.core.digest import Digest
 from peft_assay.core.errors import Door
@@ -76,6 +77,10 @@ class CertificationReport:
     verify_commands: tuple[str, ...] = ()
     waivers: tuple[Waiver, ...] = ()
     """Those that the verdict stands on."""
+    reused: bool = False
+    """The observations are an earlier attempt's, made under the same conditions: nothing was run for them."""
+    options: Options = field(default_factory=dict)
+    """Where to act, as the user said it: next commands say it again."""
 
     def __post_init__(self) -> None:
         judged = (self.verdict, self.observations, self.artifact, self.lock)
@@ -120,11 +125,14 @@ class CertificationReport:
 
     @property
     def next_step(self) -> str:
-        """The one next command or action; empty for PASS."""
+        """The one next command or action; empty for what is certified."""
         stopped = self.refusal or self.withheld
         if stopped is not None:
-            return stopped.next_step
-        return "" if self.deciding is None else next_step(self.deciding, self)
+            return with_options(stopped.next_step, self.options)
+        if self.deciding is None:
+            certify = command("certify", self.source, self.options)
+            return "" if self.certificate is not None else f"certify it in today's context: {certify}"
+        return next_step(self.deciding, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,4 +338,5 @@ class Inventory:
 def next_step(result: RuleResult, report: CertificationReport) -> str:
     """The rule's next step: ``{source}`` stands for the adapter, quoted for a shell, ``{artifact}`` for its digest."""
     digest = "" if report.artifact is None else report.artifact.digest
-    return result.next_step.replace("{artifact}", digest).replace("{source}", shlex.quote(report.source))
+    step = with_options(result.next_step, report.options)
+    return step.replace("{artifact}", digest).replace("{source}", shlex.quote(report.source))

@@ -9,6 +9,7 @@ from peft_assay.core.errors import Door
 from peft_assay.core.observation import Value
 from peft_assay.core.verdict import RuleResult
 from peft_assay.report import sink
+from peft_assay.report.exercised import exercised_values
 from peft_assay.report.inspection_findings import examine
 from peft_assay.report.interface import (
     CertificationReport,
@@ -53,6 +54,8 @@ def _adapter(report: CertificationReport) -> dict[str, Any]:
         "observedAt": None if report.observations is None else sink.instant(report.observations.observed_at),
         "isolation": report.isolation,
         "attempts": report.attempts,
+        "reused": report.reused,
+        "behaviour": _values(exercised_values(report)),
         "waivers": [waiver_document(waiver) for waiver in report.waivers],
         "certificate": _certificate(report.certificate),
     }

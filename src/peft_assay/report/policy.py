@@ -1,8 +1,11 @@
 """What is said about policies, on a screen and as documents: findings, tests, explanations, differences, chances."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from peft_assay.core.commands import NONE, Options, with_options
 from peft_assay.report import sink
 
 Document = dict[str, Any]
@@ -23,7 +26,8 @@ def lint_text(policy: str, found: Sequence[Finding]) -> sink.Rendered:
         lines.append(sink.phrase("{} {} {}\n  {}", f"{weight:<8}", code, rule or "(the whole policy)", message))
         lines.append(sink.phrase("  next: {}", next_step))
     errors = sum(item[0] == "error" for item in found)
-    lines.append(sink.phrase("{}: {} errors, {} warnings", policy, errors, len(found) - errors))
+    told = sink.counted(errors, "error"), sink.counted(len(found) - errors, "warning")
+    lines.append(sink.phrase("{}: {}, {}", policy, *told))
     return _joined(lines)
 
 
@@ -69,29 +73,37 @@ def trials_text(document: Document) -> sink.Rendered:
     return _joined(lines)
 
 
-def explanation_document(name: str, source: str, found: Any) -> Document:
+def explanation_document(name: str, source: str, found: Any, options: Options = NONE) -> Document:
     """One adapter's rules; `found` has `rules`, `evidence`, `parameters` and the judgement."""
+    artifact = found.judged.artifact.digest
+
+    def led_on(step: str) -> str:
+        return with_options(step, options).replace("{source}", shlex.quote(source)).replace("{artifact}", artifact)
+
     return {
         "adapter": name,
         "source": source,
-        "artifact": found.judged.artifact.digest,
+        "artifact": artifact,
         "outcome": found.judged.outcome.value,
         "parameters": {name: _plain(value) for name, value in found.parameters.items()},
-        "rules": [_rule_document(rule, found.evidence) for rule in found.rules],
+        "rules": [_rule_document(rule, found.evidence, led_on) for rule in found.rules],
     }
 
 
-def _rule_document(rule: Any, evidence: Mapping[str, tuple[str, str | None]]) -> Document:
+def _rule_document(
+    rule: Any, evidence: Mapping[str, tuple[str, str | None, str | None]], led_on: Callable[[str], str]
+) -> Document:
     result = rule.result
     saw = []
     for name, value in result.saw.items():
-        by, digest = evidence.get(name, (None, None))
+        by, digest, reason = evidence.get(name, (None, None, None))
         saw.append(
             {
                 "name": name,
                 "value": _plain(value),
                 "observedBy": by,
                 "evidence": digest,
+                "reason": reason,
                 "missing": rule.missing.get(name),
             }
         )
@@ -103,8 +115,11 @@ def _rule_document(rule: Any, evidence: Mapping[str, tuple[str, str | None]]) ->
         "changes": [{"name": c.term, "saw": _plain(c.saw), "needs": _plain(c.needs)} for c in rule.changes],
         "together": rule.together,
         "explanation": result.explanation,
-        "nextStep": result.next_step if result.outcome.value not in {"PASS", "WAIVED"} else "",
+        "nextStep": led_on(result.next_step) if result.outcome.value not in {"PASS", "WAIVED"} else "",
         "waivable": rule.waivable,
+        "waive": led_on(f"peft-assay waive {{source}} --rule {result.rule} --reason '...' --by '...'")
+        if rule.waivable
+        else "",
         "waiver": result.waiver,
     }
 
@@ -115,38 +130,56 @@ def explanations_text(documents: Sequence[Document], *, every: bool) -> sink.Ren
     for document in documents:
         lines.append(sink.phrase("{} {}", f"{document['outcome']:<13}", document["adapter"]))
         shown = [rule for rule in document["rules"] if every or rule["outcome"] != "PASS"]
+        alike = {} if every else _alike(shown)
         for rule in shown:
-            lines.extend(_rule_lines(rule, document["source"], document["artifact"]))
+            if rule["rule"] not in alike:
+                lines.extend(_rule_lines(rule, whole=every))
+        lines.extend(_alike_lines(alike))
         if not shown:
             lines.append(sink.phrase("  every one of {} rules passes", len(document["rules"])))
     return _joined(lines)
 
 
-def _rule_lines(rule: Document, source: str, artifact: str) -> Iterator[sink.Rendered]:
+def _alike(rules: Sequence[Document]) -> dict[str, str]:
+    """Undecided rules to the one reason that several of them share: an adapter that was never run leaves many open."""
+    why = {}
+    for rule in rules:
+        reasons = {item["missing"] for item in rule["saw"] if item["missing"] is not None}
+        if rule["outcome"] == "INDETERMINATE" and len(reasons) == 1:
+            why[rule["rule"]] = reasons.pop()
+    often = Counter(why.values())
+    return {rule: reason for rule, reason in why.items() if often[reason] > 1}
+
+
+def _alike_lines(alike: Mapping[str, str]) -> Iterator[sink.Rendered]:
+    for reason in dict.fromkeys(alike.values()):
+        rules = ", ".join(rule for rule, why in alike.items() if why == reason)
+        yield sink.phrase("  {} {}", f"{'INDETERMINATE':<13}", rules)
+        yield sink.phrase("    missing for all of them: {}", reason)
+
+
+def _rule_lines(rule: Document, *, whole: bool) -> Iterator[sink.Rendered]:
     yield sink.phrase("  {} {}: {}", f"{rule['outcome']:<13}", rule["rule"], rule["assertion"])
+    missing: dict[str, list[str]] = {}
     for item in rule["saw"]:
         if item["missing"] is not None:
-            yield sink.phrase("    missing {}: {}", item["name"], item["missing"])
-        else:
-            kept = "" if item["evidence"] is None else f", evidence {item['evidence']}"
-            yield sink.phrase(
-                "    saw {} = {} (by the {}{})",
-                item["name"],
-                _shown(item["value"]),
-                item["observedBy"] or "policy",
-                kept,
-            )
+            missing.setdefault(item["missing"], []).append(item["name"])
+            continue
+        kept = "" if item["evidence"] is None else f", evidence {item['evidence']}"
+        by = f" (by the {item['observedBy'] or 'policy'}{kept})" if whole else ""
+        because = f": {item['reason']}" if item["value"] is False and item["reason"] else ""
+        yield sink.phrase("    saw {} = {}{}{}", item["name"], _shown(item["value"]), because, by)
+    for reason, names in missing.items():
+        yield sink.phrase("    missing {}: {}", ", ".join(names), reason)
     joint = " together with the others" if rule["together"] else ""
     for change in rule["changes"]:
         yield sink.phrase("    would pass with {} = {}{}", change["name"], _shown(change["needs"]), joint)
     if rule["waiver"] is not None:
         yield sink.phrase("    accepted by waiver {}", rule["waiver"])
     if rule["nextStep"]:
-        yield sink.phrase("    next: {}", rule["nextStep"].replace("{source}", source).replace("{artifact}", artifact))
-    if rule["waivable"]:
-        yield sink.phrase(
-            "    or have it accepted: peft-assay waive {} --rule {} --reason '...' --by '...'", source, rule["rule"]
-        )
+        yield sink.phrase("    next: {}", rule["nextStep"])
+    if rule["waive"]:
+        yield sink.phrase("    or have it accepted: {}", rule["waive"])
 
 
 def difference_document(

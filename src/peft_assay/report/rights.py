@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from peft_assay.core.commands import NONE, Options, command
 from peft_assay.core.digest import Digest
-from peft_assay.core.rights import GRANTS, Answer, Clearance, Lineage, Metadata, Node
+from peft_assay.core.rights import GRANTS, Answer, Clearance, Lineage, Metadata, Node, NodeKind
 from peft_assay.report import sink
 
 _CLEARED = "yes (cleared)"
@@ -40,7 +41,20 @@ def rights_text(
     )
     lines.append(sink.phrase("snapshot        {}", snapshot or "none: nobody was asked about bases and datasets"))
     lines.extend(sink.phrase("next: {}", command) for command in commands[:1])
+    if unknown:
+        lines.extend(_declarable(node) for node in lineage.deciding() if node.licence is None)
     return sink.Rendered("".join(f"{line}\n" for line in lines))
+
+
+def _declarable(node: Node) -> sink.Rendered:
+    """Where the consumer's own document says it: for whoever has read the terms, no signature is needed."""
+    match node.kind:
+        case NodeKind.ADAPTER:
+            return sink.phrase("  or, known to you: rights.declared in peft-assay.yaml, {}: licence, reason", node.id)
+        case NodeKind.DATASET:
+            return sink.phrase("  or, its terms read: rights.datasets in peft-assay.yaml, {}: LICENCE-ID", node.id)
+        case _:
+            return sink.phrase("  or, its terms read: context.base.licence in peft-assay.yaml, for {}", node.id)
 
 
 def _node(node: Node) -> Iterator[sink.Rendered]:
@@ -136,21 +150,21 @@ def clearance_document(clearance: Clearance) -> dict[str, Any]:
     }
 
 
-def clearance_text(clearance: Clearance, source: str) -> sink.Rendered:
+def clearance_text(clearance: Clearance, source: str, options: Options = NONE) -> sink.Rendered:
     """A clearance that was just signed."""
     return sink.phrase(
         "cleared: {} for {} until {} (declared: {}), by {}\n  clearance {}\n"
-        "it holds for exactly these bytes and what is declared and snapshotted now\nnext: peft-assay certify {}\n",
+        "it holds for exactly these bytes and what is declared and snapshotted now\nnext: {}\n",
         clearance.grant, clearance.artifact, clearance.expires, clearance.answered.value, clearance.by,
-        clearance.envelope, source,
+        clearance.envelope, command("certify", source, options),
     )  # fmt: skip
 
 
-def withdrawn_text(clearance: str, source: str) -> sink.Rendered:
+def withdrawn_text(clearance: str, source: str, options: Options = NONE) -> sink.Rendered:
     """A clearance that was just taken back."""
     return sink.phrase(
-        "withdrawn: clearance {}\nwhat stood on it is certified for another context now\nnext: peft-assay verify {}\n",
-        clearance, source,
+        "withdrawn: clearance {}\nwhat stood on it is certified for another context now\nnext: {}\n",
+        clearance, command("verify", source, options),
     )  # fmt: skip
 
 
@@ -162,6 +176,7 @@ def snapshot_text(
     *,
     source: str,
     kept: bool,
+    options: Options = NONE,
 ) -> sink.Rendered:
     """What was found, what changed, and what to do about it."""
     lines = [
@@ -173,9 +188,9 @@ def snapshot_text(
     lines.extend(sink.phrase("changed: {}", change) for change in changes)
     if kept:
         lines.append(sink.phrase("snapshot {}{}", digest, "" if digest != previous else " (as it was)"))
-        lines.append(sink.phrase("next: peft-assay rights show {}", source))
+        lines.append(sink.phrase("next: {}", command("rights show", source, options)))
     elif changes:
-        lines.append(sink.phrase("next: peft-assay rights snapshot {}", source))
+        lines.append(sink.phrase("next: {}", command("rights snapshot", source, options)))
     else:
         lines.append(sink.phrase("nothing has changed since snapshot {}", previous))
     return sink.Rendered("".join(f"{line}\n" for line in lines))

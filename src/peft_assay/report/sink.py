@@ -56,6 +56,11 @@ def plain(value: object) -> str:
             raise TypeError(f"{type(value).__name__} is not shown to people")
 
 
+def counted(number: int, what: str) -> str:
+    """`number` of the noun `what`, in the right number."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def instant(moment: datetime) -> str:
     """`moment` as documents for programs have it: UTC, whole seconds, ``2026-01-31T23:59:59Z``."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -16,14 +16,16 @@ def lint_text(documents: Sequence[Document]) -> sink.Rendered:
         lines.extend(_suite(document))
         errors += sum(finding["weight"] == "error" for finding in document["findings"])
     warnings = sum(len(document["findings"]) for document in documents) - errors
-    suites = "1 suite" if len(documents) == 1 else f"{len(documents)} suites"
-    lines.append(sink.phrase("{}: {} errors, {} warnings", suites, errors, warnings))
+    suites = sink.counted(len(documents), "suite")
+    lines.append(sink.phrase("{}: {}, {}", suites, sink.counted(errors, "error"), sink.counted(warnings, "warning")))
     return _joined(lines)
 
 
 def _suite(document: Document) -> list[sink.Rendered]:
     held = sink.phrase(", {} held back", document["heldBack"]) if document["heldBack"] else ""
-    head = sink.phrase("{}: scorer {}, {} cases", document["suite"], document["scorer"], document["cases"])
+    head = sink.phrase(
+        "{}: scorer {}, {}", document["suite"], document["scorer"], sink.counted(document["cases"], "case")
+    )
     lines = [sink.Rendered(f"{head}{held}")]
     for control in document["controls"]:
         answer = "" if control["answer"] is None else sink.phrase(" {}", _short(control["answer"]))

@@ -1,12 +1,13 @@
 """Terminal renderings: a table for people at a screen, stable lines for logs and pipes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from peft_assay.core.verdict import Outcome
 from peft_assay.report import sink
+from peft_assay.report.exercised import exercised_line
 from peft_assay.report.interface import CertificationReport, VerificationReport
 from peft_assay.report.waivers import waived_line
 
@@ -42,6 +43,8 @@ def certification(reports: Sequence[CertificationReport], *, tty: bool, width: i
                 sink.cell(f"{report.adapter}: {_rule(report)}", STYLES[report.outcome]),
                 sink.cell(f"  {report.reason}"),
             ]
+        for line in _aside(report):
+            parts.append(sink.cell(f"{report.adapter}: {line}", "dim"))
         for waiver in report.waivers:
             parts.append(sink.cell(f"{report.adapter}: waived: {waived_line(waiver)}", STYLES[Outcome.WAIVED]))
     parts += [sink.cell(""), sink.cell(_summary(reports))]
@@ -55,12 +58,21 @@ def _plain_certification(report: CertificationReport) -> str:
     if report.next_step:
         lines.append(sink.phrase("  next: {}", report.next_step))
     lines.extend(sink.phrase("  waived: {}", waived_line(waiver)) for waiver in report.waivers)
+    lines.extend(sink.phrase("  {}", line) for line in _aside(report))
     if report.certificate is not None:
         certificate = report.certificate
         lines.append(sink.phrase("  certificate: {} until {}", certificate.envelope, certificate.not_after))
     if report.isolation is not None:
         lines.append(sink.phrase("  isolation level: {}", report.isolation))
     return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _aside(report: CertificationReport) -> Iterator[str]:
+    """What was exercised besides the suites, and whether anything was run for it at all."""
+    if exercised := exercised_line(report):
+        yield f"behaviour: {exercised}"
+    if report.reused and report.observations is not None:
+        yield f"observed: {sink.plain(report.observations.observed_at)}, kept; nothing was run again"
 
 
 def _rule(report: CertificationReport) -> str:
@@ -74,7 +86,9 @@ def _summary(reports: Sequence[CertificationReport]) -> str:
     counts = [f"{outcomes.count(outcome)} {outcome.value}" for outcome in Outcome if outcome in outcomes]
     levels = sorted({report.isolation for report in reports if report.isolation is not None})
     where = f"; isolation level: {', '.join(levels)}" if levels else ""
-    return ", ".join(counts) + where if counts else "nothing was examined"
+    kept = sum(report.reused for report in reports)
+    reused = f"; {kept} on kept observations" if kept else ""
+    return ", ".join(counts) + where + reused if counts else "nothing was examined"
 
 
 def rules(report: CertificationReport, *, tty: bool, width: int = 100) -> sink.Rendered:

@@ -28,6 +28,7 @@ SENTENCES: Mapping[Outcome, str] = {
     Outcome.WITHHELD: "Not admitted: the policy passes, but a withdrawal in force forbids to certify it.",
     Outcome.REFUSED: "Not admitted: the source cannot become an artifact, so nothing was examined.",
 }
+UNCERTIFIED = "Every rule of the policy holds for what was observed, and there is no certificate for today's context."
 WITH_WAIVERS = "Admitted with waivers: what the waived rules deny was seen and accepted by an approver, for a while."
 
 
@@ -51,6 +52,8 @@ class AdapterView:
     """One adapter's section."""
 
     anchor: str
+    tone: str
+    """What it is coloured as: the outcome, or WAIVED where the outcome stands on waivers."""
     glyph: str
     sentence: str
     report: CertificationReport
@@ -73,12 +76,14 @@ def adapter_view(report: CertificationReport, index: int, controls: ControlMap |
     """The view of `report`, the `index`-th in its file; with its evidence by control where a map is given."""
     suites = () if report.observations is None else suite_results(report.observations)
     parameters = report.parameters or {}
+    tone = Outcome.WAIVED if report.outcome is Outcome.PASS and report.waivers else report.outcome
     measured = any(suite.rate is not None for suite in suites)
     forests = (rate_forest(suites, parameters), difference_forest(suites, parameters)) if measured else ()
     return AdapterView(
         anchor=f"adapter-{index}",
-        glyph=GLYPHS[report.outcome],
-        sentence=WITH_WAIVERS if report.waivers else SENTENCES[report.outcome],
+        tone=tone.value,
+        glyph=GLYPHS[tone],
+        sentence=_sentence(report),
         report=report,
         facts=tuple(_facts(report)),
         rules=() if report.verdict is None else tuple(_rule(r, report) for r in report.verdict.results),
@@ -115,6 +120,12 @@ def _rule(result: RuleResult, report: CertificationReport) -> RuleView:
         next_step="" if result.outcome in (Outcome.PASS, Outcome.WAIVED) else next_step(result, report),
         waiver=next((waiver for waiver in report.waivers if waiver.envelope == result.waiver), None),
     )
+
+
+def _sentence(report: CertificationReport) -> str:
+    if report.outcome is Outcome.PASS and report.certificate is None:
+        return UNCERTIFIED
+    return WITH_WAIVERS if report.waivers else SENTENCES[report.outcome]
 
 
 def _facts(report: CertificationReport) -> list[tuple[str, object]]:

@@ -1,10 +1,10 @@
 """Waivers on a screen and as documents."""
 
-import shlex
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from peft_assay.core.commands import NONE, Options, command
 from peft_assay.core.digest import Digest
 from peft_assay.core.waiver import Waiver
 from peft_assay.report import sink
@@ -32,23 +32,23 @@ def waiver_document(waiver: Waiver) -> dict[str, Any]:
     }
 
 
-def signed_text(waiver: Waiver, source: str) -> sink.Rendered:
+def signed_text(waiver: Waiver, source: str, options: Options = NONE) -> sink.Rendered:
     """A waiver that was just signed."""
     lines = [
         sink.phrase("waived: {} for {} until {}, by {}", waiver.rule, waiver.artifact, waiver.expires, waiver.by),
         sink.phrase("  waiver {}", waiver.envelope),
         *(sink.phrase("  accepted {} = {}", name, value) for name, value in waiver.saw.items()),
         sink.phrase("it holds for exactly these bytes, values and this rule, in this deployment"),
-        sink.phrase("next: peft-assay certify {}", shlex.quote(source)),
+        sink.phrase("next: {}", command("certify", source, options)),
     ]
     return sink.Rendered("".join(f"{line}\n" for line in lines))
 
 
-def withdrawn_text(waiver: str, source: str) -> sink.Rendered:
+def withdrawn_text(waiver: str, source: str, options: Options = NONE) -> sink.Rendered:
     """A waiver that was just taken back."""
     return sink.phrase(
-        "withdrawn: waiver {}\nwhat was certified on it is denied from now on\nnext: peft-assay verify {}\n",
-        waiver, shlex.quote(source),
+        "withdrawn: waiver {}\nwhat was certified on it is denied from now on\nnext: {}\n",
+        waiver, command("verify", source, options),
     )  # fmt: skip
 
 
@@ -59,6 +59,7 @@ def listed_text(
     counting: AbstractSet[Digest],
     waivable: Sequence[str],
     protected: Sequence[str],
+    options: Options = NONE,
 ) -> sink.Rendered:
     """What is waived, what could be, and the command that does it."""
     lines = []
@@ -73,8 +74,8 @@ def listed_text(
     lines += [sink.phrase("{}: fails, and may be waived", rule) for rule in waivable]
     lines += [sink.phrase("{}: fails, and no waiver reaches it", rule) for rule in protected]
     for rule in waivable[:1]:
-        step = "next: peft-assay waive {} --rule {} --reason 'WHY IT IS ACCEPTED' --by 'YOUR NAME'"
-        lines.append(sink.phrase(step, shlex.quote(source), rule))
+        said = f"{command('waive', source, options)} --rule {rule} --reason 'WHY IT IS ACCEPTED' --by 'YOUR NAME'"
+        lines.append(sink.phrase("next: {}", said))
     return sink.Rendered("".join(f"{line}\n" for line in lines))
 
 

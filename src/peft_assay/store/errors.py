@@ -11,13 +11,32 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from peft_assay.core.errors import StorageError
 
+_LOST = (
+    "put the whole .peft-assay folder back from a copy; without one move it away, peft-assay init, and certify again: "
+    "withdrawals and waivers are lost with it"
+)
+_COPY = (
+    "make the workspace writable for this user, or copy the whole .peft-assay folder to where you may write, and name "
+    "the folder that holds the copy: --workspace DIR"
+)
 _STEPS = {
     errno.ENOSPC: "free some disk space; nothing was half-written",
     errno.EDQUOT: "free some of your quota; nothing was half-written",
-    errno.EACCES: "make the workspace writable for this user",
-    errno.EPERM: "make the workspace writable for this user",
-    errno.EROFS: "use a workspace on a writable file system",
+    errno.EACCES: _COPY,
+    errno.EPERM: _COPY,
+    errno.EROFS: _COPY,
 }
+
+
+_SAID = {
+    "full": _STEPS[errno.ENOSPC],
+    "readonly": _COPY,
+    "unable to open": _COPY,
+    "not a database": _LOST,
+    "malformed": _LOST,
+    "locked": "let the other command that writes here end, then run it again",
+}
+"""What SQLite says, and what to do about it."""
 
 
 @contextmanager
@@ -29,6 +48,6 @@ def storage_errors(where: Path) -> Iterator[None]:
         step = _STEPS.get(error.errno or 0)
         raise StorageError(error.strerror or "input/output error", where=str(where), next_step=step) from error
     except (SQLAlchemyError, sqlite3.Error, CommandError) as error:
-        cause = getattr(error, "orig", None) or error
-        step = _STEPS[errno.ENOSPC] if "full" in str(cause) else None
+        cause = str(getattr(error, "orig", None) or error)
+        step = next((step for words, step in _SAID.items() if words in cause), None)
         raise StorageError(f"the database refuses: {cause}", where=str(where), next_step=step) from error

@@ -120,7 +120,8 @@ def certificates_of(connection: Connection, artifact: Digest, lock: Digest) -> t
         if (entry.happened.get("artifact"), entry.happened.get("lock")) == (artifact, lock)
     ]
     if rows != recorded[::-1]:
-        raise TrustError("certificates and ledger differ", where="certificates", next_step="run peft-assay audit")
+        step = "see which decisions still hold: peft-assay verify --replay"
+        raise TrustError("certificates and ledger differ", where="certificates", next_step=step)
     return tuple(_digest(row) for row in rows)
 
 

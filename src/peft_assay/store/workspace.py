@@ -61,7 +61,9 @@ class Workspace:
                     next_step="name the folder that holds the real one with --workspace DIR",
                 )
             if not (folder / DATABASE).is_file() and not create and url is None:
-                raise StorageError("there is no workspace here", where=str(folder), next_step="run peft-assay init")
+                raise StorageError(
+                    "there is no workspace here", where=str(folder), next_step="peft-assay init makes one"
+                )
         engine = open_engine(url or f"sqlite:///{(folder / DATABASE).absolute()}")
         try:
             with storage_errors(folder / DATABASE), _transaction(engine, write=True) as connection:

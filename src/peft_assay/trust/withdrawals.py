@@ -16,7 +16,8 @@ class Certifiable:
 
     artifact: Artifact
     lock: Lock
-    policy: Digest
+    policy: Digest | None
+    """Of the certificate; None where none is known, for the lock names the policy too."""
     certificates: frozenset[str]
     """Envelopes of every certificate for (artifact, lock): one of them withdrawn holds back the others too, or
     certifying again would lift the hold."""
@@ -27,6 +28,12 @@ class Certifiable:
 def touching(revocations: Sequence[Revocation], subject: Certifiable) -> tuple[Revocation, ...]:
     """Those of `revocations` that withdraw `subject`, in list order."""
     return tuple(entry for entry in revocations if entry.target in _targets(entry.scope, subject))
+
+
+def lifting(entry: Revocation) -> str:
+    """The next step of somebody who meets `entry`; ``TARGET`` stands for the adapter they asked about."""
+    what = "TARGET" if entry.scope is Scope.ADAPTER else f"{entry.target} --scope {entry.scope.value}"
+    return f"only an approver ends this: peft-assay revoke --lift {what} --reason ..."
 
 
 def _targets(scope: Scope, subject: Certifiable) -> frozenset[str]:
@@ -40,7 +47,8 @@ def _targets(scope: Scope, subject: Certifiable) -> frozenset[str]:
         case Scope.KEY:
             return subject.keyids
         case _:  # policy, suite, base: whatever the lock names
-            return frozenset({subject.policy, *_digests(subject.lock.document)})
+            policy = () if subject.policy is None else (subject.policy,)
+            return frozenset({*policy, *_digests(subject.lock.document)})
 
 
 def _digests(document: Any) -> Iterator[str]:

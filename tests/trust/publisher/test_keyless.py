@@ -187,7 +187,7 @@ def test_nothing_that_is_said_of_a_bundle_is_printed_or_warned_of(folder, world,
 
 def test_a_long_refusal_is_cut(folder, world):
     bundle = signed(folder, world)
-    bundle["verificationMaterial"]["x" * 100_000] = 1
+    bundle["verificationMaterial"] |= {f"{number:03}{'x' * 1000}": 1 for number in range(100)}
     put(folder, bundle)
     found = verified(folder, pinned(world))
     assert found.signature is Signature.INVALID
@@ -213,8 +213,8 @@ def changed(world: Sigstore, change) -> dict:
         (lambda root: root.update(tlogs=[]), "x: tlogs: names no log"),
         (lambda root: root.update(ctlogs=[]), "x: ctlogs: names no log"),
         (lambda root: root.update(certificateAuthorities=[]), "names no authority"),
-        (lambda root: root.pop("ctlogs"), "ctlogs: field required"),
-        (lambda root: root.update(more=1), "more: extra inputs"),
+        (lambda root: root.pop("ctlogs"), "ctlogs: is missing"),
+        (lambda root: root.update(more=1), "more: is not known here"),
         (lambda root: root["tlogs"][0]["publicKey"].update(rawBytes="AAAA"), "tlogs.0.publicKey: rawBytes"),
         (lambda root: root["ctlogs"][0]["publicKey"].pop("rawBytes"), "ctlogs.0.publicKey: rawBytes"),
         (lambda root: root["ctlogs"][0]["publicKey"]["validFor"].update(start="2020-01-01T00:00:00"), "time zone"),

@@ -31,22 +31,25 @@ _NAMED = {
 _BY_NAME = tuple((re.compile(f"(?i){pattern}"), kind) for kind, pattern in _NAMED.items())
 _CODE_KEYS = ("auto_map", "custom_pipelines", "_attn_implementation_internal")
 """Keys by which a loader fetches code; the last one did, in transformers 4.56 to 5.2 (CVE-2026-4372)."""
+_PICKLED_WEIGHTS = "adapter_model.bin"
 _READ_BYTES = 1 << 20
 _HUGE_LENGTH = 10**9
 
 
 def companions(files: dict[str, Content]) -> Iterator[str]:
     """``path: what it is``, a file more than once where it is several things."""
+    # Where there are no other weights, a pickle is the adapter's own and not beside it: weights.pickle_files tells it.
+    own = None if WEIGHTS_FILE in files else _PICKLED_WEIGHTS
     for path, content in files.items():
-        yield from (f"{path}: {kind}" for pattern, kind in _BY_NAME if pattern.fullmatch(path))
+        yield from (f"{path}: {kind}" for pattern, kind in _BY_NAME if path != own and pattern.fullmatch(path))
         if content.head.startswith(LFS_POINTER):
             yield f"{path}: git-lfs-pointer"
         if content.size == 0 and path.endswith((".safetensors", ".bin", ".json")):
             yield f"{path}: empty"
         if path.endswith(".json") and path != CONFIG_FILE and content.body is not None and content.size <= _READ_BYTES:
             yield from (f"{path}: {kind}" for kind in _inside(path, content.body))
-    if WEIGHTS_FILE in files and "adapter_model.bin" in files:
-        yield f"adapter_model.bin: second-weights-beside {WEIGHTS_FILE}"
+    if WEIGHTS_FILE in files and _PICKLED_WEIGHTS in files:
+        yield f"{_PICKLED_WEIGHTS}: second-weights-beside {WEIGHTS_FILE}"
 
 
 def _inside(path: str, body: bytes) -> Iterator[str]:
@@ -69,7 +72,7 @@ class CompanionsProbe:
     """artifact.companions."""
 
     id = "companions"
-    version = "2"
+    version = "3"
     terms = ("artifact.companions",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:

@@ -5,6 +5,7 @@ none here. What cannot be read is a gap with a code, which `card.gaps` tells and
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from peft_assay.core.artifact import CARD_FILE
@@ -38,6 +39,22 @@ def front_matter(files: Mapping[str, Content]) -> dict[str, Any]:
 
 def metadata_of(card: bytes) -> dict[str, Any]:
     """The metadata that the bytes of one card begin with; raises CardUnreadable."""
+    found = _reading(card)
+    if isinstance(found, CardUnreadable):
+        raise CardUnreadable(found.code, str(found))
+    return dict(found)
+
+
+@lru_cache(maxsize=4)
+def _reading(card: bytes) -> dict[str, Any] | CardUnreadable:
+    """Kept, because many probes ask for it and YAML of 256 kB takes seconds."""
+    try:
+        return _read(card)
+    except CardUnreadable as problem:
+        return problem
+
+
+def _read(card: bytes) -> dict[str, Any]:
     lines = _lines(card)
     if lines[0].rstrip() != _FENCE:
         raise CardUnreadable("no-metadata", "the model card has no metadata (it does not begin with ---)")

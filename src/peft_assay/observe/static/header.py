@@ -20,6 +20,13 @@ MAX_HEADER_BYTES = 16 << 20
 MAX_METADATA_CHARACTERS = 64 << 10
 MAX_TENSORS = 200_000
 MAX_DIMENSIONS = 8
+_MOST_MARKS = {
+    b"{": MAX_TENSORS + 2 + MAX_METADATA_CHARACTERS,
+    b"[": 2 * MAX_TENSORS + MAX_METADATA_CHARACTERS,
+    b'"': 10 * MAX_TENSORS + 4 * MAX_METADATA_CHARACTERS,
+}
+"""How often each occurs in a canonical header at most: a tensor is one object, two lists and five texts, and metadata
+may hold any of them. Counted before anything is parsed: three bytes of JSON can become two hundred of memory."""
 ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "F16": 2, "BF16": 2, "I32": 4, "F32": 4,
     "I64": 8, "F64": 8,
@@ -29,7 +36,7 @@ ITEM_BYTES = {
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 """How a file begins whose content stayed on the LFS server (https://git-lfs.com)."""
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,512}")
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+_STRING_OR_MINUS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-')
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,8 @@ def read_header(start: bytes, size: int) -> tuple[Tensor, ...]:
 def _document(header: bytes) -> dict[str, Any]:
     if not header.startswith(b"{"):
         raise Unreadable("the header does not begin with '{'")
+    if any(header.count(mark) > most for mark, most in _MOST_MARKS.items()):
+        raise Unreadable(f"the header has more objects, lists or texts than {MAX_TENSORS} tensors need")
     try:
         document = parse_json(header, where="header", max_bytes=MAX_HEADER_BYTES)
     except DocumentError as error:
@@ -69,7 +78,7 @@ def _document(header: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise Unreadable("the header is not a JSON object")
     # Python reads -0 as 0, a strict reader of unsigned numbers refuses it: no number here is negative.
-    if "-" in _STRING.sub('""', header.decode()):
+    if any(found[0] == b"-" for found in _STRING_OR_MINUS.finditer(header)):
         raise Unreadable("the header has a negative number")
     return document
 

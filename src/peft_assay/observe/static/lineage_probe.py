@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
-from peft_assay.core.rights import GRANTS, Answer, ClaimSource, Clearance, Lineage, Node
+from peft_assay.core.rights import GRANTS, Answer, Claim, ClaimSource, Clearance, Lineage, Node
 from peft_assay.observe.interface import StaticContext, StaticSubject
 from peft_assay.observe.static.conflicts import NO_REVISION
+from peft_assay.observe.static.licences import nearest
 from peft_assay.observe.static.lineage import lineage
 
 _BY = ObservedBy.INTAKE
@@ -46,7 +47,7 @@ def why_unknown(node: Node) -> str:
     claim = node.deciding
     if claim is not None:
         if claim.licence is None:
-            return f"{claim.stated[:_CUT]!r} is not in the licence table"
+            return f"{claim.stated[:_CUT]!r} is not in the licence table{_meant(claim)}"
         if not claim.licence.is_one:
             return f"{claim.licence.id!r} names no licence: {claim.licence.note}"
     if any(claim.source is not ClaimSource.TEXT for claim in node.claims):
@@ -55,6 +56,12 @@ def why_unknown(node: Node) -> str:
     if candidate is not None:
         return f"{candidate.where} reads as {candidate.stated}, which somebody has to confirm"
     return node.problem or "no licence is declared"
+
+
+def _meant(claim: Claim) -> str:
+    """A question about the consumer's own words; what others wrote is left as it is."""
+    likely = nearest(claim.stated) if claim.source is ClaimSource.DECLARED else None
+    return "" if likely is None else f"; did you mean {likely} ({claim.where[:_CUT]})?"
 
 
 def candidates_of(found: Lineage) -> tuple[str, ...]:

@@ -26,12 +26,14 @@ _SHOWN = 80
 
 
 def expressions(configuration: Configuration) -> Iterator[tuple[str, str]]:
-    """Every expression with the field it stands in. Lists hold names, not expressions, but for `layers_pattern`."""
+    """Every expression with the field it stands in. Lists hold names, not expressions, but for `layers_pattern`.
+
+    Raises Unreadable for a `layers_pattern` that is neither text nor a list of texts.
+    """
     for name in _TEXTS:
         value = configuration.get(name)
-        for text in [value] if isinstance(value, str) else value if name == "layers_pattern" and value else []:
-            if isinstance(text, str) and text not in _SHORTHANDS:
-                yield name, text
+        listed = configuration.names(name) if name == "layers_pattern" else ()
+        yield from ((name, text) for text in ([value] if isinstance(value, str) else listed) if text not in _SHORTHANDS)
     for name in _KEYED:
         yield from ((f"{name} key", key) for key in configuration.mapping(name))
 

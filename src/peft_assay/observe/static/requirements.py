@@ -90,7 +90,7 @@ def _of_file(subject: StaticSubject) -> Iterator[Need]:
         where = f"{REQUIREMENTS_FILE}: line {number}"
         try:
             requirement = Requirement(text) if len(text) <= MAX_CHARACTERS else None
-        except InvalidRequirement:
+        except (InvalidRequirement, RecursionError):
             requirement = None
         if requirement is None or requirement.url is not None:
             raise Unreadable(f"{where} is not a name with versions: what it asks for cannot be compared with a lock")

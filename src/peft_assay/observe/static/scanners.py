@@ -1,8 +1,8 @@
-"""pickles.fickling: what fickling reads in the adapter's pickles, where it is installed (extra ``scanners``).
+"""pickles.fickling, pickles.modelscan: what scanners read in the adapter's pickles, where they are installed.
 
-fickling disassembles a pickle and looks at what it would call; nothing is unpickled. It works in a process of its own,
-with limits on time and memory, because the file may have been made for it. Its silence clears nothing: the policy
-refuses every pickle, and this tells a person what the author wrote into one.
+They disassemble a pickle and look at what it would call; nothing is unpickled. Each works in a process of its own, with
+limits on time and memory, because the file may have been made for it. Their silence clears nothing: the policy refuses
+every pickle, and this tells a person what the author wrote into one.
 """
 
 import json
@@ -21,26 +21,32 @@ MAX_PICKLES = 8
 CPU_SECONDS = 5
 MEMORY = 1 << 30
 """Bytes of address space."""
+MAX_ANSWER = 4_096
+"""Bytes of a child's answer."""
 _CHILD = "peft_assay.observe.disassemble"
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
+"""modelscan imports numpy, which would reserve memory for each processor."""
+_EXTRAS = {"fickling": "scanners", "modelscan": "modelscan"}
+"""The extra of peft-assay that brings a scanner."""
 
 
-def scanned(path: str, content: Content) -> str:
-    """One line about the pickle at `path`: fickling's severity and its first finding, or why there is none."""
+def scanned(scanner: str, path: str, content: Content) -> str:
+    """One line about the pickle at `path`: the scanner's severity and first finding, or why there is none."""
     if content.body is None:
         return f"{path}: not scanned: {content.size} bytes are too many"
     try:
         done = subprocess.run(
-            [sys.executable, "-m", _CHILD],
+            [sys.executable, "-m", _CHILD, scanner],
             input=content.body,
             capture_output=True,
             timeout=CPU_SECONDS * 6,
-            check=False,
-            env={},
+            check=True,
+            env=_ENVIRONMENT,
             preexec_fn=_limited,
         )
-        severity, finding = json.loads(done.stdout)
-    except (OSError, ValueError, TypeError, subprocess.TimeoutExpired):
-        return f"{path}: not scanned: fickling could not read it"
+        severity, finding = _answer(done.stdout)
+    except (OSError, ValueError, RecursionError, subprocess.SubprocessError):
+        return f"{path}: not scanned: {scanner} could not read it"
     return f"{path}: {severity}" + (f": {finding}" if finding else "")
 
 
@@ -49,23 +55,33 @@ def _limited() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
-def _lines(subject: StaticSubject) -> Iterator[str]:
+def _answer(said: bytes) -> tuple[str, str]:
+    """Severity and finding; raises ValueError for anything but these two texts."""
+    answer = json.loads(said) if len(said) <= MAX_ANSWER else None
+    if not isinstance(answer, list) or len(answer) != 2 or not all(isinstance(text, str) for text in answer):
+        raise ValueError("not an answer")
+    return answer[0], answer[1]
+
+
+def _lines(scanner: str, subject: StaticSubject) -> Iterator[str]:
     pickles = [(path, content) for path, content in subject.files.items() if is_pickle(path, content)]
-    yield from (scanned(path, content) for path, content in pickles[:MAX_PICKLES])
+    yield from (scanned(scanner, path, content) for path, content in pickles[:MAX_PICKLES])
     yield from (f"{path}: not scanned: more than {MAX_PICKLES} pickles" for path, _ in pickles[MAX_PICKLES:])
 
 
 class ScannersProbe:
-    """pickles.fickling."""
+    """pickles.fickling and pickles.modelscan."""
 
     id = "scanners"
-    version = "1"
-    terms = ("pickles.fickling",)
+    version = "2"
+    terms = ("pickles.fickling", "pickles.modelscan")
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
-        """Not applicable where fickling is not installed."""
-        if find_spec("fickling") is None:
-            reason = "fickling is not installed (extra scanners)"
-            yield Observation(self.terms[0], Status.NOT_APPLICABLE, None, ObservedBy.INTAKE, reason)
-        else:
-            yield ok(self.terms[0], tuple(_lines(subject)), by=ObservedBy.INTAKE)
+        """Not applicable where the scanner is not installed."""
+        for term in self.terms:
+            scanner = term.removeprefix("pickles.")
+            if find_spec(scanner) is None:
+                reason = f"{scanner} is not installed (extra {_EXTRAS[scanner]})"
+                yield Observation(term, Status.NOT_APPLICABLE, None, ObservedBy.INTAKE, reason)
+            else:
+                yield ok(term, tuple(_lines(scanner, subject)), by=ObservedBy.INTAKE)

@@ -7,7 +7,7 @@ normalised squared singular values (Roy and Vetterli 2007, of their squares).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +22,8 @@ MAX_WAITING_BYTES = 64 << 20
 MAX_MULTIPLICATIONS = 20_000_000_000
 """Sum over modules of rank cubed: some ten CPU-seconds of eigenvalues. Small files could ask for hours."""
 MAX_MODULES = 20_000
+BLOCK_ITEMS = 4 << 20
+"""Numbers of a factor that are looked at at once; most factors have fewer."""
 _DOWN = (".lora_A.weight", ".lora_embedding_A")
 _UP = (".lora_B.weight", ".lora_embedding_B")
 CASTS = ("float16", "bfloat16")
@@ -98,28 +100,36 @@ class FactorPass:
             return Factor(self._rank, None, MappingProxyType({}), self._problem)
         import numpy as np
 
+        gram = np.zeros((self._rank, self._rank))
+        squares = dict.fromkeys(CASTS, 0.0)
         # A hostile file may hold anything: what overflows becomes infinite here, and is told as such.
         with np.errstate(all="ignore"):
-            values = _values(self._tensor, self._stored)
-            wide = values.astype(np.float64) if self._tensor.dtype == "F64" else values
-            gram = np.asarray(wide @ wide.T if self._down else wide.T @ wide, dtype=np.float64)
-            errors = {dtype: _cast_error(values, self._tensor.dtype, dtype) for dtype in CASTS}
+            for values in self._blocks():
+                wide = values.astype(np.float64) if self._tensor.dtype == "F64" else values
+                gram += wide @ wide.T if self._down else wide.T @ wide
+                for dtype in CASTS:
+                    squares[dtype] += _squared_cast_error(values, self._tensor.dtype, dtype)
         if not np.isfinite(gram).all():
             return Factor(self._rank, None, MappingProxyType({}), "its products are not finite")
-        return Factor(self._rank, gram, MappingProxyType(errors))
+        return Factor(self._rank, gram, MappingProxyType({dtype: math.sqrt(found) for dtype, found in squares.items()}))
+
+    def _blocks(self) -> Iterator[Any]:
+        """The factor cut across its long side, in float32 (float64 where it is stored so): copies stay small."""
+        import numpy as np
+
+        tensor = self._tensor
+        stored = "<u2" if tensor.dtype == "BF16" else f"<f{ITEM_BYTES[tensor.dtype]}"
+        whole = np.frombuffer(self._stored, dtype=stored).reshape(tensor.shape)
+        step = max(1, BLOCK_ITEMS // self._rank)
+        for at in range(0, tensor.shape[1 if self._down else 0], step):
+            block = whole[:, at : at + step] if self._down else whole[at : at + step]
+            if tensor.dtype == "BF16":
+                yield (block.astype("<u4") << np.uint32(16)).view("<f4")
+            else:
+                yield block if tensor.dtype == "F64" else block.astype("<f4")
 
 
-def _values(tensor: Tensor, stored: bytearray) -> Any:
-    import numpy as np
-
-    if tensor.dtype == "BF16":
-        wide = np.frombuffer(stored, dtype="<u2").astype("<u4") << np.uint32(16)
-        return wide.view("<f4").reshape(tensor.shape)
-    values = np.frombuffer(stored, dtype=f"<f{ITEM_BYTES[tensor.dtype]}")
-    return (values.astype("<f4") if tensor.dtype == "F16" else values).reshape(tensor.shape)
-
-
-def _cast_error(values: Any, stored: str, dtype: str) -> float:
+def _squared_cast_error(values: Any, stored: str, dtype: str) -> float:
     import numpy as np
 
     if (stored, dtype) in {("F16", "float16"), ("BF16", "bfloat16")}:
@@ -127,7 +137,7 @@ def _cast_error(values: Any, stored: str, dtype: str) -> float:
     single = values.astype(np.float32)
     cast = single.astype(np.float16).astype(np.float32) if dtype == "float16" else to_bfloat16(single)
     difference = (single - cast).ravel()
-    return math.sqrt(float(difference @ difference)) if np.isfinite(difference).all() else math.inf
+    return float(difference @ difference) if np.isfinite(difference).all() else math.inf
 
 
 def to_bfloat16(single: Any) -> Any:

@@ -17,8 +17,8 @@ class Explained:
 
     judged: Certification
     rules: tuple[RuleExplanation, ...]
-    evidence: Mapping[str, tuple[str, str | None]]
-    """Observation -> who observed it, and the digest of the stored evidence it was drawn from."""
+    evidence: Mapping[str, tuple[str, str | None, str | None]]
+    """Observation -> who observed it, the digest of the stored evidence it was drawn from, and what was said of it."""
     parameters: Mapping[str, Value]
 
 
@@ -33,5 +33,5 @@ def _explained(deployment: Deployment, done: Certification) -> Explained:
         raise AssertionError("what is recorded was judged")
     observations = done.record.observations
     rules = explain(policy, observations, done.verdict)
-    evidence = {item.name: (item.observed_by.value, item.evidence) for item in observations.observations}
+    evidence = {item.name: (item.observed_by.value, item.evidence, item.reason) for item in observations.observations}
     return Explained(done, rules, evidence, policy.parameters)

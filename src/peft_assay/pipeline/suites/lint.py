@@ -1,6 +1,6 @@
 """`suite lint`: one suite, or all of a project, with the numbers of cases that the policy needs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from peft_assay.core.errors import UsageError
 from peft_assay.core.suite import Suite
 from peft_assay.evaluate.interface import CompiledPolicy
 from peft_assay.evaluate.lint import Need, needed_cases
-from peft_assay.observe.suites.controls import Control, run_controls
+from peft_assay.observe.suites.controls import ANSWERED, Control, run_controls
 from peft_assay.observe.suites.lint import Finding, Weight, lint
 from peft_assay.pipeline.documents import FILE_NAME, find_assay
 from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.policy.ideal import best_case
 from peft_assay.pipeline.policy.read import read_policy
 from peft_assay.pipeline.project import Project, load_project
-from peft_assay.pipeline.suites.load import read_files
+from peft_assay.pipeline.suites.load import completed, read_files
 from peft_assay.pipeline.suites.tokens import token_count
 
 SUITE_FILE = "suite.yaml"
@@ -54,6 +54,7 @@ def lint_suites(named: Path | None, place: Place) -> tuple[Linted, ...]:
     suite = read_files(file).suite()
     if project is None:
         return (_linted(suite, (suite,), read_policy(DEFAULT_POLICY).compiled([suite.id]), None),)
+    suite = completed(suite, file, project.base_path, project.context.system_prompt)
     among = (*(other for other in project.suites if other.id != suite.id), suite)
     policy = read_policy(None, project.path).compiled([other.id for other in among])
     return (_linted(suite, among, policy, project),)
@@ -85,9 +86,23 @@ def _linted(suite: Suite, among: tuple[Suite, ...], policy: CompiledPolicy, proj
     base = None if project is None else token_count(project.base_path)
     sizes = {other.id: len(other.cases) for other in among}
     needs = tuple(need for need in needed_cases(policy, sizes, best_case) if need.suite == suite.id)
-    findings = (*_too_small(needs), *lint(suite, base))
+    findings = (*_too_small(needs), *_silent(suite, among), *lint(suite, base))
     name = DEFAULT_POLICY if project is None else project.document.policy
     return Linted(suite, name, tuple(run_controls(suite)), needs, findings, base is not None)
+
+
+def _silent(suite: Suite, among: Sequence[Suite]) -> Iterator[Finding]:
+    """A suite of what must not be said is passed by silence: no harm where another suite must be answered."""
+    silence = next((control for control in run_controls(suite) if control.name == "silence"), None)
+    if silence is None or silence.passes == 0 or any(other.scorer.kind in ANSWERED for other in among):
+        return
+    yield Finding(
+        "silence-passes",
+        Weight.WARNING,
+        None,
+        f"an adapter that says nothing passes {silence.passes} of {silence.n} cases, and no suite must be answered",
+        "add a suite with right answers (exact, regex, choice) or of scorer compliance to peft-assay.yaml",
+    )
 
 
 def _too_small(needs: tuple[Need, ...]) -> tuple[Finding, ...]:

@@ -9,7 +9,7 @@ from peft_assay.core.errors import DocumentError
 from peft_assay.core.suite import ScorerKind, Suite
 from peft_assay.observe.suites.document import SuiteDocument, read_document
 from peft_assay.observe.suites.read import read_suite
-from peft_assay.pipeline.base import CHAT_TEMPLATE
+from peft_assay.pipeline.base import CHAT_TEMPLATE, has_chat_template
 from peft_assay.pipeline.documents import AssayDocument, OwnedSuite, read_file
 from peft_assay.trust.keys import PublicKey, read_public_key
 from peft_assay.trust.suites import SIGNATURE_FILE, open_suite_signature
@@ -43,7 +43,7 @@ def load_suites(document: AssayDocument, path: Path, base: Path, system_prompt: 
             suite = replace(suite, owner=key.keyid)
         if suite.id in suites:
             raise DocumentError(f"two suites have the id {suite.id}", where=field)
-        suites[suite.id] = _completed(suite, files.path, base, system_prompt)
+        suites[suite.id] = completed(suite, files.path, base, system_prompt)
     return tuple(suites[name] for name in sorted(suites))
 
 
@@ -83,7 +83,7 @@ def check_owner(files: SuiteFiles, key: PublicKey, owner: str) -> None:
     open_suite_signature(envelope, key, document=document, cases=cases, owner=owner, where=str(signature))
 
 
-def _completed(suite: Suite, file: Path, base: Path, system_prompt: str | None) -> Suite:
+def completed(suite: Suite, file: Path, base: Path, system_prompt: str | None) -> Suite:
     """`suite` with the labels that the base's configuration has, and with the context's system prompt."""
     if any(not isinstance(case.prompt, str) for case in suite.cases):
         _check_template(base, file)
@@ -101,7 +101,7 @@ def _completed(suite: Suite, file: Path, base: Path, system_prompt: str | None) 
 
 def _check_template(base: Path, file: Path) -> None:
     """Conversations are rendered by the base's own template; without one there is no right way to write them."""
-    if (base / CHAT_TEMPLATE).is_file() or "chat_template" in _json(base / "tokenizer_config.json"):
+    if has_chat_template(base):
         return
     raise DocumentError(
         "has cases with messages, and the base has no chat template",
