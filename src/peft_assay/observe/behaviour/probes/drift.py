@@ -21,7 +21,7 @@ class DriftProbe:
     """Asks nothing: the suites were answered along the base's own answers."""
 
     id = "drift"
-    version = "1"
+    version = "2"
     kind = NoneType
 
     def terms(self, plan: Plan) -> tuple[str, ...]:
