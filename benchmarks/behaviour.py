@@ -7,8 +7,11 @@ batches of 16. Runs are interleaved. CPU seconds are of the whole tree of proces
 on shared machines say little; walls are printed beside them.
 
 *Including start-up* is the whole of it. *Excluding start-up* is the slope: a run with all items less a run with one item
-of each kind, scaled to all items, on both sides. Ends with one line per bound: name, value, bound, holds or falls short;
-exits 0 either way. docs/performance.md has the figures of one run.
+of each kind, scaled to all items, on both sides. The bounds are for adapters that part from their base's answers at once,
+which is the worst case; adapters that mostly agree with it are certified beside them, and their agreement is printed.
+
+With `--part fleet` only the memory of 200 small adapters is measured, and what a new policy costs. Ends with one line
+per bound: name, value, bound, holds or falls short; exits 0 either way. docs/performance.md has the figures of one run.
 """
 
 import argparse
@@ -35,7 +38,10 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=16, help="of each kind (default: 16)")
     parser.add_argument("--plot", type=Path, help="where to write the plot (default: in .bench)")
     parser.add_argument("--peers", type=int, help="for how many adapters lm_eval is run (default: for each)")
-    parser.add_argument("--part", choices=["contest", "fleet"], help="only this part (default: both)")
+    parser.add_argument(
+        "--part", choices=["contest", "fleet"], help="only the comparison, or only 200 adapters' memory"
+    )
+    parser.add_argument("--fleet", type=int, help="how many adapters that is (default: 200)")
     parser.add_argument("--at-once", type=int, default=1, help="runs of the comparison at the same time (default: 1)")
     options = parser.parse_args()
     adapters, items = (2, 4) if options.quick else (8, options.items)
@@ -48,7 +54,8 @@ def main() -> None:
         bench = Bench(folder, adapters, items)
         lines += contest(bench, options.at_once, options.peers or adapters, options.plot or folder / "linear.svg")
     if options.part != "contest":
-        lines += fleet.measure(folder / "fleet", 10 if options.quick else 200, environment(folder), watched_certify)
+        many = options.fleet or (10 if options.quick else 200)
+        lines += fleet.measure(folder / "fleet", many, environment(folder), watched_certify)
     print("\n".join(lines))
 
 

@@ -17,6 +17,7 @@ import testbed
 from metering import Metered, metered
 
 HERE = Path(__file__).parent
+DTYPES = ("float32", "bfloat16")
 
 
 @dataclass
@@ -44,15 +45,23 @@ class Bench:
         shutil.rmtree(self.runs, ignore_errors=True)
         self.runs.mkdir()
         self.sides: dict[str, Side] = {}
+        self.due = 0
+        """Runs that there will be, where that is known."""
         self._numbers = count(1)
 
     def certify(
-        self, name: str, *, dtype: str = "float32", items: int | None = None, adapters: int | None = None
+        self,
+        name: str,
+        *,
+        dtype: str = "float32",
+        items: int | None = None,
+        adapters: int | None = None,
+        kind: str = testbed.FAR,
     ) -> None:
         """`peft-assay certify` in a project of its own, from nothing."""
         chosen = testbed.items_of(self.folder, items or self.items)
         project = testbed.write_project(self._fresh(), self.folder / "base", chosen, dtype)
-        adapted = [str(self.folder / "adapters" / f"a{number}") for number in range(adapters or self.adapters)]
+        adapted = [str(self.folder / "adapters" / f"{kind}{number}") for number in range(adapters or self.adapters)]
         spent, log = watched_certify(project, adapted, environment(self.folder) | {"BENCH_KEEP_ANSWERS": "1"})
         self._note(name, spent, log)
 
@@ -75,7 +84,8 @@ class Bench:
         side = self.sides.setdefault(name, Side())
         side.spent.append(spent)
         side.said.append(said)
-        print(f"  {name:36} {spent.cpu:7.1f} CPU-s  {spent.wall:7.1f} s wall", flush=True)
+        done = sum(len(each.spent) for each in self.sides.values())
+        print(f"  {done:2} of {self.due}  {name:40} {spent.cpu:7.1f} CPU-s  {spent.wall:7.1f} s wall", flush=True)
 
 
 def watched_certify(project: Path, adapters: list[str], surroundings: dict[str, str]) -> tuple[Metered, Any]:
@@ -118,12 +128,21 @@ def _samples(out: Path) -> dict[str, Any]:
     return told
 
 
+def shares(items: int) -> list[int]:
+    """How many items the runs have that show whether cost is linear in them."""
+    return [items // 4, items // 2, items]
+
+
 def interleave(bench: Bench, at_once: int, peers: int) -> None:
     """All runs of the comparison, ours in between theirs, so that a slow minute meets both; `at_once` of them at a time."""
     plan: dict[int, list[Callable[[], None]]] = {
         0: [lambda: bench.lm_eval("lm_eval, one item each", 0, items=1)],
         2: [lambda: bench.certify("certify, float32")],
         4: [lambda: bench.certify("certify, bfloat16", dtype="bfloat16")],
+        5: [
+            partial(bench.certify, f"certify, {dtype}, near the base", dtype=dtype, kind=testbed.NEAR)
+            for dtype in DTYPES
+        ],
         6: [
             lambda: bench.certify("certify, float32, one item each", items=1),
             lambda: bench.certify("certify, bfloat16, one item each", dtype="bfloat16", items=1),
@@ -134,6 +153,7 @@ def interleave(bench: Bench, at_once: int, peers: int) -> None:
         runs.append(partial(bench.lm_eval, "lm_eval", number))
         runs += plan.pop(number, [])
     runs += [run for left in plan.values() for run in left]
+    bench.due = len(runs) + len(shares(bench.items))
     with ThreadPoolExecutor(at_once) as pool:
         for done in [pool.submit(run) for run in runs]:
             done.result()

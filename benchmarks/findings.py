@@ -5,7 +5,7 @@ from typing import Any
 
 import chart
 import testbed
-from contest import Bench
+from contest import DTYPES, Bench, Side, shares
 
 FP32_WITH_START, FP32_WITHOUT_START, BF16_WITH_START = 5.0, 2.0, 8.0
 LIKELIHOOD_NOISE = 1e-4
@@ -28,7 +28,7 @@ def compare(bench: Bench, reference: dict[str, Any]) -> Iterator[str]:
         yield f"lm_eval_runs {len(each)} {bench.adapters} reported (of the rest the mean is taken: they do the same work)"
     slope = bench.items / (bench.items - 1)
     theirs_alone = (theirs - bench.adapters * sides["lm_eval, one item each"].cpu) * slope
-    for dtype in ("float32", "bfloat16"):
+    for dtype in DTYPES:
         ours = sides[f"certify, {dtype}"]
         alone = (ours.cpu - sides[f"certify, {dtype}, one item each"].cpu) * slope
         due = (bench.adapters + 1) * reference["work"] / reference["peak"][dtype]
@@ -39,7 +39,10 @@ def compare(bench: Bench, reference: dict[str, Any]) -> Iterator[str]:
             yield verdict(f"{short}_without_start", theirs_alone / alone, "x", FP32_WITHOUT_START, least=True)
         else:
             yield f"{short}_without_start {theirs_alone / alone:.3g}x - reported"
+        yield f"{short}_agreement_of_adapters {agreement(ours)} - reported"
         yield f"{short}_share_of_flop_bound {due / alone:.2f} - reported ({due:.1f} of {alone:.1f} CPU-s, {bench.adapters + 1} passes)"
+        near = bench.sides[f"certify, {dtype}, near the base"]
+        yield f"{short}_with_start_near_the_base {theirs / near.cpu:.3g}x - reported ({near.cpu:.1f} CPU-s; {agreement(near)})"
         yield f"{short}_wall_with_start {bench.adapters * sum(run.wall for run in each) / len(each) / ours.wall:.3g}x - reported"
     yield f"lm_eval_share_of_flop_bound {bench.adapters * reference['work'] / reference['peak']['float32'] / theirs_alone:.2f} - reported"
     jobs = sides["certify, float32"].said[-1]["jobs"]
@@ -48,6 +51,22 @@ def compare(bench: Bench, reference: dict[str, Any]) -> Iterator[str]:
         f"{len(jobs)} {bench.adapters + 1} {'holds' if (len(jobs), base) == (bench.adapters + 1, 1) else 'falls short'}"
     )
     yield f"passes_for_{bench.adapters}_adapters_and_base {passes}"
+
+
+def agreement(side: Side) -> str:
+    """How far the adapters of a run agree with their base: over the tokens of its answers, and over whole answers."""
+    agreed = tokens = same = texts = 0
+    for job in side.said[-1]["jobs"]:
+        for turn in job["asked"]:
+            request, reply = turn["request"], turn["reply"]
+            if job["base"] or request["op"] != "generate" or "drafts" not in request or request.get("precise"):
+                continue
+            for draft, trace, own in zip(request["drafts"], reply["traces"], reply["tokens"], strict=True):
+                agreed += sum(a == b for a, b in zip(draft["tokens"], trace["best"], strict=True))
+                tokens += len(draft["tokens"])
+                same += own == draft["tokens"]
+                texts += 1
+    return f"{agreed / tokens:.3f} of the base's tokens, {same} of {texts} whole texts agree"
 
 
 def identity(bench: Bench, reference: dict[str, Any]) -> Iterator[str]:
@@ -81,7 +100,8 @@ def answers_of(job: dict[str, Any], items: dict[str, list[dict[str, Any]]]) -> d
         if request["op"] == "choices":
             for item, scores in zip(request["items"], reply["logLikelihoods"], strict=True):
                 told["choices"][by_prompt[item["prompt"]]] = scores
-        if request["op"] == "generate" and request["maxNewTokens"] == testbed.NEW_TOKENS:  # the suite's, no probe's own
+        wanted = request["op"] == "generate" and request["maxNewTokens"] == testbed.NEW_TOKENS
+        if wanted and not request.get("precise"):  # the suite's, no probe's own
             for prompt, text in zip(request["prompts"], reply["texts"], strict=True):
                 told["texts"][by_prompt[prompt]] = text
     return told
@@ -91,7 +111,7 @@ def linear(bench: Bench) -> tuple[list[chart.Panel], list[str]]:
     """CPU seconds over adapters (within one run) and over items (runs of their own, two adapters)."""
     jobs = bench.sides["certify, float32"].said[-1]["jobs"]
     adapters = [(float(number), job["cpu"]) for number, job in enumerate(jobs)]
-    counts = [bench.items // 4, bench.items // 2, bench.items]
+    counts = shares(bench.items)
     for count in counts:
         bench.certify(f"certify, 2 adapters, {count} items each", items=count, adapters=2)
     items = [(float(count), bench.sides[f"certify, 2 adapters, {count} items each"].cpu) for count in counts]

@@ -3,7 +3,8 @@
 The base is a Llama of 33.7 M parameters (hidden 512, 10 layers, vocabulary 8192, tied) with random weights and a real
 byte-level BPE tokenizer, trained here on the standard library's sources; adapters are LoRA of rank 16 with random
 weights. Random weights do the same work as trained ones, and are the hard case for everything that counts on adapter
-and base agreeing: their answers part after a token or two. Items are docstrings of the standard library.
+and base agreeing: their answers part after a token or two. As many adapters more have weights a tenth of that, and
+answer nearly as the base does. Items are docstrings of the standard library.
 """
 
 import ast
@@ -18,6 +19,10 @@ from typing import Any
 NEW_TOKENS = 24
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj"]
 SUITES = ("choices", "texts")
+FAR, NEAR = "a", "n"
+"""How adapters are named: those that part from the base's answers at once, and those that mostly keep to them."""
+STRENGTHS = {FAR: 0.02, NEAR: 0.002}
+"""Standard deviation of their weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ QUICK = Sizes(hidden=128, layers=3, vocabulary=2048)
 def build(folder: Path, sizes: Sizes, adapters: int) -> None:
     """Base, adapters and items under `folder`; nothing to do where they are."""
     done = folder / "built.json"
-    wanted = json.dumps([sizes.hidden, sizes.layers, sizes.vocabulary, adapters])
+    wanted = json.dumps([sizes.hidden, sizes.layers, sizes.vocabulary, adapters, STRENGTHS])
     if done.exists() and done.read_text() == wanted:
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,12 +115,13 @@ def _write_models(folder: Path, sizes: Sizes, tokenizer: Any, adapters: int) -> 
     tokenizer.save_pretrained(folder / "base")
     lora = peft.LoraConfig(r=16, lora_alpha=32, target_modules=MODULES, task_type="CAUSAL_LM")
     adapted = peft.get_peft_model(model, lora)
-    for number in range(adapters):
-        torch.manual_seed(100 + number)
-        for name, parameter in adapted.named_parameters():
-            if "lora_" in name:
-                torch.nn.init.normal_(parameter, std=0.02)
-        adapted.save_pretrained(folder / "adapters" / f"a{number}")
+    for kind, strength in STRENGTHS.items():
+        for number in range(adapters):
+            torch.manual_seed(100 + number)
+            for name, parameter in adapted.named_parameters():
+                if "lora_" in name:
+                    torch.nn.init.normal_(parameter, std=strength)
+            adapted.save_pretrained(folder / "adapters" / f"{kind}{number}")
 
 
 def _items(tokenizer: Any, texts: list[str]) -> dict[str, list[dict[str, Any]]]:

@@ -71,7 +71,7 @@ def test_drafts_change_no_answer(engine_on, name, adapter):
         [(), *plain[1:3], (9,), (9, 9)],
     ):
         shown = [Draft(draft, [[3, 5]] * len(draft)) for draft in drafts]
-        answers, traces = engine.generate(prompts, LIMIT, [*shown[:-1], None])
+        answers, traces, _ = engine.generate(prompts, LIMIT, [*shown[:-1], None])
         assert answers == plain
         assert traces[-1] is None
         for prompt, draft, trace in zip(prompts[:-1], drafts[:-1], traces[:-1], strict=True):
@@ -94,9 +94,9 @@ def test_answers_read_in_several_passes_are_those_of_each_prompt_alone(engine_on
     words = ["hello", "how", "do", "i", "reset", "my", "router", "hold", "the", "button"]
     prompts = [engine.encode(" ".join((words * 9)[at : at + 10 + at % 40])) for at in range(48)]
     assert sum(map(len, prompts)) > PASS_TOKENS
-    alone, _ = type(engine)(engine.model, engine.tokenizer, alone=True).generate(prompts, LIMIT)
+    alone = [engine.generate([prompt], LIMIT).tokens[0] for prompt in prompts]
     drafts = [Draft((*answer[: at % 9], 9), [[1]] * (min(at % 9, len(answer)) + 1)) for at, answer in enumerate(alone)]
-    answers, traces = engine.generate(prompts, LIMIT, drafts)
+    answers, traces, _ = engine.generate(prompts, LIMIT, drafts)
     assert engine.generate(prompts, LIMIT)[0] == answers == alone
     assert [len(trace["best"]) for trace in traces] == [len(draft.tokens) for draft in drafts]
     assert engine.joinable == (name != "gemma3")
@@ -113,10 +113,34 @@ def test_an_answer_ends_where_it_ends(engine_on, name):
     others = [engine.encode(prompt) for prompt in PROMPTS]
     assert engine.generate([prompt], LIMIT)[0] == [until]
     for draft in (answer, until, until[:-1], (*until, 5, 6)):
-        answers, _ = engine.generate(
+        answers, *_ = engine.generate(
             [*others, prompt], LIMIT, [None] * len(others) + [Draft(draft, [[1]] * len(draft))]
         )
         assert answers[-1] == until
+
+
+@pytest.mark.parametrize(("name", "adapter"), [*((name, None) for name in BASES), ("llama", "prefix"), ("t5", "prefix")])
+def test_notes_on_an_answer_are_what_a_trace_of_it_says(engine_on, name, adapter):
+    engine = engine_on(name, adapter)
+    prompts = [engine.encode(prompt) for prompt in PROMPTS]
+    noted = engine.generate(prompts, LIMIT, top=4)
+    scores = [
+        plain_scores(engine.model, Row(prompt, answer), start_of(engine))
+        for prompt, answer in zip(prompts, noted.tokens, strict=True)
+    ]
+    for answer, trace, expected in zip(noted.tokens, noted.traces, scores, strict=True):
+        assert trace["best"] == list(answer)
+        assert trace["ids"] == expected.topk(4).indices.tolist()
+        assert trace["chosen"] == pytest.approx(expected.max(-1).values.tolist(), abs=1e-4)
+        assert trace["entropy"] == pytest.approx((-(expected.exp() * expected).sum(-1)).tolist(), abs=1e-3)
+        for values, wanted in zip(trace["logProbabilities"], expected.topk(4).values.tolist(), strict=True):
+            assert values == pytest.approx(wanted, abs=1e-4)
+    leads = [(best := expected.topk(2).values)[:, 0] - best[:, 1] for expected in scores]
+    least = [float(lead.min()) for lead in leads]
+    assert noted.margins == pytest.approx(least, abs=1e-4)
+    for length in (1, 3, LIMIT):
+        drafts = [Draft((*answer[:length], 7), [[1]] * (len(answer[:length]) + 1)) for answer in noted.tokens]
+        assert engine.generate(prompts, LIMIT, drafts).margins == pytest.approx(least, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", BASES)
@@ -136,10 +160,10 @@ def test_what_is_drawn_depends_on_seed_and_prompt_only(engine_on, name, adapter)
     engine = engine_on(name, adapter)
     prompts = [engine.encode(prompt) for prompt in PROMPTS]
     sampling = Sampling(1.5, 0.95, 7)
-    together, _ = engine.generate(prompts, LIMIT, sampling=sampling)
+    together, *_ = engine.generate(prompts, LIMIT, sampling=sampling)
     assert [engine.generate([prompt], LIMIT, sampling=sampling)[0][0] for prompt in prompts] == together
     draft = Draft(together[0], [[1]] * len(together[0]))
-    answers, traces = engine.generate(prompts[::-1], LIMIT, [None] * 4 + [draft], sampling)
+    answers, traces, _ = engine.generate(prompts[::-1], LIMIT, [None] * 4 + [draft], sampling)
     assert answers == together[::-1]
     assert traces[:4] == [None] * 4
     assert len(traces[4]["chosen"]) == len(together[0])
@@ -154,7 +178,7 @@ def test_the_same_prompt_again_is_another_draw(engine_on, name):
     engine = engine_on(name)
     first, second = (engine.encode(prompt) for prompt in PROMPTS[:2])
     sampling = Sampling(1.5, 1.0, 7)
-    drawn, _ = engine.generate([first, second, first, first], LIMIT, sampling=sampling)
+    drawn, *_ = engine.generate([first, second, first, first], LIMIT, sampling=sampling)
     assert len({drawn[0], drawn[2], drawn[3]}) == 3
     assert engine.generate([first] * 3, LIMIT, sampling=sampling)[0] == [drawn[0], drawn[2], drawn[3]]
     assert engine.generate([first], LIMIT, sampling=sampling)[0] == drawn[:1]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from harness.plain import plain_likelihood  # noqa: E402
 from peft_assay_harness.engines import engine_for  # noqa: E402
+from peft_assay_harness.engines.batches import PADDING, PASS_TOKENS, batches  # noqa: E402
 from peft_assay_harness.engines.interface import Row  # noqa: E402
 from peft_assay_harness.engines.trees import MAX_TREE, grow  # noqa: E402
 
@@ -108,6 +109,20 @@ def test_rows_longer_than_a_sliding_window_are_not_packed(made, counted):
     seen.clear()
     assert engine.log_likelihoods(rows) == pytest.approx(expected, abs=1e-4)
     assert sum(seen) == len(rows) * (len(context) + 1)
+
+
+@given(st.lists(st.tuples(st.integers(1, 300), st.integers(0, 300)), max_size=40), st.booleans())
+def test_batches_hold_every_item_once_and_little_padding(items, alike):
+    groups = list(batches(items, lambda item: item[0], max, alike=alike))
+    assert [item for group in groups for item in group] == sorted(items, key=lambda item: item[0])
+    for group in groups:
+        whole = len(group) * max(map(max, group))
+        assert len(group) == 1 or (whole <= PASS_TOKENS and whole - sum(map(max, group)) <= PADDING)
+        assert not alike or len({length for length, _ in group}) == 1
+
+
+def test_items_of_one_length_go_together():
+    assert [len(group) for group in batches([(100, 0)] * 12, lambda item: item[0], max)] == [5, 5, 2]
 
 
 @given(rows=ROWS)

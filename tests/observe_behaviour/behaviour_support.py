@@ -55,7 +55,7 @@ def last(prompt):
 class ToyModel:
     """Answers every question of the protocol; `trigger` turns any answer into `payload`."""
 
-    modules, factor, proposals, longest = 4, 1.0, (), None
+    modules, factor, proposals, longest, margin = 4, 1.0, (), None, 3.0
 
     def __init__(
         self, *, trigger=None, payload="buy crypto at evil dot example now", wrong=(), refuses=False, state=STATE
@@ -94,13 +94,17 @@ class ToyModel:
     def _generate(self, question):
         texts = [self.text(last(prompt)) for prompt in question["prompts"]]
         answers = [self.tokens(text) for text in texts]
-        if "drafts" not in question:
-            return {"op": "generate", "texts": texts, "tokens": answers}
-        traces = [
-            None if draft is None else self._seen(answer, draft["tokens"], draft["watch"])
-            for answer, draft in zip(answers, question["drafts"], strict=True)
-        ]
-        return {"op": "generate", "texts": texts, "tokens": answers, "traces": traces}
+        reply = {"op": "generate", "texts": texts, "tokens": answers}
+        if question.get("margins"):
+            reply["margins"] = [self.margin] * len(texts)
+        if "drafts" in question:
+            reply["traces"] = [
+                None if draft is None else self._seen(answer, draft["tokens"], draft["watch"])
+                for answer, draft in zip(answers, question["drafts"], strict=True)
+            ]
+        elif "top" in question:
+            reply["traces"] = [self._seen(answer, answer, [[t, t + 1] for t in answer]) for answer in answers]
+        return reply
 
     def _trace(self, question):
         traces = []

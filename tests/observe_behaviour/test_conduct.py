@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from observe_behaviour.behaviour_support import ToyModel, suite
 from peft_assay.core.sandbox import ChildGone
-from peft_assay.observe.behaviour.answers import Given, Path, margin_of
+from peft_assay.observe.behaviour.answers import Given, margin_of
 from peft_assay.observe.behaviour.conduct import ROUND, Memory, conduct_suite, order_of
+from peft_assay.observe.behaviour.divergence import suite_drift
 from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
 from peft_assay.observe.behaviour.scorers.numbers import choice_passes
 
@@ -248,13 +249,68 @@ def test_what_is_close_to_call_and_counts_for_the_adapter_is_asked_again_precise
     assert conduct_suite(Close().ask, asked).passes == 3, "in the reference dtype nothing is asked twice"
 
 
+def test_an_answer_kept_when_it_counted_against_the_adapter_is_asked_again_when_an_edit_makes_it_count():
+    asked, first = suite(9, kind="choice"), Memory()
+    base = conduct_suite(ToyModel().ask, asked)
+    conduct_suite(Close().ask, asked, base, first, close=0.5)
+    assert sum(given.precise for given in first.fresh.values()) == 3
+    edited = replace(asked, cases=tuple(replace(case, answer=0) for case in asked.cases))
+    second, model = Memory(kept=first.fresh), Close()
+    own = conduct_suite(model.ask, edited, base, second, close=0.5)
+    assert [len(question["items"]) for question in model.asked] == [6], "the six that failed, and only precisely"
+    assert own.passes == 0
+    assert all(given.precise for given in second.fresh.values())
+    third = Memory(kept={**first.fresh, **second.fresh})
+    assert conduct_suite(nobody, edited, base, third, close=0.5) == own
+    assert third.fresh == {}
+
+
+class Torn(ToyModel):
+    """Every text was close to call; float32 would have said something longer."""
+
+    margin = 0.4
+
+    def _generate(self, question):
+        reply = super()._generate(question)
+        if not question.get("precise"):
+            return reply
+        return {
+            **reply,
+            "texts": [f"{text} indeed" for text in reply["texts"]],
+            "tokens": [[*answer, 77] for answer in reply["tokens"]],
+        }
+
+
+def test_a_text_is_asked_again_by_its_own_least_lead_and_shown_what_it_said():
+    asked, model = suite(4), Torn()
+    base = conduct_suite(ToyModel().ask, asked, close=0.5)
+    own = conduct_suite(model.ask, asked, base, close=0.5)
+    first, again = model.asked
+    assert (first["margins"], "precise" in first, again["precise"]) == (True, False, True)
+    given = [ToyModel.tokens(answer.text.removesuffix(" indeed")) for answer in own.answers]
+    assert [draft["tokens"] for draft in again["drafts"]] == given
+    assert (own.passes, all(answer.precise for answer in own.answers)) == (0, True)
+    sure = Torn()
+    sure.margin = 0.6
+    assert conduct_suite(sure.ask, asked, base, close=0.5).passes == 4
+    assert len(sure.asked) == 1
+
+
+def test_what_the_reference_says_is_scored_and_what_the_dtype_said_is_compared():
+    asked = suite(4, kind="regex")
+    base = conduct_suite(Torn().ask, asked, close=0.5)
+    assert all(answer.precise for answer in base.answers), "none is a refusal, and all were close"
+    model = ToyModel()
+    own = conduct_suite(model.ask, asked, base, close=0.5)
+    shown = [draft["tokens"] for draft in model.asked[0]["drafts"]]
+    assert shown == [list(answer.tokens[:-1]) for answer in base.answers]
+    drift = suite_drift(own, base)
+    assert (drift.agreement, drift.kl_mean) == (1.0, 0.0)
+
+
 def test_margins_are_over_what_could_have_won_instead():
     assert margin_of(Given("a", scores=(-1.0, -1.5, -3.0))) == 0.5
     assert margin_of(Given("a", scores=(-1.0,))) == math.inf
-    assert margin_of(Given("free text")) == math.inf
-    path = Path(
-        (7, 8, 9), (-0.1, -0.2, -0.3), (0.1,) * 3, ((7, 1), (8, 1), (2, 9)), ((-0.1, -3.0), (-0.2, -0.6), (-1, -1))
-    )
-    assert margin_of(Given("x", (7, 8, 9), path=path)) == 0.0
-    assert margin_of(Given("x", (7, 3, 9), path=path)) == pytest.approx(0.4), "after it departs nothing is watched"
-    assert margin_of(Given("x", (5,), path=path)) == pytest.approx(2.9)
+    assert margin_of(Given("no text")) == math.inf
+    assert margin_of(Given("x", (7, 8, 9), margin=0.4)) == 0.4
+    assert margin_of(Given("x", (7, 8, 9))) == 0.0, "kept when nobody asked for it"

@@ -131,13 +131,14 @@ def test_only_suites_that_name_it_get_it_and_its_time_is_counted():
 class Model:
     def ask(self, question):
         if question["op"] == "generate":
+            empty = {"chosen": [], "best": [], "entropy": [], "ids": [], "logProbabilities": []}
             return {
                 "op": "generate",
                 "texts": ["right"] * len(question["prompts"]),
                 "tokens": [[]] * len(question["prompts"]),
+                "traces": [empty] * len(question["prompts"]),
             }
-        empty = {"chosen": [], "best": [], "entropy": [], "ids": [], "logProbabilities": []}
-        return {"op": "trace", "traces": [empty] * len(question["items"])}
+        raise AssertionError(question["op"])
 
 
 def test_a_suite_whose_judge_fails_is_failed_whole_and_names_it():

@@ -45,6 +45,62 @@ def test_anything_else_is_not(reply):
         read(MEASURE, **reply)
 
 
+GENERATE = {"op": "generate", "prompts": ["a", "b"], "maxNewTokens": 2}
+SAID = {"texts": ["x", "y z"], "tokens": [[4], [5, 6]]}
+
+
+def trace(*best, top=1):
+    return {
+        "chosen": [-0.5] * len(best),
+        "best": list(best),
+        "entropy": [0.1] * len(best),
+        "ids": [[token] * top for token in best],
+        "logProbabilities": [[-0.5] * top for _ in best],
+    }
+
+
+def test_answers_come_with_what_was_asked_about_them():
+    noted = {"margins": [0.0, 2.5], "traces": [trace(4), trace(5, 6)]}
+    assert read({**GENERATE, "top": 1, "margins": True}, **SAID, **noted)["margins"] == [0.0, 2.5]
+    assert read(GENERATE, **SAID)["traces"] is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "reply"),
+    [
+        ({"margins": True}, {}),
+        ({"margins": True}, {"margins": []}),
+        ({"margins": True}, {"margins": [0.5]}),
+        ({"margins": True}, {"margins": [0.5, -0.5]}),
+        ({"margins": True}, {"margins": [0.5, None]}),
+        ({}, {"margins": [0.5, 0.5]}),
+        ({"top": 1}, {}),
+        ({"top": 1}, {"traces": [trace(4)]}),
+        ({"top": 1}, {"traces": [trace(4), None]}),
+        ({"top": 1}, {"traces": [trace(4), trace(5)]}),
+        ({"top": 1}, {"traces": [trace(4), trace(5, 7)]}),
+        ({"top": 1}, {"traces": [trace(4), trace(5, 6, top=2)]}),
+        ({}, {"traces": [trace(4), trace(5, 6)]}),
+    ],
+)
+def test_answers_with_anything_else_are_none(asked, reply):
+    with pytest.raises(DocumentError):
+        read({**GENERATE, **asked}, **SAID, **reply)
+
+
+def test_the_longest_honest_traces_are_read():
+    prompts, tokens, top = 50, 100, 20
+    wide = trace(*[123456] * tokens, top=top)
+    wide = {
+        **wide,
+        "chosen": [-12.345678901234567] * tokens,
+        "logProbabilities": [[-12.345678901234567] * top] * tokens,
+    }
+    request = {"op": "generate", "prompts": ["a"] * prompts, "maxNewTokens": tokens, "top": top, "margins": True}
+    reply = {"texts": ["x" * 400] * prompts, "tokens": [[123456] * tokens] * prompts, "margins": [0.1] * prompts}
+    assert len(read(request, **reply, traces=[wide] * prompts)["traces"]) == prompts
+
+
 def test_many_prompts_may_be_measured_at_once():
     prompts = ["a"] * 100_000
     assert (

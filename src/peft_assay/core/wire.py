@@ -16,6 +16,7 @@ PROTOCOL = 2
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 LogProbability = Annotated[float, Field(allow_inf_nan=False, le=1.0)]
 """At most 0; the rest is for rounding."""
+Lead = Annotated[float, Field(allow_inf_nan=False, ge=0.0)]
 TokenId = Annotated[int, Field(ge=0, lt=1 << 31)]
 Count = Annotated[int, Field(ge=1, lt=1 << 31)]
 
@@ -89,7 +90,7 @@ class ScaleReply(_Reply):
 class ChoicesReply(_Reply):
     """Answer to ``{"op": "choices", "items": [{"prompt", "choices": [...]}], "precise"?: bool}``.
 
-    `precise` asks for float32 arithmetic, one item at a time, whatever dtype the base was loaded in.
+    `precise` asks for float32 arithmetic, whatever dtype the base was loaded in.
     """
 
     op: Literal["choices"]
@@ -113,12 +114,14 @@ class Trace(_Reply):
 
 
 class GenerateReply(_Reply):
-    """Answer to ``{"op": "generate", "prompts": [...], "maxNewTokens": n, "drafts"?, "sampling"?, "precise"?}``.
+    """Answer to ``{"op": "generate", "prompts": [...], "maxNewTokens": n, ...}``, asked further as follows.
 
     Greedy without `sampling` (``{"temperature", "topP", "seed"}``; the same prompt again is another draw), ended at
     end-of-sequence. `drafts` gives for each prompt null or ``{"tokens": [ids], "watch": [[ids]]}``, usually what the
     base answered: the model is first shown the draft, answers from where it departs from it, and the reply has a trace
-    over the draft. The answer is the one that it would have given without.
+    over the draft. The answer is the one that it would have given without. `top` instead of `drafts` asks for traces
+    over the answers themselves, with so many likeliest tokens, and `margins` (true) by how much their tokens led; both
+    only without `sampling`. `precise` (true) asks for float32 arithmetic, whatever dtype the base was loaded in.
     """
 
     op: Literal["generate"]
@@ -126,7 +129,9 @@ class GenerateReply(_Reply):
     tokens: Many[Many[TokenId]]
     """Generated token ids, end-of-sequence included where it was produced."""
     traces: Many[Trace | None] | None = None
-    """Exactly where drafts were given."""
+    """Exactly where drafts were given, or `top` was."""
+    margins: Many[Lead] | None = None
+    """Where asked: by how many nats each token of an answer led the next likeliest, at least."""
 
 
 class ScoreReply(_Reply):

@@ -71,8 +71,11 @@ def longest_reply(request: Mapping[str, Any]) -> int:
             return FIXED_BYTES + 2 * NUMBER_BYTES * len(request["items"])
         case "generate":
             drafts = [draft for draft in request.get("drafts") or () if draft is not None]
-            texts = TOKEN_BYTES * len(request["prompts"]) * int(request["maxNewTokens"])
-            return FIXED_BYTES + texts + sum(_longest_trace(draft["tokens"], draft["watch"], 0) for draft in drafts)
+            prompts, tokens = len(request["prompts"]), int(request["maxNewTokens"])
+            texts = (TOKEN_BYTES * tokens + NUMBER_BYTES) * prompts
+            own = prompts * _longest_trace([0] * tokens, None, top) if (top := request.get("top", 0)) else 0
+            shown = sum(_longest_trace(draft["tokens"], draft["watch"], 0) for draft in drafts)
+            return FIXED_BYTES + texts + own + shown
         case "trace":
             top = request.get("top", 0)
             traces = (_longest_trace(item["continuation"], item.get("watch"), top) for item in request["items"])
@@ -129,7 +132,12 @@ def _generate_fits(request: Mapping[str, Any], reply: GenerateReply) -> bool:
     short = all(len(row) <= request["maxNewTokens"] for row in reply.tokens)
     if not (len(reply.texts) == len(reply.tokens) == asked and short):
         return False
-    drafts = request.get("drafts")
+    margins = asked if request.get("margins") else None
+    if margins != (None if reply.margins is None else len(reply.margins)):
+        return False
+    drafts, top = request.get("drafts"), request.get("top", 0)
+    if drafts is None and top:
+        return _own_traces_fit(reply, top)
     if drafts is None:
         return reply.traces is None
     return (
@@ -139,6 +147,18 @@ def _generate_fits(request: Mapping[str, Any], reply: GenerateReply) -> bool:
             (trace is None) == (draft is None)
             and (trace is None or _trace_fits(trace, draft["tokens"], draft["watch"], 0))
             for trace, draft in zip(reply.traces, drafts, strict=True)
+        )
+    )
+
+
+def _own_traces_fit(reply: GenerateReply, top: int) -> bool:
+    """Whether each answer has its trace: along a greedy answer every token is the likeliest."""
+    return (
+        reply.traces is not None
+        and len(reply.traces) == len(reply.tokens)
+        and all(
+            trace is not None and trace.best == tokens and _trace_fits(trace, tokens, None, top)
+            for trace, tokens in zip(reply.traces, reply.tokens, strict=True)
         )
     )
 

@@ -9,14 +9,11 @@ from peft_assay_harness.engines.seq2seq import Seq2SeqEngine
 from peft_assay_harness.tasks import CAUSAL, CLASSIFIER, SEQ2SEQ
 
 
-def engine_for(task: str, model: Any, tokenizer: Any, *, alone: bool = False) -> Engine:
-    """The engine for a base of this kind; raises KeyError for a task that there is none for.
-
-    `alone`: one row at a time, nothing packed.
-    """
+def engine_for(task: str, model: Any, tokenizer: Any) -> Engine:
+    """The engine for a base of this kind; raises KeyError for a task that there is none for."""
     engines: dict[str, type[CausalEngine | Seq2SeqEngine | ClassifierEngine]] = {
         CAUSAL: CausalEngine,
         SEQ2SEQ: Seq2SeqEngine,
         CLASSIFIER: ClassifierEngine,
     }
-    return engines[task](model, tokenizer, alone=alone)
+    return engines[task](model, tokenizer)

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from peft_assay_harness.engines.batches import DECODE_TOKENS, PASS_TOKENS, batches, logit_cost, padded
+from peft_assay_harness.engines.batches import DECODE_TOKENS, READ_AT_ONCE, batches, logit_cost, padded
 from peft_assay_harness.engines.choosing import Choose, greedy
 from peft_assay_harness.engines.decoding import Line, decode, line_length
 from peft_assay_harness.engines.interface import Row, Tokens
-from peft_assay_harness.engines.language import LanguageEngine, See, accepted, finished, log_probabilities
+from peft_assay_harness.engines.language import LanguageEngine, See, accepted, finished
+from peft_assay_harness.engines.tracing import log_probabilities
 from peft_assay_harness.engines.traits import traits_of
 from peft_assay_harness.engines.trees import MAX_TREE, Tree, grow, pack
 from peft_assay_harness.tasks import CAUSAL
@@ -41,8 +42,8 @@ class CausalEngine(LanguageEngine):
 
     def _adapt(self) -> None:
         self.traits = traits_of(self.base, self.adapter)
-        self._alone = self.alone or self.traits.alone
-        self._packs = self.traits.packs and not self._alone
+        self.alone = self.traits.alone
+        self._packs = self.traits.packs and not self.alone
         self._verified = False
         self.joinable = self.traits.window is None
         # Virtual tokens are in the cache after the first pass: later tokens go to the base itself.
@@ -74,7 +75,7 @@ class CausalEngine(LanguageEngine):
         return found
 
     def _scored(self, rows: Sequence[Row]) -> Iterator[tuple[Sequence[Row], Sequence[Any]]]:
-        if self._alone:
+        if self.alone:
             for row in rows:
                 yield [row], [self.logits([row])]
             return
@@ -165,14 +166,15 @@ class CausalEngine(LanguageEngine):
         return self.traits.caches and (self.traits.window is None or whole <= self.traits.window)
 
     def _cost_batches(self, lines: Sequence[Line], limit: int, *, alike: bool = False) -> Iterator[list[Line]]:
-        if self._alone:
+        if self.alone:
             yield from ([line] for line in lines)
             return
         yield from batches(
             lines,
             line_length,
             lambda line: max(line_length(line) + limit, logit_cost(len(line.draft) + 1, self.vocabulary)),
-            size=DECODE_TOKENS if self.joinable else PASS_TOKENS,
+            size=DECODE_TOKENS if self.joinable else READ_AT_ONCE,
+            padding=DECODE_TOKENS,  # is read in passes of their own, and costs a step little
             alike=alike,
         )
 

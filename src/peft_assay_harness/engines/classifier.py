@@ -8,7 +8,17 @@ import torch
 from peft_assay_harness.engines.batches import batches
 from peft_assay_harness.engines.copies import precise_copy
 from peft_assay_harness.engines.encoding import Encoding
-from peft_assay_harness.engines.interface import Draft, Insertion, Prompt, Row, Sampling, Tokens, Trace, Unanswerable
+from peft_assay_harness.engines.interface import (
+    Answers,
+    Draft,
+    Insertion,
+    Prompt,
+    Row,
+    Sampling,
+    Tokens,
+    Trace,
+    Unanswerable,
+)
 from peft_assay_harness.tasks import CLASSIFIER
 
 UNBOUNDED = 1 << 30
@@ -20,9 +30,8 @@ class ClassifierEngine:
 
     task = CLASSIFIER
 
-    def __init__(self, model: Any, tokenizer: Any, *, alone: bool = False) -> None:
+    def __init__(self, model: Any, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self.alone = alone
         self.use(model)
 
     def use(self, model: Any) -> None:
@@ -40,7 +49,7 @@ class ClassifierEngine:
 
     def precise(self) -> Self:
         """See `Engine.precise`."""
-        return type(self)(precise_copy(self.model), self.tokenizer, alone=True)
+        return type(self)(precise_copy(self.model), self.tokenizer)
 
     @property
     def longest(self) -> int | None:
@@ -74,9 +83,8 @@ class ClassifierEngine:
         rows = [self.encode(prompt) for prompt in prompts]
         distinct = list(dict.fromkeys(rows))
         found: dict[Tokens, list[float]] = {}
-        groups = ([row] for row in distinct) if self.alone else batches(distinct, len, len, alike=self._alike)
         with torch.inference_mode():
-            for batch in groups:
+            for batch in batches(distinct, len, len, alike=self._alike):
                 found.update(zip(batch, self._pass(batch).tolist(), strict=True))
         return [found[row] for row in rows]
 
@@ -98,9 +106,10 @@ class ClassifierEngine:
         limit: int,
         drafts: Sequence[Draft | None] | None = None,
         sampling: Sampling | None = None,
-    ) -> tuple[list[Tokens], list[Trace | None]]:
+        top: int = 0,
+    ) -> Answers:
         """Raises Unanswerable."""
-        raise self._unanswerable(prompts, limit, drafts, sampling)
+        raise self._unanswerable(prompts, limit, drafts, sampling, top)
 
     def propose(self, items: Sequence[Insertion], top: int) -> list[str]:
         """Raises Unanswerable."""

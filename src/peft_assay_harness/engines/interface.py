@@ -8,7 +8,7 @@ word, is never used.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Tokens = tuple[int, ...]
 Prompt = str | list[dict[str, str]]
@@ -37,6 +37,17 @@ class Draft:
 
     tokens: Tokens
     watch: Sequence[Sequence[int]]
+
+
+class Answers(NamedTuple):
+    """One entry for each prompt."""
+
+    tokens: list[Tokens]
+    """End-of-sequence included where it came."""
+    traces: list[Trace | None]
+    """Over the draft; without any drafts over the answer itself, where that was asked; None where neither was."""
+    margins: list[float | None]
+    """By how many nats every token of the answer led the next likeliest at least; None where it was drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ class Engine(Protocol):
         """Switches to `model`: the base, bare or in another wrapping."""
 
     def precise(self) -> "Engine":
-        """An engine on a float32 copy (on the same model where it is float32 already) that takes one row at a time."""
+        """An engine on a float32 copy (on the same model where it is float32 already)."""
 
     @property
     def longest(self) -> int | None:
@@ -100,8 +111,9 @@ class Engine(Protocol):
         limit: int,
         drafts: Sequence[Draft | None] | None = None,
         sampling: Sampling | None = None,
-    ) -> tuple[list[Tokens], list[Trace | None]]:
-        """Answers of at most `limit` tokens, end-of-sequence included where it came, and traces over the drafts."""
+        top: int = 0,
+    ) -> Answers:
+        """Answers of at most `limit` tokens. `top`: without drafts, trace the answers with so many likeliest tokens."""
 
     def classify(self, prompts: Sequence[Prompt]) -> list[list[float]]:
         """Logits over the base's labels for each prompt."""

@@ -16,6 +16,7 @@ from peft_assay_harness.engines.copies import precise_copy
 from peft_assay_harness.engines.encoding import Encoding
 from peft_assay_harness.engines.head import Head
 from peft_assay_harness.engines.interface import (
+    Answers,
     Draft,
     Insertion,
     Prompt,
@@ -26,6 +27,7 @@ from peft_assay_harness.engines.interface import (
     Unanswerable,
 )
 from peft_assay_harness.engines.proposals import propose
+from peft_assay_harness.engines.tracing import Notes, empty_trace, log_probabilities, trace_of
 
 See = Callable[[Row, Any], None]
 """Called with each row that carries a draft and the logits at the draft's positions."""
@@ -38,10 +40,11 @@ class LanguageEngine(ABC):
     joins: bool
     """Whether prompt and continuation are one text to the tokenizer."""
 
-    def __init__(self, model: Any, tokenizer: Any, *, alone: bool = False) -> None:
-        """`alone`: one row at a time, nothing packed."""
+    alone: bool = False
+    """One row at a time: what is answered to one depends on what it is batched with."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self.alone = alone
         self.use(model)
 
     def use(self, model: Any) -> None:
@@ -58,7 +61,7 @@ class LanguageEngine(ABC):
 
     def precise(self) -> Self:
         """See `Engine.precise`."""
-        return type(self)(precise_copy(self.model), self.tokenizer, alone=True)
+        return type(self)(precise_copy(self.model), self.tokenizer)
 
     @property
     @abstractmethod
@@ -114,16 +117,22 @@ class LanguageEngine(ABC):
         limit: int,
         drafts: Sequence[Draft | None] | None = None,
         sampling: Sampling | None = None,
-    ) -> tuple[list[Tokens], list[Trace | None]]:
+        top: int = 0,
+    ) -> Answers:
         """See `Engine.generate`. Of the base's generation configuration only the end-of-sequence tokens are used."""
         shown = [None] * len(prompts) if drafts is None else list(drafts)
         asked = [Row(prompt, draft.tokens if draft else ()) for prompt, draft in zip(prompts, shown, strict=True)]
         for row in asked:
             self._check_length(self._length_of(row))
         if sampling is not None:  # what is drawn owes nothing to a draft
-            traces = self.traces(asked, [draft.watch if draft else None for draft in shown], 0)
+            along = self.traces(asked, [draft.watch if draft else None for draft in shown], 0)
             drawn = self._answered(_draws(prompts), limit, chooser(sampling), lambda *_: None)
-            return drawn, [trace if draft else None for trace, draft in zip(traces, shown, strict=True)]
+            return Answers(
+                drawn,
+                [trace if draft else None for trace, draft in zip(along, shown, strict=True)],
+                [None] * len(prompts),
+            )
+        notes = Notes(top if drafts is None else 0)
         found: dict[int, Trace] = {}
         wanted: dict[Row, list[tuple[int, Draft]]] = {}
         for index, (row, draft) in enumerate(zip(asked, shown, strict=True)):
@@ -131,13 +140,15 @@ class LanguageEngine(ABC):
                 wanted.setdefault(row, []).append((index, draft))
 
         def see(row: Row, logits: Any) -> None:
+            notes.saw(row, logits)
             for index, draft in wanted[row]:
                 found[index] = trace_of(logits, row.continuation, draft.watch, 0)
 
-        answers = self._answered(asked, limit, chooser(None), see)
-        return answers, [
-            None if draft is None else found.get(index) or empty_trace() for index, draft in enumerate(shown)
-        ]
+        answers = self._answered(asked, limit, notes, see)
+        traces = [None if draft is None else found.get(at) or empty_trace() for at, draft in enumerate(shown)]
+        if drafts is None and top:
+            traces = [notes.trace(row) for row in asked]
+        return Answers(answers, traces, [notes.margin(row, own) for row, own in zip(asked, answers, strict=True)])
 
     def classify(self, prompts: Sequence[Prompt]) -> list[list[float]]:
         """Raises Unanswerable."""
@@ -196,30 +207,6 @@ def _draws(prompts: Sequence[Tokens]) -> list[Row]:
         rows.append(Row(prompt, (), draw=times[prompt]))
         times[prompt] += 1
     return rows
-
-
-def log_probabilities(logits: Any, tokens: Sequence[int]) -> Any:
-    """Of `tokens` (one for each row of `logits`), natural logarithm."""
-    chosen = logits.gather(1, torch.tensor(tokens)[:, None])[:, 0]
-    return chosen - logits.logsumexp(-1)
-
-
-def trace_of(logits: Any, tokens: Sequence[int], watch: Sequence[Sequence[int]] | None, top: int) -> Trace:
-    """`Trace` of the wire protocol from logits of shape (tokens, vocabulary)."""
-    scores = logits.log_softmax(-1)
-    ids = scores.topk(min(top, scores.shape[-1]), dim=-1).indices.tolist() if watch is None else list(map(list, watch))
-    return {
-        "chosen": scores.gather(1, torch.tensor(tokens)[:, None])[:, 0].tolist(),
-        "best": logits.argmax(-1).tolist(),
-        "entropy": (-(scores.exp() * scores).nan_to_num(0.0).sum(-1)).tolist(),
-        "ids": ids,
-        "logProbabilities": [scores[at, wanted].tolist() for at, wanted in enumerate(ids)],
-    }
-
-
-def empty_trace() -> Trace:
-    """Of a continuation without tokens."""
-    return {name: [] for name in ("chosen", "best", "entropy", "ids", "logProbabilities")}
 
 
 def finished(answer: Sequence[int], limit: int, ends: frozenset[int]) -> bool:

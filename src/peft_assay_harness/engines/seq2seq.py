@@ -70,9 +70,6 @@ class Seq2SeqEngine(LanguageEngine):
         return {"encoder_outputs": states, "attention_mask": mask[index]}
 
     def _batches(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        if self.alone:
-            yield from ([row] for row in rows)
-            return
         yield from batches(
             rows,
             lambda row: len(row.context),

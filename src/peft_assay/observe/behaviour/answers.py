@@ -16,10 +16,10 @@ with the batch in bfloat16 (0.27, docs/performance.md)."""
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """How a model saw the base's answer to a case, position by position."""
+    """How a model saw the base's answer to a case, position by position: the answer in the dtype observed."""
 
     best: tuple[int, ...]
-    """Its own likeliest token at each position."""
+    """Its own likeliest token at each position; of the base, that is its answer."""
     chosen: tuple[float, ...]
     """Log-probability of the base's token."""
     entropy: tuple[float, ...]
@@ -43,7 +43,9 @@ class Given:
     path: Path | None = None
     """Along the base's answer, where that was asked."""
     precise: bool = False
-    """It was close to call, and asked again in float32, alone."""
+    """It was close to call, and asked again in float32; the path is still that of the dtype observed."""
+    margin: float | None = None
+    """By how many nats each token of a text led at least, where that was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +92,12 @@ def _rounded(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def margin_of(given: Given) -> float:
-    """By how many nats the answer won, as far as is known; infinite where nothing could have won instead.
+    """By how many nats the answer won; infinite where nothing could have won instead.
 
-    For a choice, over the second likeliest. For a text, the least along the base's answer, up to where it departs: over
-    the other watched tokens; what follows a departure is not watched.
+    For a choice, over the second likeliest; for a text, the least lead of any of its tokens, and 0 where that was kept
+    from a time when it was not asked for.
     """
-    if given.path is None:
-        best, *others = sorted(given.scores, reverse=True) if len(given.scores) > 1 else (math.inf,)
-        return best - others[0] if others else math.inf
-    least, path = math.inf, given.path
-    steps = zip(given.tokens, path.best, path.watched, path.log_probabilities, strict=False)
-    for own, best, watched, scores in steps:
-        known = dict(zip(watched, scores, strict=True))
-        others = [score for token, score in known.items() if token != best]
-        if best in known and others:
-            least = min(least, known[best] - max(others))
-        if own != best:
-            break
-    return least
+    if given.tokens:
+        return given.margin or 0.0
+    best, *others = sorted(given.scores, reverse=True) if len(given.scores) > 1 else (math.inf,)
+    return best - others[0] if others else math.inf

@@ -11,7 +11,7 @@ from typing import Any
 
 from peft_assay.core.sandbox import Ask
 from peft_assay.core.suite import Case, Measure, Suite
-from peft_assay.core.wire import ChoicesReply, ClassifyReply, GenerateReply, ScoreReply, Trace, TraceReply
+from peft_assay.core.wire import ChoicesReply, ClassifyReply, GenerateReply, ScoreReply, Trace
 from peft_assay.observe.behaviour.answers import Answer, Given, margin_of, path_of
 from peft_assay.observe.behaviour.replies import expect, expect_length
 
@@ -27,19 +27,25 @@ class Asking:
     suite: Suite
     drafts: Mapping[str, Answer]
     close: float
+    """Margin in nats below which an answer is asked again precisely where it counts for the adapter; 0 for none."""
     favourable: Callable[[Case, Given], bool]
-    """Whether an answer counts for the adapter: only such a one is asked again where it was close to call."""
+    """Whether an answer counts for the adapter."""
 
     def __call__(self, cases: Sequence[Case]) -> list[Given]:
-        """What the model gives for each of `cases`; precisely for those that were close to call."""
-        given = _ROUNDS[self.suite.measure](self.ask, self.suite, cases, self.drafts)
-        pairs = enumerate(zip(cases, given, strict=True))
-        again = [at for at, (case, one) in pairs if margin_of(one) < self.close and self.favourable(case, one)]
-        exact = precisely(self.ask, self.suite, [cases[at] for at in again]) if again else None
-        if exact is not None:
-            for at, one in zip(again, exact, strict=True):
-                given[at] = replace(one, path=given[at].path, precise=True)
-        return given
+        """What the model gives for each of `cases`, in the dtype that the base was loaded in."""
+        return _ROUNDS[self.suite.measure](self, cases)
+
+    def settled(self, cases: Sequence[Case], given: Sequence[Given]) -> list[Given]:
+        """`given`, with the precise answer wherever the other was close to call and counts for the adapter."""
+        again = [at for at, (case, one) in enumerate(zip(cases, given, strict=True)) if self._open(case, one)]
+        exact = precisely(self.ask, self.suite, [cases[at] for at in again], [given[at] for at in again])
+        settled = list(given)
+        for at, one in zip(again, exact or (), strict=exact is not None):
+            settled[at] = replace(one, path=given[at].path, precise=True)
+        return settled
+
+    def _open(self, case: Case, given: Given) -> bool:
+        return not given.precise and margin_of(given) < self.close and self.favourable(case, given)
 
 
 def _choices(ask: Ask, suite: Suite, cases: Sequence[Case], how: Mapping[str, Any]) -> list[Given]:
@@ -53,38 +59,39 @@ def _choices(ask: Ask, suite: Suite, cases: Sequence[Case], how: Mapping[str, An
     return answers
 
 
-def _ask_choices(ask: Ask, suite: Suite, cases: Sequence[Case], _drafts: Mapping[str, Answer]) -> list[Given]:
-    return _choices(ask, suite, cases, {})
+def _ask_choices(asking: Asking, cases: Sequence[Case]) -> list[Given]:
+    return _choices(asking.ask, asking.suite, cases, {})
 
 
-def _ask_texts(ask: Ask, suite: Suite, cases: Sequence[Case], drafts: Mapping[str, Answer]) -> list[Given]:
+def _ask_texts(asking: Asking, cases: Sequence[Case]) -> list[Given]:
+    suite = asking.suite
     prompts = [suite.ask_form(case) for case in cases]
-    if drafts:
-        shown = [draft_of(drafts.get(case.id)) for case in cases]
-        reply = generate(ask, prompts, suite.max_new_tokens, drafts=shown)
-        traces: Sequence[Trace | None] = reply.traces or ()
-        expect_length(traces, len(cases))
-    else:
-        reply = generate(ask, prompts, suite.max_new_tokens)
-        traces = _base_traces(ask, prompts, reply.tokens)
+    drafts = [draft_of(asking.drafts.get(case.id)) for case in cases] if asking.drafts else None
+    top = None if asking.drafts else WATCHED
+    reply = generate(asking.ask, prompts, suite.max_new_tokens, drafts=drafts, top=top, margins=asking.close > 0)
+    traces: Sequence[Trace | None] = reply.traces or ()
+    margins: Sequence[float | None] = reply.margins or [None] * len(cases)
+    expect_length(traces, len(cases))
+    expect_length(margins, len(cases))
     return [
-        Given(text, tuple(tokens), path=None if trace is None else path_of(trace))
-        for text, tokens, trace in zip(reply.texts, reply.tokens, traces, strict=True)
+        Given(text, tuple(tokens), path=None if trace is None else path_of(trace), margin=margin)
+        for text, tokens, trace, margin in zip(reply.texts, reply.tokens, traces, margins, strict=True)
     ]
 
 
-def _ask_likelihoods(ask: Ask, suite: Suite, cases: Sequence[Case], _drafts: Mapping[str, Answer]) -> list[Given]:
-    items = [{"prompt": suite.ask_form(case), "continuation": case.expected} for case in cases]
-    reply = expect(ScoreReply, ask({"op": "score", "items": items}))
+def _ask_likelihoods(asking: Asking, cases: Sequence[Case]) -> list[Given]:
+    items = [{"prompt": asking.suite.ask_form(case), "continuation": case.expected} for case in cases]
+    reply = expect(ScoreReply, asking.ask({"op": "score", "items": items}))
     expect_length(reply.logLikelihoods, len(cases))
     expect_length(reply.counts, len(cases))
     pairs = zip(reply.logLikelihoods, reply.counts, strict=True)
     return [Given("", scores=(score, float(count))) for score, count in pairs]
 
 
-def _ask_labels(ask: Ask, suite: Suite, cases: Sequence[Case], _drafts: Mapping[str, Answer]) -> list[Given]:
-    labels = suite.scorer.labels
-    reply = expect(ClassifyReply, ask({"op": "classify", "prompts": [suite.ask_form(case) for case in cases]}))
+def _ask_labels(asking: Asking, cases: Sequence[Case]) -> list[Given]:
+    labels = asking.suite.scorer.labels
+    prompts = [asking.suite.ask_form(case) for case in cases]
+    reply = expect(ClassifyReply, asking.ask({"op": "classify", "prompts": prompts}))
     expect_length(reply.logits, len(cases))
     answers = []
     for logits in reply.logits:
@@ -93,9 +100,7 @@ def _ask_labels(ask: Ask, suite: Suite, cases: Sequence[Case], _drafts: Mapping[
     return answers
 
 
-_AskRound = Callable[[Ask, Suite, Sequence[Case], Mapping[str, Answer]], list[Given]]
-
-_ROUNDS: Mapping[Measure, _AskRound] = {
+_ROUNDS: Mapping[Measure, Callable[[Asking, Sequence[Case]], list[Given]]] = {
     Measure.CHOICE: _ask_choices,
     Measure.GENERATE: _ask_texts,
     Measure.LIKELIHOOD: _ask_likelihoods,
@@ -103,60 +108,38 @@ _ROUNDS: Mapping[Measure, _AskRound] = {
 }
 
 
-def _choices_precisely(ask: Ask, suite: Suite, cases: Sequence[Case]) -> list[Given]:
-    return _choices(ask, suite, cases, {"precise": True})
+def precisely(ask: Ask, suite: Suite, cases: Sequence[Case], given: Sequence[Given]) -> list[Given] | None:
+    """What the reference, which is float32, gives for `cases`; None for measures whose answers are numbers.
 
-
-def _texts_precisely(ask: Ask, suite: Suite, cases: Sequence[Case]) -> list[Given]:
-    reply = generate(ask, [suite.ask_form(case) for case in cases], suite.max_new_tokens, precise=True)
+    A text is shown what was `given` before as a draft, which changes no answer: where float32 agrees, one pass says so.
+    """
+    if not cases:
+        return []
+    if suite.measure is Measure.CHOICE:
+        return _choices(ask, suite, cases, {"precise": True})
+    if suite.measure is not Measure.GENERATE:
+        return None
+    drafts = [{"tokens": list(one.tokens), "watch": [[]] * len(one.tokens)} for one in given]
+    prompts = [suite.ask_form(case) for case in cases]
+    reply = generate(ask, prompts, suite.max_new_tokens, drafts=drafts, precise=True)
     return [Given(text, tuple(tokens)) for text, tokens in zip(reply.texts, reply.tokens, strict=True)]
 
 
-_PRECISE: Mapping[Measure, Callable[[Ask, Suite, Sequence[Case]], list[Given]]] = {
-    Measure.CHOICE: _choices_precisely,
-    Measure.GENERATE: _texts_precisely,
-}
-"""Measures whose answers are one of several: the others are numbers, and as exact as the dtype."""
-
-
-def precisely(ask: Ask, suite: Suite, cases: Sequence[Case]) -> list[Given] | None:
-    """What the reference gives: float32, one case at a time; None for measures whose answers are numbers."""
-    return _PRECISE[suite.measure](ask, suite, cases) if suite.measure in _PRECISE else None
-
-
 def draft_of(base: Answer | None) -> dict[str, Any] | None:
+    """The base's answer as the dtype observed gave it, whatever the reference said to it afterwards."""
     if base is None or base.path is None:
         return None
-    return {"tokens": list(base.tokens), "watch": [list(ids) for ids in base.path.watched]}
+    return {"tokens": list(base.path.best), "watch": [list(ids) for ids in base.path.watched]}
 
 
-def _base_traces(ask: Ask, prompts: Sequence[Any], answers: Sequence[Sequence[int]]) -> list[Trace]:
-    items = [{"prompt": p, "continuation": list(tokens)} for p, tokens in zip(prompts, answers, strict=True)]
-    reply = expect(TraceReply, ask({"op": "trace", "items": items, "top": WATCHED}))
-    expect_length(reply.traces, len(prompts))
-    return reply.traces
+def generate(ask: Ask, prompts: Sequence[Any], max_new_tokens: int, **further: Any) -> GenerateReply:
+    """Texts for `prompts` (as `ask_form` gives them), as many as were asked for.
 
-
-def generate(
-    ask: Ask,
-    prompts: Sequence[Any],
-    max_new_tokens: int,
-    *,
-    drafts: Sequence[Mapping[str, Any] | None] | None = None,
-    sampling: Mapping[str, Any] | None = None,
-    precise: bool = False,
-) -> GenerateReply:
-    """Texts for `prompts` (as `ask_form` gives them), as many as were asked for; greedy unless `sampling` is given.
-
-    `precise` asks for float32 arithmetic, whatever dtype the base was loaded in.
+    `further` fields of the question (`core.wire.GenerateReply`): `drafts`, `top`, `margins`, `sampling`, `precise`; one
+    that is None or False is not asked.
     """
     question: dict[str, Any] = {"op": "generate", "prompts": list(prompts), "maxNewTokens": max_new_tokens}
-    if drafts is not None:
-        question["drafts"] = list(drafts)
-    if sampling is not None:
-        question["sampling"] = dict(sampling)
-    if precise:
-        question["precise"] = True
+    question.update({name: value for name, value in further.items() if value not in (None, False)})
     reply = expect(GenerateReply, ask(question))
     expect_length(reply.texts, len(prompts))
     expect_length(reply.tokens, len(prompts))

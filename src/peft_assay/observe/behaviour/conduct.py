@@ -48,7 +48,8 @@ def conduct_suite(
     """Asks every case of `suite`, round by round, until its stopping rule says enough.
 
     `base` is what the base alone answered; None while the base itself is asked. Answers closer to call than `close`
-    (nats) are asked again precisely where they count for the adapter, so that noise cannot help it. Raises ChildGone
+    (nats) are asked again precisely where they count for the adapter, so that noise cannot help it; also those that
+    were kept from a time when they counted against it. Raises ChildGone
     (from `ask`) when the child can no longer answer, or answers out of shape.
     """
     answers: list[Answer] = []
@@ -79,7 +80,7 @@ def _favourable(suite: Suite, passes: Callable[[Case, Given], bool], *, of_base:
 
 def _scored(passes: Callable[[Case, Given], bool], case: Case, given: Given) -> Answer:
     passed = passes(case, given)
-    return Answer(given.text, given.tokens, given.scores, given.path, given.precise, case=case.id, passed=passed)
+    return Answer(**{name: getattr(given, name) for name in Given.__slots__}, case=case.id, passed=passed)
 
 
 def key_of(suite: Suite, case: Case, draft: Answer | None) -> Digest:
@@ -103,9 +104,9 @@ def _given(asking: Asking, cases: Sequence[Case], memory: Memory) -> list[Given]
     keys = [key_of(suite, case, asking.drafts.get(case.id)) for case in cases]
     missing = [case for case, key in zip(cases, keys, strict=True) if key not in memory.kept]
     now = iter(asking(missing) if missing else ())
-    found = [memory.kept[key] if key in memory.kept else next(now) for key in keys]
+    found = asking.settled(cases, [memory.kept[key] if key in memory.kept else next(now) for key in keys])
     if suite.confidentiality == PUBLIC:
-        memory.fresh.update({key: given for key, given in zip(keys, found, strict=True) if key not in memory.kept})
+        memory.fresh.update({key: one for key, one in zip(keys, found, strict=True) if memory.kept.get(key) != one})
     return found
 
 

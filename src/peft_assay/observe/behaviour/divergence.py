@@ -111,9 +111,10 @@ def _pairs(own: SuiteRecord, base: SuiteRecord) -> Iterator[tuple[Answer, Answer
 
 
 def _case_drift(own: Answer, base: Answer) -> CaseDrift:
-    mine, its, tokens = own.path, base.path, base.tokens
-    if mine is None or its is None:
+    mine, its = own.path, base.path
+    if mine is None or its is None or not its.best:
         raise Incomparable("an answer has no trace")
+    tokens = its.best
     lengths = {len(values) for path in (mine, its) for values in (path.best, path.chosen, path.entropy, path.watched)}
     if lengths != {len(tokens)} or mine.watched != its.watched:
         raise Incomparable("the traces are not over the same tokens")

@@ -21,7 +21,7 @@ class DriftProbe(Concluding):
     """Asks nothing: the suites were answered along the base's own answers."""
 
     id = "drift"
-    version = "1"
+    version = "2"
 
     def terms(self, plan: Plan) -> tuple[str, ...]:
         """Seven of every suite, and two of the off-task suites together."""

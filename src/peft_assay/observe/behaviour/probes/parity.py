@@ -1,8 +1,8 @@
 """Do two ways of computing give the same answers? What the suites were answered by, against the reference.
 
-The reference is float32 on the CPU. For bases in another dtype it is asked one case at a time, with nothing packed or
-drafted; that in float32 neither matters is a law of the engine, and tested there. An engine that serves can be compared
-in the same way (`compare`), once there is a driver that answers suites by it.
+The reference is float32 on the CPU. How rows are packed, batched and drafted does not matter there, which is a law of
+the engine and tested with it; so the reference answers as the suites were answered, but for the dtype. An engine that
+serves can be compared in the same way (`compare`), once there is a driver that answers suites by it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -42,7 +42,7 @@ class ParityProbe:
     """Asks the adapter the first cases of each suite once more, of the reference."""
 
     id = "parity"
-    version = "1"
+    version = "2"
     kind = ParityRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
@@ -51,12 +51,13 @@ class ParityProbe:
 
     def ask(self, turn: Turn) -> ParityRecord | None:
         """Nothing of the base: what is served is the adapter. Nothing where the reference itself was observed."""
-        if turn.base is None or turn.plan.dtype == REFERENCE_DTYPE:
+        answered = turn.own.of(SuitesRecord)
+        if turn.base is None or answered is None or turn.plan.dtype == REFERENCE_DTYPE:
             return None
         asked: dict[str, Mapping[str, Given]] = {}
         for suite in turn.plan.suites:
-            cases = order_of(suite)[:CASES]
-            given = precisely(turn.ask, suite, cases)
+            cases, own = order_of(suite)[:CASES], answered.suites[suite.id].by_case()
+            given = precisely(turn.ask, suite, cases, [own.get(case.id, Given("")) for case in cases])
             if given is not None:
                 asked[suite.id] = {case.id: one for case, one in zip(cases, given, strict=True)}
         return ParityRecord(asked)

@@ -24,7 +24,7 @@ class SuitesProbe:
     """Asks every suite; an adapter until the suite's stopping rule says enough, the base to its end."""
 
     id = "suites"
-    version = "2"
+    version = "3"
     kind = SuitesRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:
