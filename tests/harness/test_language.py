@@ -119,7 +119,9 @@ def test_an_answer_ends_where_it_ends(engine_on, name):
         assert answers[-1] == until
 
 
-@pytest.mark.parametrize(("name", "adapter"), [*((name, None) for name in BASES), ("llama", "prefix"), ("t5", "prefix")])
+@pytest.mark.parametrize(
+    ("name", "adapter"), [*((name, None) for name in BASES), ("llama", "prefix"), ("t5", "prefix")]
+)
 def test_notes_on_an_answer_are_what_a_trace_of_it_says(engine_on, name, adapter):
     engine = engine_on(name, adapter)
     prompts = [engine.encode(prompt) for prompt in PROMPTS]
