@@ -143,10 +143,7 @@ def interleave(bench: Bench, at_once: int, peers: int) -> None:
             partial(bench.certify, f"certify, {dtype}, near the base", dtype=dtype, kind=testbed.NEAR)
             for dtype in DTYPES
         ],
-        6: [
-            lambda: bench.certify("certify, float32, one item each", items=1),
-            lambda: bench.certify("certify, bfloat16, one item each", dtype="bfloat16", items=1),
-        ],
+        6: [lambda: bench.certify("certify, float32, one item each", items=1)],
     }
     runs: list[Callable[[], None]] = []
     for number in range(peers):
