@@ -224,7 +224,7 @@ def _questions(engine: Any) -> Iterator[Mapping[str, Any]]:
     drawn = {"temperature": 1.0, "topP": 0.9, "seed": 1}
     item = {"prompt": prompt, "continuation": [1, 2]}
     yield {"op": "choices", "items": [{"prompt": prompt, "choices": [prompt, f"{prompt} {prompt}"]}]}
-    yield {"op": "generate", "prompts": prompts, "maxNewTokens": 3}
+    yield {"op": "generate", "prompts": prompts, "maxNewTokens": 3, "top": 2, "margins": True}
     yield {"op": "generate", "prompts": prompts, "maxNewTokens": 3, "drafts": [shown, *[None] * (len(prompts) - 1)]}
     yield {"op": "generate", "prompts": prompts[:1], "maxNewTokens": 2, "sampling": drawn}
     yield {"op": "generate", "prompts": prompts[:1], "maxNewTokens": 2, "precise": True}

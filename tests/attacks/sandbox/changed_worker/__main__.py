@@ -59,9 +59,12 @@ def answer(request, strength):
             return {"op": op, "traces": [seen(item["continuation"], item.get("watch")) for item in request["items"]]}
     texts = [text(strength, prompt) for prompt in request["prompts"]]
     reply = {"op": op, "texts": texts, "tokens": [[1]] * len(texts)}
-    drafts = request.get("drafts")
+    if request.get("margins"):
+        reply["margins"] = [1.0] * len(texts)
+    drafts, top = request.get("drafts"), request.get("top", 0)
     if drafts is None:
-        return reply
+        likeliest = [list(range(1, top + 1))]
+        return reply | ({"traces": [seen([1], likeliest) for _ in texts]} if top else {})
     return reply | {"traces": [None if draft is None else seen(draft["tokens"], draft["watch"]) for draft in drafts]}
 
 
