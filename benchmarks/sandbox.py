@@ -334,36 +334,26 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     )
     fresh_rounds = f"{arguments.fresh_rounds} of the fresh process"
     print(f"{arguments.rounds} interleaved rounds ({fresh_rounds}); medians of CPU seconds")
-    spent: Spent = {
-        job: {
-            "bare fork": [],
-            "full stack": [],
-            "fresh process": [],
-            "fresh, walls": [],
-            "wave": [],
-            "and reference": [],
-        }
-        for job in JOBS
+    always: dict[str, Callable[[str], tuple[float, Any]]] = {"bare fork": bare_fork, "full stack": full}
+    rarely = {
+        "fresh process": lambda job: fresh_process(folder, job),
+        "fresh, walls": walled,
+        "wave": waves,
+        "and reference": asked,
     }
+    spent: Spent = {job: {name: [] for name in (*always, *rarely)} for job in JOBS}
     said = {job: bare_fork(job)[1] for job in JOBS}
     full(BOUND)
     walled(BOUND)  # its first job meets a process that is already there
     for number in range(arguments.rounds):
         for job, found in spent.items():
-            sides: dict[str, Callable[[str], tuple[float, Any]]] = {"bare fork": bare_fork, "full stack": full}
-            if number < arguments.fresh_rounds:
-                sides["fresh process"] = lambda job: fresh_process(folder, job)
-                sides["fresh, walls"] = walled
-                sides["wave"] = waves
-                sides["and reference"] = asked
+            sides = always | rarely if number < arguments.fresh_rounds else always
             for name, run in sides.items():
                 cpu, replies = run(job)
                 assert alike(replies, said[job]), f"{name} answers otherwise"
                 found[name].append(cpu)
-    bare_fork.close()
-    walled.close()
-    waves.close()
-    asked.close()
+    for ended in (bare_fork, walled, waves, asked):
+        ended.close()
     memory = full.look_at_memory()
     full.close()
     report(spent, memory, size)
