@@ -75,8 +75,8 @@ def once(project, tmp_path):
     """Certifies the adapter once more, observing everything anew; gives outcome and what the suite measured."""
     opened = []
 
-    def open_sandbox(loaded):
-        opened.append(opened[0] if opened else Kept(sandbox_opener(None)(loaded)))
+    def open_sandbox(loaded, adapters):
+        opened.append(opened[0] if opened else Kept(sandbox_opener(None)(loaded, adapters)))
         return opened[0]
 
     def certify_once(floor):

@@ -5,13 +5,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 
 from peft_assay.core.errors import ObservationError
 from peft_assay.core.sandbox import Job, Limits, Outcome, Unvouched
+from peft_assay.sandbox import pool as pool_module
 from peft_assay.sandbox.choose import BACKENDS, Chosen
 from peft_assay.sandbox.interface import Program, SandboxConfiguration
 from peft_assay.sandbox.microsuite import Findings
@@ -214,6 +216,74 @@ def test_a_pool_runs_jobs_side_by_side_and_keeps_them_apart(walls):
     assert [result.outcome for result in results] == [Outcome.OK] * 3 + [Outcome.CRASH]
     with pytest.raises(ObservationError, match="closed"):
         pool.submit(Job(None, BRIEF), lambda ask: None)
+
+
+def test_a_pool_starts_no_more_workers_than_jobs_meet_each_other(walls):
+    with SandboxPool(walls(), 3) as pool:
+        pool.base()
+        alone = [pool.run(Job(ADAPTER, BRIEF), lambda ask: ask(question(None))) for _ in range(3)]
+        together = Barrier(2)
+
+        def converse(ask):
+            together.wait()
+            ask(question(None))
+
+        beside = [pool.submit(Job(ADAPTER, BRIEF), converse) for _ in range(2)]
+        beside = [future.result(timeout=60) for future in beside]
+        pool.vouch()
+    assert [result.record["job"] for result in alone] == [1, 2, 3], "one worker served them all"
+    assert sorted(result.record["job"] for result in beside) == [1, 4]
+
+
+def test_workers_of_a_pool_that_do_not_agree_on_the_base_serve_nobody(walls, base):
+    with SandboxPool(walls(), 2) as pool:
+        entered, left = Event(), Event()
+
+        def converse(ask):
+            entered.set()
+            left.wait(60)
+            ask(question(None))
+
+        first = pool.submit(Job(ADAPTER, BRIEF), converse)
+        assert entered.wait(60)
+        says(base, score=-2.0)
+        second = pool.submit(Job(ADAPTER, BRIEF), converse)
+        with pytest.raises(ObservationError, match="two workers do not agree"):
+            second.result(timeout=60)
+        left.set()
+        assert first.result(timeout=60).outcome is Outcome.OK
+
+
+def test_closing_a_pool_ends_the_jobs_that_run_and_those_that_wait(walls):
+    pool = SandboxPool(walls(), 1)
+    entered = Event()
+
+    def converse(ask):
+        entered.set()
+        ask(question("sleep"))
+
+    running, waiting = (pool.submit(Job(None, BRIEF), converse) for _ in range(2))
+    assert entered.wait(60)
+    started = time.monotonic()
+    pool.close()
+    assert time.monotonic() - started < BRIEF.wall_seconds / 2
+    assert running.result(timeout=60).outcome is Outcome.CRASH
+    with pytest.raises(ObservationError, match="closed"):
+        waiting.result(timeout=60)
+
+
+def test_as_many_workers_as_cores_and_memory_take(tmp_path, monkeypatch):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    monkeypatch.setattr(pool_module, "cores", lambda: 8)
+    for available, fit in [(0, 1), (3 * pool_module.ROOM_BYTES, 3), (100 * pool_module.ROOM_BYTES, 8)]:
+        monkeypatch.setattr(pool_module, "_available_bytes", lambda available=available: available)
+        assert pool_module.workers_that_fit(tmp_path) == fit
+    with (tmp_path / "model.safetensors").open("wb") as weights:
+        weights.truncate(9 * pool_module.ROOM_BYTES)
+    assert pool_module.workers_that_fit(tmp_path) == 8
+    with (tmp_path / "second.safetensors").open("wb") as weights:
+        weights.truncate(40 * pool_module.ROOM_BYTES)
+    assert pool_module.workers_that_fit(tmp_path) == 2
 
 
 def question(do):

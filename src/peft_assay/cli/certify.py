@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from peft_assay.cli import output
-from peft_assay.cli.isolation import Isolation, sandbox_opener
+from peft_assay.cli.isolation import Isolation, Workers, sandbox_opener
 from peft_assay.cli.options import Context, Format, OutputFormat, Sources, Trust, WorkspaceFolder, place
 from peft_assay.core.errors import Door, first_door
 from peft_assay.pipeline.place import Place
@@ -22,6 +22,7 @@ def certify(
     plan: Annotated[bool, typer.Option("--plan", help="Say what would be asked and how long; run nothing.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Observe anew even where valid observations exist.")] = False,
     isolation: Isolation = None,
+    workers: Workers = None,
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
     """Certify adapters in the sandbox against the policy of peft-assay.yaml."""
@@ -39,7 +40,7 @@ def certify(
             done = run(
                 deployment,
                 located,
-                open_sandbox=sandbox_opener(isolation),
+                open_sandbox=sandbox_opener(isolation, workers),
                 clock=utc_now,
                 progress=steps,
                 fresh=fresh,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from peft_assay.core.sandbox import Limits, Sandbox
     from peft_assay.pipeline.certify import OpenSandbox
     from peft_assay.pipeline.project import Project
-
+    from peft_assay.sandbox.interface import SandboxConfiguration
 
 WITHOUT_WALLS = "no walls: adapters run as ordinary processes here, and the gate denies what is observed so"
 
@@ -43,14 +43,32 @@ Isolation = Annotated[
 ]
 
 
-def sandbox_opener(backend: Backend | None) -> "OpenSandbox":
+ADAPTERS_PER_WORKER = 4
+"""Fewer are not worth another worker, whose start costs about as much as one or two of them, on small bases."""
+
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        "-w",
+        min=1,
+        metavar="N",
+        help="Adapters that are exercised at the same time, each worker with a copy of the base. Default: one for each "
+        f"{ADAPTERS_PER_WORKER} adapters, as far as cores and memory go. Certificates do not depend on it; where "
+        "`behaviour.latency` is declared, adapters are timed one after another.",
+    ),
+]
+
+
+def sandbox_opener(backend: Backend | None, workers: int | None = None) -> "OpenSandbox":
     """How to start the sandbox for a project's base."""
 
-    def open_for(project: "Project") -> "Sandbox":
+    def open_for(project: "Project", adapters: int) -> "Sandbox":
         from peft_assay.core.sandbox import IsolationLevel
         from peft_assay.sandbox.allowlist import configured_device
-        from peft_assay.sandbox.choose import open_sandbox
+        from peft_assay.sandbox.choose import choose, open_sandbox
         from peft_assay.sandbox.interface import JOBS_PER_WORKER, SandboxConfiguration
+        from peft_assay.sandbox.pool import SandboxPool
 
         configuration = SandboxConfiguration(
             base=project.base_path,
@@ -64,9 +82,25 @@ def sandbox_opener(backend: Backend | None) -> "OpenSandbox":
         if backend is Backend.NONE:
             output.note(WITHOUT_WALLS)
         force = None if backend is None else backend.value
-        return open_sandbox(configuration, force=force, allow_unsafe=backend is Backend.NONE)
+        unsafe = backend is Backend.NONE
+        size = _size(workers, adapters, configuration)
+        if size == 1:
+            return open_sandbox(configuration, force=force, allow_unsafe=unsafe)
+        return SandboxPool(choose(configuration, force=force, allow_unsafe=unsafe), size)
 
     return open_for
+
+
+def _size(workers: int | None, adapters: int, configuration: "SandboxConfiguration") -> int:
+    """How many workers, at most; a device is one, whoever asks for more."""
+    from peft_assay.sandbox.devices import CPU
+    from peft_assay.sandbox.pool import workers_that_fit
+
+    if configuration.device.name != CPU:
+        return 1
+    if workers is not None:
+        return min(workers, max(1, adapters))
+    return max(1, min(adapters // ADAPTERS_PER_WORKER, workers_that_fit(configuration.base)))
 
 
 def _ceilings(project: "Project") -> "Limits":

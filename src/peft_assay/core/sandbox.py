@@ -138,6 +138,10 @@ class Unvouched(ObservationError):
 class Sandbox(Protocol):
     """A place where an adapter is exercised."""
 
+    @property
+    def at_once(self) -> int:
+        """How many jobs can run at the same time; `run` may be called from as many threads, where that is over one."""
+
     def probe(self) -> Capability:
         """The level that the start-up attacks showed, run through the same launcher as jobs."""
 

@@ -35,7 +35,8 @@ from peft_assay.trust.roles import Role
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many adapters are done, and how many there are."""
-OpenSandbox = Callable[[Project], Sandbox]
+OpenSandbox = Callable[[Project, int], Sandbox]
+"""Opens the sandbox for a project's base, and for that many adapters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def certify(
     done: dict[str, Certification] = {}
     if candidates:
         progress("starting the sandbox and loading the base", 0, len(candidates))
-        sandbox = open_sandbox(deployment.project)
+        sandbox = open_sandbox(deployment.project, len(candidates))
         try:
 
             def again(candidate: Candidate) -> None:

@@ -70,6 +70,19 @@ class Vouched:
 
 
 @dataclass(frozen=True, slots=True)
+class Due:
+    """An adapter with all that running it needs: what the workspace knows of it has been read."""
+
+    attempted: Attempted
+    plan: Plan
+    started_at: datetime
+    files: Mapping[str, bytes]
+    base: Records
+    base_since: datetime
+    known: Recollection
+
+
+@dataclass(frozen=True, slots=True)
 class _Exercised:
     """What running an adapter brought."""
 
@@ -153,15 +166,37 @@ class Observing:
         whole = record.level == self.attestation["level"] and not _void(record)
         return record if same and young and whole else None
 
-    def observe(self, attempted: Attempted) -> Unsigned:
-        """Runs the candidate, where it may be run. Nothing of it is signed or kept yet.
+    @property
+    def at_once(self) -> int:
+        """How many adapters may be exercised at the same time: one where answers are timed."""
+        return 1 if self.deployment.project.exercises.latency else self.sandbox.at_once
 
-        Raises Unvouched where the sandbox itself found that its worker had changed.
+    def prepare(self, attempted: Attempted) -> Due | Unsigned:
+        """All that running the candidate needs; what is said of it without running it, where it may not be run.
+
+        The first call asks the base; raises Unvouched as `exercise` does.
         """
         started, candidate = self.clock(), attempted.candidate
         plan = self._plan(attempted)
-        exercised = None if candidate.unsafe is not None else self._exercise(attempted, plan)
-        return Unsigned(attempted, plan, started, self.clock(), exercised)
+        if candidate.unsafe is not None:
+            return Unsigned(attempted, plan, started, self.clock(), None)
+        files = self.deployment.workspace.files(candidate.admitted.artifact)
+        book = self._book(attempted.lock)
+        base, since = self._reference(plan, book)
+        known = self._recall(book, attempted.artifact)
+        return Due(attempted, plan, started, files, base, since, known)
+
+    def exercise(self, due: Due) -> Unsigned:
+        """Runs the candidate. Nothing of it is signed or kept yet, and the workspace is not touched.
+
+        Raises Unvouched where the sandbox itself found that its worker had changed. May be called from `at_once`
+        threads at the same time.
+        """
+        asked_at, known = self.clock(), due.known
+        found = exercise(self.sandbox, due.files, due.plan, due.base, known.memory)
+        since = min(due.base_since, known.since or asked_at)
+        ran = _Exercised(found, due.base, known, asked_at, since)
+        return Unsigned(due.attempted, due.plan, due.started_at, self.clock(), ran)
 
     def accused(self, attempted: Attempted, why: Unvouched) -> Unsigned:
         """What is observed of an adapter after which, of all, the reference failed: that, and nothing else."""
@@ -229,14 +264,6 @@ class Observing:
 
     def _book(self, lock: Lock) -> AnswerBook:
         return AnswerBook.under(self.deployment, lock.document["conditions"], int(self.attestation["level"]))
-
-    def _exercise(self, attempted: Attempted, plan: Plan) -> _Exercised:
-        files = self.deployment.workspace.files(attempted.candidate.admitted.artifact)
-        book = self._book(attempted.lock)
-        base, since = self._reference(plan, book)
-        known, started = self._recall(book, attempted.artifact), self.clock()
-        found = exercise(self.sandbox, files, plan, base, known.memory)
-        return _Exercised(found, base, known, started, min(since, known.since or started))
 
     def _behaviour(self, found: Unsigned) -> _Behaviour:
         """What may be said now; answers that may be kept are."""

@@ -1,15 +1,18 @@
 """Several sandboxes at once, one for each core: each with a worker, a thread and sockets of its own.
 
 Workers die with the thread that started them, so each thread lives as long as its sandbox. Jobs share nothing but the
-walls' description and the page cache; each worker holds its own copy of the base.
+walls' description and the page cache; each worker holds its own copy of the base. A sandbox is opened when a job meets
+none that is free, so that a run of one adapter starts one worker, however large its pool may become.
 """
 
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -19,11 +22,31 @@ from peft_assay.sandbox.choose import Chosen
 from peft_assay.sandbox.supervisor import Supervisor
 
 Answer = TypeVar("Answer")
+Facts = tuple[BaseFacts, str | None]
+"""Of the base, and the digest of the reference adapter's answers."""
+
+ROOM_BYTES = 2 << 30
+"""What a worker may come to need besides its base: libraries, and a job."""
 
 
 def cores() -> int:
     """How many workers can compute at once: the cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def workers_that_fit(base: Path) -> int:
+    """How many workers this host has cores and memory for, each with a copy of `base`; at least one."""
+    weights = sum(path.stat().st_size for path in base.glob("*.safetensors"))
+    return max(1, min(cores(), _available_bytes() // (weights + ROOM_BYTES)))
+
+
+def _available_bytes() -> int:
+    """What can still be had without swapping (proc(5), MemAvailable)."""
+    for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            return int(value.split()[0]) * 1024
+    return 0
 
 
 class SandboxPool:
@@ -35,13 +58,15 @@ class SandboxPool:
     def __init__(self, chosen: Chosen, size: int) -> None:
         if size < 1:
             raise ValueError("a pool has at least one sandbox")
+        self.at_once = size
+        self._chosen = chosen
         self._capability: Capability = chosen.supervise().probe()
-        self._tasks: queue.SimpleQueue[Callable[[Supervisor], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._members: list[_Member] = []
+        self._free: list[_Member] = []
+        self._waiting: deque[_Task] = deque()
+        self._facts: Facts | None = None
         self._closed = False
-        self._meeting = threading.Barrier(size)
-        self._threads = [threading.Thread(target=self._serve, args=(chosen,), daemon=True) for _ in range(size)]
-        for thread in self._threads:
-            thread.start()
 
     def __enter__(self) -> Self:
         return self
@@ -56,17 +81,17 @@ class SandboxPool:
         return self._capability
 
     def base(self) -> BaseFacts:
-        """Facts of the loaded base, from whichever sandbox is free."""
-        return self._ask_any(lambda supervisor: supervisor.base()).result()
+        """Facts of the loaded base, the same in all of them."""
+        return self._submit(self._agreeing).result()
 
     def attestation(self) -> Mapping[str, Any]:
         """What was in force, the same in all of them."""
 
         def attest(supervisor: Supervisor) -> Mapping[str, Any]:
-            supervisor.base()
+            self._agreeing(supervisor)
             return supervisor.attestation()
 
-        return self._ask_any(attest).result()
+        return self._submit(attest).result()
 
     def run(self, job: Job, converse: Callable[[Ask], None]) -> Result:
         """One job, waited for; see `Supervisor.run`."""
@@ -74,58 +99,109 @@ class SandboxPool:
 
     def submit(self, job: Job, converse: Callable[[Ask], None]) -> "Future[Result]":
         """One job, run as soon as a sandbox is free; its future gives what `Supervisor.run` gives or raises."""
-        return self._ask_any(lambda supervisor: supervisor.run(job, converse))
+
+        def run(supervisor: Supervisor) -> Result:
+            self._agreeing(supervisor)
+            return supervisor.run(job, converse)
+
+        return self._submit(run)
 
     def vouch(self) -> None:
         """See `Supervisor.vouch`, of all sandboxes of the pool; waits for the jobs that run."""
-
-        def vouch(supervisor: Supervisor) -> None:
-            self._meeting.wait()  # each thread takes one of these, and none of them a second
-            supervisor.vouch()
-
-        futures = [self._ask_any(vouch) for _ in self._threads]
-        for future in futures:
-            future.exception()
-        for future in futures:
-            future.result()
+        with self._lock:
+            tasks = [(member, _Task(Future(), Supervisor.vouch)) for member in self._members]
+            for member, task in tasks:
+                if member in self._free:
+                    self._free.remove(member)
+                member.inbox.put(task)
+        for _, task in tasks:
+            task.future.exception()  # all of them are asked, whatever one of them says
+        for _, task in tasks:
+            task.future.result()
 
     def close(self) -> None:
-        """Lets the jobs that run end, and ends all processes; jobs that wait for their turn fail."""
-        if self._closed:
-            return
-        self._closed = True
-        self._meeting.abort()
-        for _ in self._threads:
-            self._tasks.put(None)
-        for thread in self._threads:
-            thread.join()
+        """Ends all processes, those of running jobs, too; jobs that wait for their turn fail."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            for task in self._waiting:
+                task.fail(ObservationError("the sandbox is closed"))
+            for member in self._members:
+                member.inbox.put(None)
+        for member in self._members:
+            member.supervisor.interrupt()
+        for member in self._members:
+            member.join()
 
-    def _ask_any(self, question: Callable[[Supervisor], Answer]) -> "Future[Answer]":
-        if self._closed:
-            raise ObservationError("the sandbox is closed")
-        future: Future[Answer] = Future()
-        self._tasks.put(_Task(future, question, self))
-        return future
+    def _agreeing(self, supervisor: Supervisor) -> BaseFacts:
+        """The facts of this sandbox's base; raises ObservationError where they are not those of the others."""
+        mine = (supervisor.base(), supervisor.reference)
+        with self._lock:
+            self._facts = self._facts or mine
+            if mine != self._facts:
+                raise ObservationError(
+                    "two workers do not agree on the base, or on what the reference adapter answers",
+                    next_step="run again with --workers 1, and leave the base alone meanwhile",
+                )
+        return mine[0]
 
-    def _serve(self, chosen: Chosen) -> None:
-        with chosen.supervise() as supervisor:
-            while (task := self._tasks.get()) is not None:
-                task(supervisor)
+    def _submit(self, question: Callable[[Supervisor], Answer]) -> "Future[Answer]":
+        task = _Task(Future(), question)
+        with self._lock:
+            if self._closed:
+                raise ObservationError("the sandbox is closed")
+            if self._free:
+                self._free.pop().inbox.put(task)  # the one that was freed last
+            elif len(self._members) < self.at_once:
+                self._members.append(_Member(self._chosen.supervise(), self._done))
+                self._members[-1].inbox.put(task)
+            else:
+                self._waiting.append(task)
+        return task.future
+
+    def _done(self, member: "_Member") -> None:
+        """Its next task, where there is one that it has not been given yet."""
+        with self._lock:
+            if self._closed or not member.inbox.empty():
+                return
+            if self._waiting:
+                member.inbox.put(self._waiting.popleft())
+            else:
+                self._free.append(member)
+
+
+class _Member(threading.Thread):
+    """One sandbox and its thread."""
+
+    def __init__(self, supervisor: Supervisor, done: "Callable[[_Member], None]") -> None:
+        super().__init__(daemon=True)
+        self.supervisor = supervisor
+        self.inbox: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._done = done
+        self.start()
+
+    def run(self) -> None:
+        """Takes task after task, until there is None."""
+        with self.supervisor:
+            while (task := self.inbox.get()) is not None:
+                task.answer(self.supervisor)
+                self._done(self)
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
     future: "Future[Any]"
     question: Callable[[Supervisor], Any]
-    pool: SandboxPool
 
-    def __call__(self, supervisor: Supervisor) -> None:
+    def answer(self, supervisor: Supervisor) -> None:
         if not self.future.set_running_or_notify_cancel():
-            return
-        if self.pool._closed:  # noqa: SLF001 - the pool's own task
-            self.future.set_exception(ObservationError("the sandbox is closed"))
             return
         try:
             self.future.set_result(self.question(supervisor))
         except BaseException as error:  # noqa: BLE001 - goes to whoever waits for the result
+            self.future.set_exception(error)
+
+    def fail(self, error: ObservationError) -> None:
+        if self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)

@@ -28,6 +28,8 @@ class Supervisor:
     started them (PR_SET_PDEATHSIG), so a Supervisor belongs to one thread; `sandbox.pool` has several.
     """
 
+    at_once = 1
+
     def __init__(
         self,
         backend: Backend,
@@ -80,6 +82,11 @@ class Supervisor:
             raise ObservationError("the worker gave no facts of the base")
         return self._facts
 
+    @property
+    def reference(self) -> Digest | None:
+        """Digest of what the reference adapter answers; None before `base` was called, and where there is none."""
+        return self._sentinel
+
     def attestation(self) -> Mapping[str, Any]:
         """See `sandbox.attestation`; base state and sentinel are in it once `base` has been called."""
         state = None if self._facts is None else self._facts.state
@@ -119,6 +126,13 @@ class Supervisor:
             since, self._unvouched = lost + self._unvouched, 0
             raise Unvouched(f"a worker was ended before it could be asked: the last {since} results are void")
         self._check_worker()
+
+    def interrupt(self) -> None:
+        """Ends the running worker, and with it a job that waits for it. For other threads than the supervisor's own."""
+        self._closed = True
+        worker = self._worker
+        if worker is not None:
+            worker.interrupt()
 
     def close(self) -> None:
         """Ends all processes; the sandbox cannot be used afterwards."""
@@ -175,6 +189,9 @@ class Supervisor:
             self._processes = f"{FRESH}: forked children cannot compute on this host"
             worker = self._start(fresh=True)
         self._worker, self._compartment = worker, compartment
+        if self._closed:  # by `interrupt`, which found no worker to end
+            self._stop()
+            raise ObservationError("the sandbox is closed")
         return worker
 
     def _suits(self, worker: Worker, compartment: str, *, fresh: bool) -> bool:

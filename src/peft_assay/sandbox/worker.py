@@ -101,6 +101,13 @@ class Worker:
     _process: "subprocess.Popen[bytes] | None" = None
     group: Group | None = None
 
+    def interrupt(self) -> None:
+        """Ends the processes, and leaves it to the worker's own thread to find that out and to clear up."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
     def kill(self) -> None:
         """Ends the worker and all its children: by namespace, or because they die with their parent."""
         if self._process is not None:

@@ -16,10 +16,11 @@ from peft_assay.pipeline.certify import certify
 from peft_assay.pipeline.deployment import utc_now
 from peft_assay.pipeline.sources import Located
 from peft_assay.sandbox import supervisor
-from peft_assay.sandbox.choose import BACKENDS
+from peft_assay.sandbox.choose import BACKENDS, Chosen
 from peft_assay.sandbox.interface import JOBS_PER_WORKER, Program, SandboxConfiguration
 from peft_assay.sandbox.microsuite import Findings
 from peft_assay.sandbox.nowalls import NoWalls
+from peft_assay.sandbox.pool import SandboxPool
 from peft_assay.sandbox.supervisor import Supervisor
 from peft_assay.sandbox.surroundings import harness_program, mounts_for
 from peft_assay.store.ledger import Kind
@@ -79,22 +80,23 @@ def sources(world, *strengths):
     return made
 
 
-def behind(backend):
-    def open_sandbox(project):
+def behind(backend, workers=1):
+    def open_sandbox(project, adapters):
         program = Program("changed_worker", (WORKER, *harness_program().folders))
         configuration = SandboxConfiguration(base=project.base_path, sentinel_every=JOBS_PER_WORKER)
         mounts = mounts_for(program, project.base_path.absolute())
-        return Supervisor(backend, program, mounts, configuration, Findings({}, 0), ())
+        chosen = Chosen(backend, program, mounts, configuration, Findings({}, 0), (), None)
+        return chosen.supervise() if workers == 1 else SandboxPool(chosen, workers)
 
     return open_sandbox
 
 
-def certified(world, backend, *strengths, progress=lambda *_: None):
+def certified(world, backend, *strengths, progress=lambda *_: None, workers=1):
     with world.open() as deployment:
         done = certify(
             deployment,
             sources(world, *strengths),
-            open_sandbox=behind(backend),
+            open_sandbox=behind(backend, workers),
             clock=utc_now,
             progress=progress,
         )
@@ -161,11 +163,12 @@ def test_without_vouching_a_changed_worker_answers_for_those_after_it(world, mon
     assert outcomes(done) == [PASS, FAIL, PASS, PASS, FAIL]
 
 
-def test_nothing_of_a_wave_counts_that_changed_its_worker_and_the_culprit_alone_is_void(world, asked):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_of_a_wave_counts_that_changed_its_worker_and_the_culprit_alone_is_void(workers, world):
     needs_open_processes()
     told = []
     strengths = (HONEST, ACCOMPLICE, CULPRIT, ACCOMPLICE, HONEST)
-    done = certified(world, NoWalls(), *strengths, progress=lambda what, *_: told.append(what))
+    done = certified(world, NoWalls(), *strengths, progress=lambda what, *_: told.append(what), workers=workers)
     assert outcomes(done) == [PASS, FAIL, FAIL, FAIL, PASS]
     culprit = done[2]
     assert culprit.verdict.deciding.rule == "calm"
@@ -176,7 +179,7 @@ def test_nothing_of_a_wave_counts_that_changed_its_worker_and_the_culprit_alone_
     assert said(done) == [(2, ONE), (2, ONE), (2, None), (2, ONE), (2, ONE)]
     assert ledger(world, Kind.OBSERVED, Kind.CERTIFIED).count(Kind.OBSERVED) == 5, "the void wave was never signed"
     assert told[6:] == [f"{number}, again and by itself" for number in range(5)]
-    again = certified(world, NoWalls(), *strengths)
+    again = certified(world, NoWalls(), *strengths, workers=workers)
     assert outcomes(again) == outcomes(done)
     assert [item.reused for item in again] == [True, True, False, True, True], "what is void is never reused"
 
@@ -196,7 +199,22 @@ def test_behind_walls_the_attempt_is_seen_and_only_those_before_it_are_observed_
     assert said(done) == [(2, ONE), (2, ONE), (1, None), *later]
 
 
-def test_the_same_bytes_twice_are_observed_once(world, walls):
+def test_beside_other_workers_all_are_observed_again_that_nobody_can_vouch_for(world, walls):
+    done = certified(world, walls, HONEST, ACCOMPLICE, CULPRIT, ACCOMPLICE, HONEST, workers=2)
+    assert outcomes(done) == [PASS, FAIL, FAIL, FAIL, PASS]
+    assert "refused-syscall" in done[2].record.observations.get("sandbox.events").reason
+    assert said(done) == [(2, ONE), (2, ONE), (1, None), (2, ONE), (2, ONE)]
+
+
+def test_a_wave_of_two_workers_is_signed_after_one_question_to_each(world, walls, asked):
+    done = certified(world, walls, *[HONEST] * 17, workers=2)
+    assert outcomes(done) == [PASS] * 17
+    assert said(done) == [*((1, {"jobs": 16, "place": place}) for place in range(1, 17)), (1, ONE)]
+    assert len(asked) == 2 + 2 + 1, "at the start of each, and for each wave those that had anything to answer for"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_bytes_twice_are_observed_once(workers, world, walls):
     folder = sources(world, HONEST)[0].path
     copy = folder.with_name("copy")
     shutil.copytree(folder, copy)
@@ -204,7 +222,7 @@ def test_the_same_bytes_twice_are_observed_once(world, walls):
         done = certify(
             deployment,
             [Located(str(path), path) for path in (folder, copy)],
-            open_sandbox=behind(walls),
+            open_sandbox=behind(walls, workers),
             clock=utc_now,
             progress=lambda *_: None,
         )
@@ -216,9 +234,11 @@ def test_a_wave_is_closed_when_it_is_old_enough(world, walls, monkeypatch):
     assert said(certified(world, walls, HONEST, HONEST)) == [(1, ONE), (1, ONE)]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_an_interruption_loses_the_open_wave_and_nothing_else(end, world, walls, monkeypatch):
-    monkeypatch.setattr(waves, "WAVE_ADAPTERS", 2)
+def test_an_interruption_loses_the_open_wave_and_nothing_else(end, workers, world, walls, monkeypatch):
+    monkeypatch.setattr(waves, "WAVE_ADAPTERS", 2 // workers)
+    signed = {1: 2, 2: 3}[workers]  # of three that ran, where two may run while the next is made ready
 
     def interrupt(what, at, of):
         if at == 3:
@@ -229,7 +249,7 @@ def test_an_interruption_loses_the_open_wave_and_nothing_else(end, world, walls,
         signal.signal(signal.SIGINT, signal.default_int_handler)
         status = 1
         try:
-            certified(world, walls, *[HONEST] * 4, progress=interrupt)
+            certified(world, walls, *[HONEST] * 4, progress=interrupt, workers=workers)
         except KeyboardInterrupt:
             status = 130
         finally:
@@ -237,8 +257,8 @@ def test_an_interruption_loses_the_open_wave_and_nothing_else(end, world, walls,
     ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert ended == (130 if end == signal.SIGINT else -signal.SIGKILL)
     kinds = ledger(world, Kind.ATTEMPT, Kind.OBSERVED, Kind.CERTIFIED)
-    assert [kinds.count(kind) for kind in (Kind.ATTEMPT, Kind.OBSERVED, Kind.CERTIFIED)] == [3, 2, 2]
+    assert [kinds.count(kind) for kind in (Kind.ATTEMPT, Kind.OBSERVED, Kind.CERTIFIED)] == [3, signed, signed]
     done = certified(world, walls, *[HONEST] * 4)
     assert outcomes(done) == [PASS] * 4
-    assert [item.reused for item in done] == [True, True, False, False]
+    assert [item.reused for item in done] == [True] * signed + [False] * (4 - signed)
     assert [item.attempts for item in done] == [2, 2, 2, 1]
