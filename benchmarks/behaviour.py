@@ -50,7 +50,7 @@ def main() -> None:
     print(f"machine: {told}, Python {platform.python_version()}, one thread; CPU time {how()}")
     lines: list[str] = []
     if options.part != "fleet":
-        testbed.build(folder, testbed.QUICK if options.quick else testbed.Sizes(), adapters)
+        testbed.build(folder, testbed.QUICK if options.quick else testbed.FULL, adapters)
         bench = Bench(folder, adapters, items)
         lines += contest(bench, options.at_once, options.peers or adapters, options.plot or folder / "linear.svg")
     if options.part != "contest":
