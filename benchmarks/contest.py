@@ -152,8 +152,11 @@ def interleave(bench: Bench, at_once: int, peers: int) -> None:
     runs += plan
     bench.due = len(runs) + len(shares(bench.items))
     with ThreadPoolExecutor(at_once) as pool:
-        for done in [pool.submit(run) for run in runs]:
-            done.result()
+        try:
+            for done in [pool.submit(run) for run in runs]:
+                done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # one that fails ends it at once, not after all the others
 
 
 def _ours(bench: Bench, base: str) -> list[Callable[[], None]]:
