@@ -48,9 +48,7 @@ def _without_start(bench: Bench, base: str, theirs: float, reference: dict[str, 
     ours = [bench.sides[f"certify, float32{items}, {base}"].cpu for items in ("", ", one item each")]
     alone = (ours[0] - ours[1]) * slope
     yield verdict(f"fp32_without_start/{base}", theirs_alone / alone, "x", FP32_WITHOUT_START, least=True)
-    if (
-        base == testbed.RANDOM
-    ):  # where adapters agree with their base, tokens are checked together that the limit counts alone
+    if base == testbed.RANDOM:  # the other's answers are more checked than generated: a limit of another kind
         pass_seconds = reference["work"] / reference["peak"]["float32"]
         due, passes = (bench.adapters + 1) * pass_seconds, bench.adapters + 1
         yield f"fp32_share_of_flop_bound/{base} {due / alone:.2f} - reported ({due:.1f} of {alone:.1f} CPU-s, {passes} passes)"
@@ -59,18 +57,25 @@ def _without_start(bench: Bench, base: str, theirs: float, reference: dict[str, 
 
 def agreement(side: Side) -> str:
     """How far the adapters of a run agree with their base: over the tokens of its answers, and over whole answers."""
+    counted = [_agreed(job) for job in side.said[-1]["jobs"] if not job["base"]]
+    agreed, tokens, same, texts = (sum(counts) for counts in zip(*counted, strict=True))
+    each = " ".join(f"{one[0] / one[1]:.2f}" for one in counted)
+    return f"{agreed / tokens:.3f} of the base's tokens (by adapter {each}), {same} of {texts} whole texts agree"
+
+
+def _agreed(job: dict[str, Any]) -> tuple[int, int, int, int]:
+    """Tokens that agree, of how many, whole texts that do, of how many."""
     agreed = tokens = same = texts = 0
-    for job in side.said[-1]["jobs"]:
-        for turn in job["asked"]:
-            request, reply = turn["request"], turn["reply"]
-            if job["base"] or request["op"] != "generate" or "drafts" not in request or request.get("precise"):
-                continue
-            for draft, trace, own in zip(request["drafts"], reply["traces"], reply["tokens"], strict=True):
-                agreed += sum(a == b for a, b in zip(draft["tokens"], trace["best"], strict=True))
-                tokens += len(draft["tokens"])
-                same += own == draft["tokens"]
-                texts += 1
-    return f"{agreed / tokens:.3f} of the base's tokens, {same} of {texts} whole texts agree"
+    for turn in job["asked"]:
+        request, reply = turn["request"], turn["reply"]
+        if request["op"] != "generate" or "drafts" not in request or request.get("precise"):
+            continue
+        for draft, trace, own in zip(request["drafts"], reply["traces"], reply["tokens"], strict=True):
+            agreed += sum(a == b for a, b in zip(draft["tokens"], trace["best"], strict=True))
+            tokens += len(draft["tokens"])
+            same += own == draft["tokens"]
+            texts += 1
+    return agreed, tokens, same, texts
 
 
 def identity(bench: Bench, base: str, reference: dict[str, Any]) -> Iterator[str]:

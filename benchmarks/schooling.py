@@ -2,7 +2,7 @@
 
 A lesson is a prompt with its answer. The base learns lessons by heart, as whole texts, so that on its own domain it is
 as sure of its next token as large bases are on theirs. An adapter is trained as adapters are: LoRA on a base held
-still, normal learning rate, some dozens of steps, loss on the answers alone, on lessons that its base never saw.
+still, a usual learning rate, some dozens of steps, loss on the answers alone, on lessons that its base never saw.
 Products of matrices are computed in bfloat16, weights and AdamW's states are float32.
 """
 
