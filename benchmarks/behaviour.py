@@ -10,7 +10,7 @@ on shared machines say little; walls are printed beside them.
 
 *Including start-up* is the whole of it. *Excluding start-up* is the slope: a run with all items less a run with one item
 of each kind, scaled to all items, on both sides. How far adapters agree with their base is printed, and how often a base
-is unsure of its next token. Trained ones are built first, once, in some ten minutes on two cores.
+is unsure of its next token. All are built first, once; training takes minutes, on an idle machine.
 
 With `--part fleet` only the memory of 200 small adapters is measured, and what a new policy costs. Ends with one line
 per bound: name, value, bound, holds or falls short; exits 0 either way. docs/performance.md has the figures of one run.
