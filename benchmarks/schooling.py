@@ -1,9 +1,9 @@
 """Trains a base and adapters of it on texts, on the CPU, in minutes: what the benchmark's ordinary case is made of.
 
 A lesson is a prompt with its answer. A base learns from whole lessons, round after round, so that it comes to be sure of
-how answers go. An adapter is trained as adapters are: LoRA on a base held
-still, a usual learning rate, some dozens of steps, loss on the answers alone, on lessons that its base never saw.
-Products of matrices are computed in bfloat16, weights and AdamW's states are float32.
+how answers go. An adapter is trained as adapters are: LoRA on a base held still, a usual learning rate, some dozens of
+steps, loss on the answers alone, on lessons that its base never saw. Products of matrices are computed in bfloat16,
+weights and AdamW's states are float32.
 """
 
 import math

@@ -3,9 +3,9 @@
 There are two bases of one shape: Llama of 33.7 M parameters (hidden 512, 10 layers, vocabulary 8192, tied), with a real
 byte-level BPE tokenizer that is trained here on the standard library's sources. Each has its adapters, LoRA of rank 16.
 
-*trained* is the ordinary case. Its base has learnt to say of a docstring what it documents, on the
-very docstrings that the items are made of: what a base is asked is of its own domain. Its adapters were trained on it, on
-docstrings that it never saw: the even ones to answer as it does, the odd ones to answer in words of their own.
+*trained* is the ordinary case. Its base has learnt to say of a docstring what it documents, on the very docstrings that
+the items are made of: what a base is asked is of its own domain. Its adapters were trained on it, on docstrings that it
+never saw: the even ones to answer as it does, the odd ones to answer in words of their own.
 
 *random* is the hard case for everything that counts on adapter and base agreeing, or on one token standing out: random
 weights do the same work, but answers part after a token or two.
