@@ -1,4 +1,4 @@
-"""Two command lines on the same deployment, run in turn: `peft-assay certify` for all adapters, `lm_eval` for each."""
+"""Two command lines on the same deployments, run in turn: `peft-assay certify` for all adapters, `lm_eval` for each."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -52,29 +52,31 @@ class Bench:
     def certify(
         self,
         name: str,
+        base: str,
         *,
         dtype: str = "float32",
         items: int | None = None,
         adapters: int | None = None,
-        kind: str = testbed.FAR,
     ) -> None:
         """`peft-assay certify` in a project of its own, from nothing."""
         chosen = testbed.items_of(self.folder, items or self.items)
-        project = testbed.write_project(self._fresh(), self.folder / "base", chosen, dtype)
-        adapted = [str(self.folder / "adapters" / f"{kind}{number}") for number in range(adapters or self.adapters)]
+        place = testbed.deployment(self.folder, base)
+        project = testbed.write_project(self._fresh(), place / "base", chosen, dtype)
+        adapted = [str(place / "adapters" / f"a{number}") for number in range(adapters or self.adapters)]
         spent, log = watched_certify(project, adapted, environment(self.folder) | {"BENCH_KEEP_ANSWERS": "1"})
-        self._note(name, spent, log)
+        self._note(f"{name}, {base}", spent, log)
 
-    def lm_eval(self, name: str, adapter: int, *, items: int | None = None, dtype: str = "float32") -> None:
+    def lm_eval(self, name: str, base: str, adapter: int, *, items: int | None = None) -> None:
         """`lm_eval` for one adapter."""
         place = self._fresh()
         tasks = testbed.write_tasks(place / "tasks", testbed.items_of(self.folder, items or self.items))
-        model = f"pretrained={self.folder / 'base'},peft={self.folder / 'adapters' / f'a{adapter}'},dtype={dtype}"
+        deployed = testbed.deployment(self.folder, base)
+        model = f"pretrained={deployed / 'base'},peft={deployed / 'adapters' / f'a{adapter}'},dtype=float32"
         command = [str(Path(sys.executable).with_name("lm_eval")), "--model", "hf", "--model_args", model]
         command += ["--include_path", str(tasks), "--tasks", ",".join(f"assay_{suite}" for suite in testbed.SUITES)]
         command += ["--device", "cpu", "--batch_size", "16", "--output_path", str(place / "out"), "--log_samples"]
         spent = metered(command, environment(self.folder), place)
-        self._note(name, spent, {"adapter": f"a{adapter}", **_samples(place / "out")})
+        self._note(f"{name}, {base}", spent, {"adapter": f"a{adapter}", **_samples(place / "out")})
 
     def _fresh(self) -> Path:
         """A folder that is not there yet."""
@@ -85,7 +87,7 @@ class Bench:
         side.spent.append(spent)
         side.said.append(said)
         done = sum(len(each.spent) for each in self.sides.values())
-        print(f"  {done:2} of {self.due}  {name:40} {spent.cpu:7.1f} CPU-s  {spent.wall:7.1f} s wall", flush=True)
+        print(f"  {done:2} of {self.due}  {name:46} {spent.cpu:7.1f} CPU-s  {spent.wall:7.1f} s wall", flush=True)
 
 
 def watched_certify(project: Path, adapters: list[str], surroundings: dict[str, str]) -> tuple[Metered, Any]:
@@ -134,23 +136,31 @@ def shares(items: int) -> list[int]:
 
 
 def interleave(bench: Bench, at_once: int, peers: int) -> None:
-    """All runs of the comparison, ours in between theirs, so that a slow minute meets both; `at_once` of them at a time."""
-    plan: dict[int, list[Callable[[], None]]] = {
-        0: [lambda: bench.lm_eval("lm_eval, one item each", 0, items=1)],
-        2: [lambda: bench.certify("certify, float32")],
-        4: [lambda: bench.certify("certify, bfloat16", dtype="bfloat16")],
-        5: [
-            partial(bench.certify, f"certify, {dtype}, near the base", dtype=dtype, kind=testbed.NEAR)
-            for dtype in DTYPES
-        ],
-        6: [lambda: bench.certify("certify, float32, one item each", items=1)],
-    }
+    """All runs of the comparison, ours in between theirs, so that a slow minute meets both; `at_once` of them at a time.
+
+    `lm_eval` runs for `peers` of the trained adapters and for one random one: it does the same work for each.
+    """
+    plan = iter([*_ours(bench, testbed.TRAINED), *_ours(bench, testbed.RANDOM)])
+    theirs = [
+        *(partial(bench.lm_eval, "lm_eval, one item each", base, 0, items=1) for base in testbed.BASES),
+        partial(bench.lm_eval, "lm_eval", testbed.RANDOM, 0),
+        *(partial(bench.lm_eval, "lm_eval", testbed.TRAINED, number) for number in range(peers)),
+    ]
     runs: list[Callable[[], None]] = []
-    for number in range(peers):
-        runs.append(partial(bench.lm_eval, "lm_eval", number))
-        runs += plan.pop(number, [])
-    runs += [run for left in plan.values() for run in left]
+    for peer in theirs:
+        runs += [peer, *islice(plan, 1)]
+    runs += plan
     bench.due = len(runs) + len(shares(bench.items))
     with ThreadPoolExecutor(at_once) as pool:
-        for done in [pool.submit(run) for run in runs]:
-            done.result()
+        try:
+            for done in [pool.submit(run) for run in runs]:
+                done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # one that fails ends it at once, not after all the others
+
+
+def _ours(bench: Bench, base: str) -> list[Callable[[], None]]:
+    return [
+        *(partial(bench.certify, f"certify, {dtype}", base, dtype=dtype) for dtype in DTYPES),
+        partial(bench.certify, "certify, float32, one item each", base, items=1),
+    ]

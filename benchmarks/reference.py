@@ -3,7 +3,8 @@
 ``python reference.py FOLDER ITEMS ADAPTERS IDENTICAL`` prints one JSON document. Peaks are of one thread, products of
 two 1024 x 1024 matrices, best of many, in CPU time. The work due for one model is 2 x parameters x tokens, with what no
 way of computing can leave out: each prompt once, each choice and each new token once, and the output layer (tied to the
-embedding) only where something is read from it; attention's own products are left out.
+embedding) only where something is read from it; attention's own products are left out. Answers are of both bases'
+adapters; of each base it is said how often its best two tokens are nearly tied, which is where half precision errs.
 """
 
 import json
@@ -12,7 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from testbed import NEW_TOKENS, items_of
+from testbed import BASES, NEW_TOKENS, RANDOM, deployment, items_of
+
+UNSURE = 0.25
+"""Margin of the best token's logit over the next below which a base is called unsure."""
 
 
 def peak(dtype: Any) -> float:
@@ -67,6 +71,21 @@ def answers(model: Any, tokenizer: Any, items: dict[str, list[dict[str, Any]]]) 
         }
 
 
+def unsure(model: Any, tokenizer: Any, items: dict[str, list[dict[str, Any]]]) -> float:
+    """Share of the tokens of its own answers at which a model is."""
+    import torch
+
+    margins: list[float] = []
+    for item in items["texts"]:
+        given = tokenizer(item["prompt"], return_tensors="pt")
+        wanted = {"max_new_tokens": NEW_TOKENS, "do_sample": False}
+        with torch.inference_mode():
+            made = model.generate(**given, **wanted, output_logits=True, return_dict_in_generate=True)
+        pairs = torch.cat(made.logits).topk(2).values
+        margins += (pairs[:, 0] - pairs[:, 1]).tolist()
+    return sum(margin < UNSURE for margin in margins) / len(margins)
+
+
 def main() -> None:
     """Prints the document."""
     import peft
@@ -78,18 +97,23 @@ def main() -> None:
     torch.set_num_threads(1)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "base")
 
-    def base() -> Any:
-        return transformers.AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32).eval()
+    def base_of(place: Path) -> Any:
+        return transformers.AutoModelForCausalLM.from_pretrained(place / "base", dtype=torch.float32).eval()
 
-    told = {
+    model = base_of(deployment(folder, RANDOM))
+    told: dict[str, Any] = {
         "peak": {"float32": peak(torch.float32), "bfloat16": peak(torch.bfloat16)},
-        "work": work(base(), tokenizer, items_of(folder, count)),
-        "parameters": sum(parameter.numel() for parameter in base().parameters()),
-        "answers": {},
+        "work": work(model, tokenizer, items_of(folder, count)),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "unsure": {},
+        "answers": {base: {} for base in BASES},
     }
-    for number in range(adapters):
-        model = peft.PeftModel.from_pretrained(base(), str(folder / "adapters" / f"a{number}")).eval()
-        told["answers"][f"a{number}"] = answers(model, tokenizer, items_of(folder, identical))
+    for base in BASES:
+        place = deployment(folder, base)
+        told["unsure"][base] = unsure(base_of(place), tokenizer, items_of(folder, count))
+        for number in range(adapters):
+            model = peft.PeftModel.from_pretrained(base_of(place), str(place / "adapters" / f"a{number}")).eval()
+            told["answers"][base][f"a{number}"] = answers(model, tokenizer, items_of(folder, identical))
     print(json.dumps(told))
 
 
