@@ -1,12 +1,13 @@
 """What certifying behaviour costs: eight LoRA adapters, against lm-evaluation-harness's command line once for each.
 
-Both sides get the same base, adapters and items, one thread, no network; and that twice (see testbed.py): on a base that
+Both sides get the same base, adapters and items, one thread or one worker, no network; and that twice (see testbed.py): on a base that
 was trained, with adapters trained on it, which is the ordinary case, and on a base with random weights, where adapters
 part from their base at once and tokens are nearly tied, which is the hard one. The bounds are for both. Ours is `peft-assay certify`
 as it is: documents, intake, static probes, sandbox with its start-up attacks, the base's own pass, eight adapters with
 loading, effect and suites, verdicts, signatures, ledger. Theirs is `lm_eval --model hf --model_args peft=...`, float32,
 batches of 16. Runs are interleaved. CPU seconds are of the whole tree of processes (metering.py says how), because walls
-on shared machines say little; walls are printed beside them.
+on shared machines say little; walls are printed beside them, and both sides run once more with all the cores that there
+are, theirs in threads and ours in workers, where the wall is what counts.
 
 *Including start-up* is the whole of it. *Excluding start-up* is the slope: a run with all items less a run with one item
 of each kind, scaled to all items, on both sides. How far adapters agree with their base is printed, and how often a base
@@ -26,7 +27,7 @@ from pathlib import Path
 import chart
 import fleet
 import testbed
-from contest import Bench, environment, interleave, watched_certify
+from contest import Bench, environment, interleave, one_worker
 from findings import compare, identity, linear
 from metering import how, metered
 
@@ -57,7 +58,7 @@ def main() -> None:
         lines += contest(bench, options.at_once, options.peers or adapters, options.plot or folder / "linear.svg")
     if options.part != "contest":
         many = options.fleet or (10 if options.quick else 200)
-        lines += fleet.measure(folder / "fleet", many, environment(folder), watched_certify)
+        lines += fleet.measure(folder / "fleet", many, environment(folder), one_worker)
     print("\n".join(lines))
 
 

@@ -18,6 +18,9 @@ from metering import Metered, metered
 
 HERE = Path(__file__).parent
 DTYPES = ("float32", "bfloat16")
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+ONE_WORKER = ("--workers", "1")
+ALL_CORES = ", all cores"
 
 
 @dataclass
@@ -57,17 +60,19 @@ class Bench:
         dtype: str = "float32",
         items: int | None = None,
         adapters: int | None = None,
+        all_cores: bool = False,
     ) -> None:
-        """`peft-assay certify` in a project of its own, from nothing."""
+        """`peft-assay certify` in a project of its own, from nothing: with one worker, or with as many as it takes."""
         chosen = testbed.items_of(self.folder, items or self.items)
         place = testbed.deployment(self.folder, base)
         project = testbed.write_project(self._fresh(), place / "base", chosen, dtype)
         adapted = [str(place / "adapters" / f"a{number}") for number in range(adapters or self.adapters)]
-        spent, log = watched_certify(project, adapted, environment(self.folder) | {"BENCH_KEEP_ANSWERS": "1"})
+        surroundings = environment(self.folder, all_cores=all_cores) | {"BENCH_KEEP_ANSWERS": "1"}
+        spent, log = watched_certify(project, adapted, surroundings, *([] if all_cores else ONE_WORKER))
         self._note(f"{name}, {base}", spent, log)
 
-    def lm_eval(self, name: str, base: str, adapter: int, *, items: int | None = None) -> None:
-        """`lm_eval` for one adapter."""
+    def lm_eval(self, name: str, base: str, adapter: int, *, items: int | None = None, all_cores: bool = False) -> None:
+        """`lm_eval` for one adapter: with one thread, or with as many as torch takes."""
         place = self._fresh()
         tasks = testbed.write_tasks(place / "tasks", testbed.items_of(self.folder, items or self.items))
         deployed = testbed.deployment(self.folder, base)
@@ -75,7 +80,7 @@ class Bench:
         command = [str(Path(sys.executable).with_name("lm_eval")), "--model", "hf", "--model_args", model]
         command += ["--include_path", str(tasks), "--tasks", ",".join(f"assay_{suite}" for suite in testbed.SUITES)]
         command += ["--device", "cpu", "--batch_size", "16", "--output_path", str(place / "out"), "--log_samples"]
-        spent = metered(command, environment(self.folder), place)
+        spent = metered(command, environment(self.folder, all_cores=all_cores), place)
         self._note(f"{name}, {base}", spent, {"adapter": f"a{adapter}", **_samples(place / "out")})
 
     def _fresh(self) -> Path:
@@ -90,7 +95,9 @@ class Bench:
         print(f"  {done:2} of {self.due}  {name:46} {spent.cpu:7.1f} CPU-s  {spent.wall:7.1f} s wall", flush=True)
 
 
-def watched_certify(project: Path, adapters: list[str], surroundings: dict[str, str]) -> tuple[Metered, Any]:
+def watched_certify(
+    project: Path, adapters: list[str], surroundings: dict[str, str], *options: str
+) -> tuple[Metered, Any]:
     """`certify` from outside; makes the trust anchor first, which is not counted."""
     trust = project.with_name(f"{project.name}-trust")
     if not trust.exists():
@@ -98,16 +105,21 @@ def watched_certify(project: Path, adapters: list[str], surroundings: dict[str, 
         metered([*program, "init", str(project), "--trust", str(trust)], surroundings, project)
     log = project / "log.json"
     command = [sys.executable, str(HERE / "watched.py"), str(log), "certify", *adapters]
-    spent = metered([*command, "--trust", str(trust), "--format", "json"], surroundings, project)
+    spent = metered([*command, *options, "--trust", str(trust), "--format", "json"], surroundings, project)
     return spent, json.loads(log.read_text())
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """One thread, no network, and nothing left in anybody's caches."""
+def one_worker(project: Path, adapters: list[str], surroundings: dict[str, str]) -> tuple[Metered, Any]:
+    """`watched_certify` with one worker, however many adapters there are."""
+    return watched_certify(project, adapters, surroundings, *ONE_WORKER)
+
+
+def environment(folder: Path, *, all_cores: bool = False) -> dict[str, str]:
+    """One thread unless the machine is to be used as it is, no network, and nothing left in anybody's caches."""
+    inherited = {name: value for name, value in os.environ.items() if name not in THREADS}
     return {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
+        **inherited,
+        **({} if all_cores else THREADS),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
@@ -140,8 +152,9 @@ def interleave(bench: Bench, at_once: int, peers: int) -> None:
 
     `lm_eval` runs for `peers` of the trained adapters and for one random one: it does the same work for each.
     """
-    plan = iter([*_ours(bench, testbed.TRAINED), *_ours(bench, testbed.RANDOM)])
+    plan = iter([*_ours(bench, testbed.TRAINED), *_ours(bench, testbed.RANDOM), *_with_all_cores(bench)])
     theirs = [
+        partial(bench.lm_eval, f"lm_eval{ALL_CORES}", testbed.TRAINED, 0, all_cores=True),
         *(partial(bench.lm_eval, "lm_eval, one item each", base, 0, items=1) for base in testbed.BASES),
         partial(bench.lm_eval, "lm_eval", testbed.RANDOM, 0),
         *(partial(bench.lm_eval, "lm_eval", testbed.TRAINED, number) for number in range(peers)),
@@ -163,4 +176,11 @@ def _ours(bench: Bench, base: str) -> list[Callable[[], None]]:
     return [
         *(partial(bench.certify, f"certify, {dtype}", base, dtype=dtype) for dtype in DTYPES),
         partial(bench.certify, "certify, float32, one item each", base, items=1),
+    ]
+
+
+def _with_all_cores(bench: Bench) -> list[Callable[[], None]]:
+    return [
+        partial(bench.certify, f"certify, {dtype}{ALL_CORES}", testbed.TRAINED, dtype=dtype, all_cores=True)
+        for dtype in DTYPES
     ]

@@ -5,7 +5,7 @@ from typing import Any
 
 import chart
 import testbed
-from contest import Bench, Side, shares
+from contest import ALL_CORES, DTYPES, Bench, Side, shares
 from reference import UNSURE
 
 FP32_WITH_START, FP32_WITHOUT_START, BF16_WITH_START = 5.0, 2.0, 8.0
@@ -33,12 +33,23 @@ def compare(bench: Bench, base: str, reference: dict[str, Any]) -> Iterator[str]
         yield verdict(f"{short}_with_start/{base}", theirs / ours.cpu, "x", bound, least=True)
         yield f"{short}_wall_with_start/{base} {walls / ours.wall:.3g}x - reported"
         yield f"{short}_agreement_of_adapters/{base} {agreement(ours)} - reported"
+    if base == testbed.TRAINED:
+        yield from _all_cores(bench, base)
     yield from _without_start(bench, base, theirs, reference)
     jobs = bench.sides[f"certify, float32, {base}"].said[-1]["jobs"]
     passes = (len(jobs), sum(job["base"] for job in jobs))
     holds = "holds" if passes == (bench.adapters + 1, 1) else "falls short"
     yield f"passes_for_{bench.adapters}_adapters_and_base/{base} {len(jobs)} {bench.adapters + 1} {holds}"
     yield f"base_tokens_within_{UNSURE:g}_of_the_next_best/{base} {reference['unsure'][base]:.3f} - reported"
+
+
+def _all_cores(bench: Bench, base: str) -> Iterator[str]:
+    """Walls where both sides take the cores that there are: theirs by threads, ours by workers."""
+    theirs = bench.adapters * bench.sides[f"lm_eval{ALL_CORES}, {base}"].wall
+    for dtype in DTYPES:
+        ours = bench.sides[f"certify, {dtype}{ALL_CORES}, {base}"].wall
+        told = f"{theirs:.0f} s, {bench.adapters} times one run's, and {ours:.0f} s"
+        yield f"{dtype}_wall_with_start_on_all_cores/{base} {theirs / ours:.3g}x - reported ({told})"
 
 
 def _without_start(bench: Bench, base: str, theirs: float, reference: dict[str, Any]) -> Iterator[str]:
