@@ -45,7 +45,8 @@ def prepare(options: argparse.Namespace) -> Prepared:
     }
     if not options.fresh and not canary_survives():
         greeting["forks"] = False
-    return Prepared(greeting, lambda job: _serve(engine, job), reference)
+    blank = _blank(engine.model)
+    return Prepared(greeting, lambda job: _serve(engine, blank, job), reference)
 
 
 @contextlib.contextmanager
@@ -287,11 +288,21 @@ def _stack(device: str) -> dict[str, str]:
     return stack
 
 
-def _serve(engine: Any, job: Job) -> None:
+def _blank(base: Any) -> Any:
+    """A copy of `base` without memory, for each child to plan on; None where none can be made, as loading will say."""
+    from peft_assay_loading.errors import LoadingError
+    from peft_assay_loading.load import blank_copy
+
+    with contextlib.suppress(LoadingError):
+        return blank_copy(base)
+    return None
+
+
+def _serve(engine: Any, blank: Any, job: Job) -> None:
     from peft_assay_harness.frames import read_frame, write_frame
     from peft_assay_harness.ops import answer
     from peft_assay_harness.session import Session
 
-    session = Session(engine, engine.model, job.files)
+    session = Session(engine, engine.model, job.files, blank=blank)
     while (request := read_frame(job.request)) is not None:
         write_frame(job.response, answer(session, request))
