@@ -17,6 +17,7 @@ from typing import Any
 from peft_assay_harness.identity import Refused
 from peft_assay_harness.tasks import CLASSIFIER, TASKS, Task
 from peft_assay_harness.zygote import Files, Job, Prepared
+from peft_assay_loading.load import Shapes
 
 DISTRIBUTIONS = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
 IMPORTED = ("transformers", "peft", "safetensors.torch", "peft_assay_harness.engines", "peft_assay_harness.ops")
@@ -44,7 +45,8 @@ def prepare(options: argparse.Namespace) -> Prepared:
     }
     if not options.fresh and not canary_survives():
         greeting["forks"] = False
-    return Prepared(greeting, lambda job: _serve(engine, job), reference)
+    blank = _blank(engine.model)
+    return Prepared(greeting, lambda job: _serve(engine, blank, job), reference)
 
 
 @contextlib.contextmanager
@@ -112,11 +114,12 @@ def _refuse_made_up(folder: Path, task: Task, loading: Mapping[str, Any]) -> Non
 
 
 def _warm(engine: Any) -> tuple[str, Files | None]:
-    """Exercises every operation on the base and on the first self-made adapter that works: the reference.
+    """Exercises every operation on the first self-made adapter that works: the reference.
 
-    The other kinds of adapters are put on and asked one question: what their loading and their forward pass import is
-    theirs alone, and the operations are the same. All are taken off again. Gives the unchanged base state, and the
-    reference.
+    What an adapter answers goes through the base, so the base is asked one question, and all of them only where no
+    adapter works on it. The other kinds of adapters are put on and asked one question, too: what their loading and
+    their forward pass import is theirs alone, and the operations are the same. All are taken off again. Gives the
+    unchanged base state, and the reference.
     """
     from peft_assay_harness.session import Session
     from peft_assay_loading.errors import LoadingError
@@ -125,28 +128,39 @@ def _warm(engine: Any) -> tuple[str, Files | None]:
 
     base = engine.model
     state = base_state(base)
-    try:
-        _exercise(Session(engine, base, None))
-    except FAILURES as error:
-        called = TASKS[engine.task].called
-        raise Refused(f"the base cannot answer as a {called} does: {' '.join(str(error).split())[:500]}") from error
+    _exercise_base(engine, glance=True)
     reference = None
     for fields in _warming(base):
-        files = _self_made(base, {"task_type": TASKS[engine.task].task_type, **fields})
-        if files is None:
+        made = _self_made(base, {"task_type": TASKS[engine.task].task_type, **fields})
+        if made is None:
             continue
+        files, shapes = made
         with contextlib.suppress(*FAILURES):
             # A type that does not work here is found out by the job that asks.
-            if _exercise(Session(engine, base, files), glance=reference is not None) and reference is None:
+            session = Session(engine, base, files, required=shapes)
+            if _exercise(session, glance=reference is not None) and reference is None:
                 reference = files
         if engine.model is not base:
             # PEFT wraps fused experts in a way that counts as writing to them; whether it was is seen below.
             with contextlib.suppress(LoadingError):
                 detach(engine.model)
             engine.use(base)
+    if reference is None:
+        _exercise_base(engine)
     if base_state(base) != state:
         raise Refused("loading and unloading a harmless adapter changed the base: this base cannot be shared by jobs")
     return state, reference
+
+
+def _exercise_base(engine: Any, *, glance: bool = False) -> None:
+    """Everything, or one question; raises Refused where the base does not answer."""
+    from peft_assay_harness.session import Session
+
+    try:
+        _exercise(Session(engine, engine.model, None), glance=glance)
+    except FAILURES as error:
+        called = TASKS[engine.task].called
+        raise Refused(f"the base cannot answer as a {called} does: {' '.join(str(error).split())[:500]}") from error
 
 
 def _warming(base: Any) -> tuple[dict[str, Any], ...]:
@@ -166,8 +180,8 @@ def _warming(base: Any) -> tuple[dict[str, Any], ...]:
     )
 
 
-def _self_made(base: Any, fields: dict[str, Any]) -> dict[str, bytes] | None:
-    """A constant adapter as files, or None when this base takes no such adapter."""
+def _self_made(base: Any, fields: dict[str, Any]) -> tuple[Files, Shapes] | None:
+    """A constant adapter as files, and its tensors' shapes; None when this base takes no such adapter."""
     import safetensors.torch
     import torch
 
@@ -182,7 +196,7 @@ def _self_made(base: Any, fields: dict[str, Any]) -> dict[str, bytes] | None:
     except LoadingError:
         return None
     weights = {name: torch.full(shape, 0.01) for name, shape in shapes.items()}
-    return {CONFIG: config, WEIGHTS: safetensors.torch.save(weights)}
+    return {CONFIG: config, WEIGHTS: safetensors.torch.save(weights)}, shapes
 
 
 def _exercise(session: Any, *, glance: bool = False) -> bool:
@@ -207,7 +221,11 @@ def _glance(engine: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _questions(engine: Any) -> Iterator[Mapping[str, Any]]:
-    """Every operation, in each of its ways: what is imported when first used must be there before the first fork."""
+    """Every operation, in each of its ways: what is imported when first used must be there before the first fork.
+
+    What an answer costs is its passes, however short the prompt: two tokens are one pass that reads and one that goes
+    on, and where only the first is another than elsewhere, one token is enough.
+    """
     prompt = "a b c"
     prompts: list[Any] = [prompt, f"{prompt} {prompt}"]
     if getattr(engine.tokenizer, "chat_template", None):
@@ -224,10 +242,10 @@ def _questions(engine: Any) -> Iterator[Mapping[str, Any]]:
     drawn = {"temperature": 1.0, "topP": 0.9, "seed": 1}
     item = {"prompt": prompt, "continuation": [1, 2]}
     yield {"op": "choices", "items": [{"prompt": prompt, "choices": [prompt, f"{prompt} {prompt}"]}]}
-    yield {"op": "generate", "prompts": prompts, "maxNewTokens": 3, "top": 2, "margins": True}
-    yield {"op": "generate", "prompts": prompts, "maxNewTokens": 3, "drafts": [shown, *[None] * (len(prompts) - 1)]}
-    yield {"op": "generate", "prompts": prompts[:1], "maxNewTokens": 2, "sampling": drawn}
-    yield {"op": "generate", "prompts": prompts[:1], "maxNewTokens": 2, "precise": True}
+    yield {"op": "generate", "prompts": prompts, "maxNewTokens": 2, "top": 2, "margins": True}
+    yield {"op": "generate", "prompts": prompts, "maxNewTokens": 2, "drafts": [shown, *[None] * (len(prompts) - 1)]}
+    yield {"op": "generate", "prompts": prompts[:1], "maxNewTokens": 1, "sampling": drawn}
+    yield {"op": "generate", "prompts": prompts[:1], "maxNewTokens": 1, "precise": True}
     yield {"op": "score", "items": [item, {"prompt": prompt, "continuation": prompt}]}
     yield {"op": "trace", "items": [item, {**item, "watch": [[1], [2]]}], "top": 2}
     yield {"op": "propose", "items": [{**item, "place": 0.5}], "top": 1}
@@ -270,11 +288,21 @@ def _stack(device: str) -> dict[str, str]:
     return stack
 
 
-def _serve(engine: Any, job: Job) -> None:
+def _blank(base: Any) -> Any:
+    """A copy of `base` without memory, for each child to plan on; None where none can be made, as loading will say."""
+    from peft_assay_loading.errors import LoadingError
+    from peft_assay_loading.load import blank_copy
+
+    with contextlib.suppress(LoadingError):
+        return blank_copy(base)
+    return None
+
+
+def _serve(engine: Any, blank: Any, job: Job) -> None:
     from peft_assay_harness.frames import read_frame, write_frame
     from peft_assay_harness.ops import answer
     from peft_assay_harness.session import Session
 
-    session = Session(engine, engine.model, job.files)
+    session = Session(engine, engine.model, job.files, blank=blank)
     while (request := read_frame(job.request)) is not None:
         write_frame(job.response, answer(session, request))

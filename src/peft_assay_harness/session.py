@@ -21,6 +21,8 @@ class Session:
     """How strong the adapter acts, in its own strength."""
     required: Shapes | None = None
     """Tensors that the adapter must consist of; found once, when it is first loaded."""
+    blank: Any = None
+    """A copy of the base without memory, for finding them; it was made before the fork, and is good for one use."""
     _precise: Engine | None = field(default=None, repr=False)
 
     def exercised(self, *, precise: bool = False) -> Engine:

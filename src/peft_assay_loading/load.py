@@ -68,24 +68,30 @@ def shapes_of(weights: bytes) -> dict[str, tuple[int, ...]]:
         raise LoadingError("the header of adapter_model.safetensors is malformed") from None
 
 
-def required_shapes(model: "torch.nn.Module", config: "PeftConfig") -> dict[str, tuple[int, ...]]:
+def blank_copy(model: "torch.nn.Module") -> "torch.nn.Module":
+    """A base like `model`, made from its configuration, without memory (meta device).
+
+    Raises LoadingError when no such base can be made.
+    """
+    with _without_memory():
+        blank: torch.nn.Module = type(model)(copy.deepcopy(model.config))
+    return blank
+
+
+def required_shapes(
+    model: "torch.nn.Module", config: "PeftConfig", blank: "torch.nn.Module | None" = None
+) -> dict[str, tuple[int, ...]]:
     """Name -> shape of the tensors that an adapter with this `config` on a base like `model` consists of.
 
-    `model` is only looked at: the adapter is put on a copy made from its configuration, on the meta device. Raises
-    LoadingError when PEFT cannot put such an adapter on such a base.
+    `model` is only looked at: the adapter is put on `blank`, a `blank_copy` of it, which cannot be used again; one is
+    made where none is given. Raises LoadingError when PEFT cannot put such an adapter on such a base.
     """
     import peft
-    import torch
 
-    with _quietly(), torch.device("meta"):
-        try:
-            blank = type(model)(copy.deepcopy(model.config))
-            wrapped = _wrap(blank, copy.deepcopy(config), "default")
-            state = peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise LoadingError(f"the configuration does not fit the base: {one_line(error)}") from error
+    blank = blank_copy(model) if blank is None else blank
+    with _without_memory():
+        wrapped = _wrap(blank, copy.deepcopy(config), "default")
+        state = peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False)
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
@@ -180,6 +186,20 @@ def _wrap(model: "torch.nn.Module", config: "PeftConfig", name: str) -> "PeftMod
 
     kind: type[peft.PeftModel] = MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(config.task_type, peft.PeftModel)
     return kind(model, config, name)
+
+
+@contextmanager
+def _without_memory() -> Iterator[None]:
+    """What is made has shapes and no values; what goes wrong is the configuration's fault."""
+    import torch
+
+    with _quietly(), torch.device("meta"):
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise LoadingError(f"the configuration does not fit the base: {one_line(error)}") from error
 
 
 @contextmanager

@@ -11,7 +11,15 @@ from hypothesis import strategies as st  # noqa: E402
 from peft_assay_loading import load  # noqa: E402
 from peft_assay_loading.config import parse_config  # noqa: E402
 from peft_assay_loading.errors import LoadingError  # noqa: E402
-from peft_assay_loading.load import PlanUnmet, attach, detach, plan, required_shapes, shapes_of  # noqa: E402
+from peft_assay_loading.load import (  # noqa: E402
+    PlanUnmet,
+    attach,
+    blank_copy,
+    detach,
+    plan,
+    required_shapes,
+    shapes_of,
+)
 from peft_assay_loading.state import base_state  # noqa: E402
 
 BENIGN = ("lora", "rslora", "dora", "ia3", "prefix", "prompt", "ptuning")
@@ -236,6 +244,14 @@ def test_the_plan_is_met_by_exactly_the_required_tensors(data, base, adapter):
 def test_shapes_of_any_bytes_is_an_answer_or_a_refusal(weights):
     with contextlib.suppress(LoadingError):
         assert isinstance(shapes_of(weights), dict)
+
+
+@pytest.mark.parametrize("name", BENIGN)
+def test_a_blank_copy_made_before_gives_the_same_plan(name, base, adapter):
+    config = parse_config(adapter(name)[0])
+    blank = blank_copy(base)
+    assert all(tensor.is_meta for tensor in (*blank.parameters(), *blank.buffers()))
+    assert required_shapes(base, config, blank) == required_shapes(base, config)
 
 
 def test_planning_only_looks(base, adapter, shape):

@@ -8,7 +8,7 @@ from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfig
 from peft_assay.sandbox.microsuite import GROUP_BOUNDS
 from peft_assay.sandbox.worker import Worker
 
-TIGHT = Bounds(processes=32, cpus=0.5, memory_bytes=192 << 20)
+TIGHT = Bounds(processes=16, cpus=0.5, memory_bytes=96 << 20)
 """Less than what the straining worker tries to use."""
 
 

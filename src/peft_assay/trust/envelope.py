@@ -54,9 +54,9 @@ def seal(statement: Mapping[str, Any], signer: Signer) -> bytes:
 
     Raises TrustError when in-toto's own bindings refuse the statement or the signer fails.
     """
-    _check_by_in_toto(statement)
+    payload = _read_by_in_toto(statement)
     try:
-        envelope = Envelope(canonical_bytes(statement), PAYLOAD_TYPE, {})
+        envelope = Envelope(payload, PAYLOAD_TYPE, {})
         signature = envelope.sign(signer)
         sig = _low_s(bytes.fromhex(signature.signature), signer.public_key.scheme)
     except (SigningError, ValueError, OSError) as error:
@@ -174,14 +174,15 @@ def _unb64(text: str, where: str) -> bytes:
     return content
 
 
-def _check_by_in_toto(statement: Mapping[str, Any]) -> None:
-    """Refuses what in-toto's own reader would refuse, so that others can read what we sign."""
+def _read_by_in_toto(statement: Mapping[str, Any]) -> bytes:
+    """The canonical bytes; refuses what in-toto's own reader would refuse, so that others can read what we sign."""
     from google.protobuf import json_format  # type: ignore[import-untyped]
     from in_toto_attestation.v1 import statement_pb2
     from in_toto_attestation.v1.statement import Statement as InTotoStatement
 
     try:
-        message = json_format.Parse(canonical_bytes(statement), statement_pb2.Statement())
-        InTotoStatement.copy_from_pb(message).validate()
+        payload = canonical_bytes(statement)
+        InTotoStatement.copy_from_pb(json_format.Parse(payload, statement_pb2.Statement())).validate()
     except (ValueError, json_format.ParseError) as error:
         raise TrustError(f"not a valid in-toto statement: {error}") from None
+    return payload

@@ -39,7 +39,8 @@ def attach_adapter(session: Session) -> None:
             f"adapter_config.json: task_type {named!s:.40} is for another kind of base than this {task.called}"
         )
     if session.required is None:
-        session.required = required_shapes(session.base, parse_config(files[CONFIG]))
+        blank, session.blank = session.blank, None
+        session.required = required_shapes(session.base, parse_config(files[CONFIG]), blank)
     session.engine.use(attach(session.base, files[CONFIG], files[WEIGHTS], required=session.required))
     session.loaded = True
     session.changed()
