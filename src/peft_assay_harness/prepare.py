@@ -73,6 +73,7 @@ def _engine(options: argparse.Namespace) -> Any:
     import transformers
 
     from peft_assay_harness.engines import engine_for
+    from peft_assay_harness.engines.packing import pack
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -100,6 +101,7 @@ def _engine(options: argparse.Namespace) -> Any:
         options.before_device()
         torch.set_default_device(options.device)
         model.to(options.device)
+    pack(model)
     return engine_for(options.task, model, tokenizer)
 
 

@@ -16,6 +16,7 @@ from peft_assay_harness.engines.choosing import Choose
 from peft_assay_harness.engines.head import Head
 from peft_assay_harness.engines.interface import Row, Tokens
 from peft_assay_harness.engines.language import See, accepted, finished
+from peft_assay_harness.engines.roomy import with_room
 
 
 class Cached(Protocol):
@@ -72,6 +73,7 @@ class _State:
 def decode(engine: Cached, decoder: Any, lines: list[Line], limit: int, choose: Choose, see: See) -> None:
     """Completes the answers of `lines`. `decoder` is what takes single tokens once a cache exists."""
     state = _started(engine, lines, limit, see)
+    with_room(state.cache, limit - min(len(line.answer) for line in lines))
     while True:
         state.keep([at for at, line in enumerate(state.lines) if not finished(line.answer, limit, engine.ends)])
         if not state.lines:
