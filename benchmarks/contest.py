@@ -21,6 +21,8 @@ DTYPES = ("float32", "bfloat16")
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 ONE_WORKER = ("--workers", "1")
 ALL_CORES = ", all cores"
+ROUNDS = 3
+"""Of the runs that show whether cost is linear in items: they are few points, each a median."""
 
 
 @dataclass
@@ -163,7 +165,7 @@ def interleave(bench: Bench, at_once: int, peers: int) -> None:
     for peer in theirs:
         runs += [peer, *islice(plan, 1)]
     runs += plan
-    bench.due = len(runs) + len(shares(bench.items))
+    bench.due = len(runs) + ROUNDS * len(shares(bench.items))
     with ThreadPoolExecutor(at_once) as pool:
         try:
             for done in [pool.submit(run) for run in runs]:
