@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from peft_assay.sandbox import cgroups, strain
-from peft_assay.sandbox.cgroups import Counters, find_place
+from peft_assay.sandbox.cgroups import Counters, Room, find_place, find_room
 from peft_assay.sandbox.strain import shown
 
 V1 = """\
@@ -99,3 +99,53 @@ def test_a_bound_holds_only_where_the_kernel_counted_that_it_did(counters, bites
 def test_a_group_is_used_where_memory_and_processes_were_seen_to_be_bounded(bounds, problem, monkeypatch):
     monkeypatch.setattr(strain, "try_bounds", lambda *_: bounds)
     assert strain.try_place(*[None] * 5) == (bounds, problem)
+
+
+def group(folder, **files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name.replace("__", ".")).write_text(f"{content}\n")
+
+
+def room(tmp_path, mountinfo, cgroup):
+    process = tmp_path / "proc"
+    process.mkdir()
+    (process / "mountinfo").write_text(OTHER + mountinfo.format(root=tmp_path, shown="/"))
+    (process / "cgroup").write_text(cgroup)
+    return find_room(process)
+
+
+def test_the_tightest_of_all_groups_is_what_they_leave(tmp_path):
+    group(tmp_path / "pod", memory__max=1000, memory__current=700, memory__stat="anon 1\ninactive_file 200")
+    group(tmp_path / "pod" / "own", memory__max=900, memory__current=100, memory__stat="inactive_file 0")
+    group(tmp_path / "pod" / "own", cpu__max="max 100000")
+    group(tmp_path / "pod", cpu__max="150000 100000")
+    assert room(tmp_path, V2, "0::/pod/own\n") == Room(500, 1.5)
+
+
+def test_bounds_of_a_hierarchy_for_each_controller(tmp_path):
+    stat = "total_inactive_file 10"
+    bound = {"memory__limit_in_bytes": 100, "memory__usage_in_bytes": 60, "memory__stat": stat}
+    group(tmp_path / "memory" / "c", **bound)
+    group(tmp_path / "cpu" / "a", cpu__cfs_quota_us=200000, cpu__cfs_period_us=100000)
+    group(tmp_path / "cpu", cpu__cfs_quota_us=-1, cpu__cfs_period_us=100000)
+    assert room(tmp_path, V1, "4:cpu,cpuacct:/a\n3:pids:/b\n2:memory:/c\n0::/\n") == Room(50, 2.0)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"memory__max": "max", "memory__current": 1, "memory__stat": "inactive_file 0", "cpu__max": "max 100000"},
+        {"memory__max": "plenty", "memory__current": 1, "memory__stat": "inactive_file 0", "cpu__max": "some"},
+        {"memory__max": 5, "cpu__max": "100 0"},
+        {},
+    ],
+)
+def test_what_bounds_nothing_or_cannot_be_read_leaves_the_host(files, tmp_path):
+    group(tmp_path / "own", **files)
+    assert room(tmp_path, V2, "0::/own\n") == Room(None, None)
+
+
+def test_nothing_is_left_of_a_bound_that_is_used_up(tmp_path):
+    group(tmp_path / "own", memory__max=5, memory__current=9, memory__stat="inactive_file 1")
+    assert room(tmp_path, V2, "0::/own\n") == Room(0, None)

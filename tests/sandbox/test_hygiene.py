@@ -14,6 +14,7 @@ import pytest
 from peft_assay.core.errors import ObservationError
 from peft_assay.core.sandbox import Job, Limits, Outcome, Unvouched
 from peft_assay.sandbox import pool as pool_module
+from peft_assay.sandbox.cgroups import Room
 from peft_assay.sandbox.choose import BACKENDS, Chosen
 from peft_assay.sandbox.interface import Program, SandboxConfiguration
 from peft_assay.sandbox.microsuite import Findings
@@ -275,8 +276,9 @@ def test_closing_a_pool_ends_the_jobs_that_run_and_those_that_wait(walls):
 def test_as_many_workers_as_cores_and_memory_take(tmp_path, monkeypatch):
     (tmp_path / "model.safetensors").write_bytes(b"")
     monkeypatch.setattr(pool_module, "cores", lambda: 8)
+    monkeypatch.setattr(pool_module, "find_room", lambda: Room(None, None))
     for available, fit in [(0, 1), (3 * pool_module.ROOM_BYTES, 3), (100 * pool_module.ROOM_BYTES, 8)]:
-        monkeypatch.setattr(pool_module, "_available_bytes", lambda available=available: available)
+        monkeypatch.setattr(pool_module, "available_bytes", lambda available=available: available)
         assert pool_module.workers_that_fit(tmp_path) == fit
     with (tmp_path / "model.safetensors").open("wb") as weights:
         weights.truncate(9 * pool_module.ROOM_BYTES)
@@ -284,6 +286,15 @@ def test_as_many_workers_as_cores_and_memory_take(tmp_path, monkeypatch):
     with (tmp_path / "second.safetensors").open("wb") as weights:
         weights.truncate(40 * pool_module.ROOM_BYTES)
     assert pool_module.workers_that_fit(tmp_path) == 2
+    (tmp_path / "second.safetensors").unlink()
+    for room, fit in [
+        (Room(3 * 10 * pool_module.ROOM_BYTES, None), 3),
+        (Room(None, 1.5), 1),
+        (Room(0, 0.1), 1),
+        (Room(1 << 60, 100.0), 8),
+    ]:
+        monkeypatch.setattr(pool_module, "find_room", lambda room=room: room)
+        assert pool_module.workers_that_fit(tmp_path) == fit
 
 
 def question(do):

@@ -62,6 +62,8 @@ class _Names:
     used: str
     cpu: str
     memory_events: str
+    cached: str
+    """In memory.stat: what the kernel gives up first."""
 
 
 _NAMES = {
@@ -71,8 +73,9 @@ _NAMES = {
         "memory.usage_in_bytes",
         "cpu.cfs_quota_us",
         "memory.oom_control",
+        "total_inactive_file",
     ),
-    2: _Names("memory.max", "memory.swap.max", "memory.current", "cpu.max", "memory.events"),
+    2: _Names("memory.max", "memory.swap.max", "memory.current", "cpu.max", "memory.events", "inactive_file"),
 }
 
 
@@ -167,6 +170,60 @@ def find_place(process: Path = Path("/proc/self")) -> Place | None:
     except (OSError, UnicodeDecodeError):
         return None
     return next((place for place in _candidates(mounts, own) if _usable(place)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the groups that a process is in leave it; None where none of them bounds it."""
+
+    memory_bytes: int | None
+    cpus: float | None
+
+
+def find_room(process: Path = Path("/proc/self")) -> Room:
+    """Of this process, by all its groups up to the topmost that it can see: a container's own bound is one of them."""
+    try:
+        mounts = list(_mounts((process / "mountinfo").read_text("utf-8")))
+        own = dict(_memberships((process / "cgroup").read_text("utf-8")))
+    except (OSError, UnicodeDecodeError):
+        return Room(None, None)
+    memory, cpus = [], []
+    for mount in mounts:
+        for controller in ("memory", "cpu"):
+            folder = _inside(mount, own.get(controller if mount.controllers else ""))
+            if mount.controllers and controller not in mount.controllers:
+                continue
+            while folder is not None and folder.is_relative_to(mount.at):
+                version = 1 if mount.controllers else 2
+                if controller == "memory":
+                    memory += _memory_left(folder, _NAMES[version])
+                else:
+                    cpus += _cpus_allowed(folder, _NAMES[version])
+                folder = folder.parent
+    return Room(min(memory, default=None), min(cpus, default=None))
+
+
+def _memory_left(folder: Path, names: _Names) -> list[int]:
+    """Bytes below the bound, those counted as free that only cache files; empty where there is no bound."""
+    try:
+        bound = (folder / names.memory).read_text("ascii").strip()
+        if bound == "max":
+            return []
+        used = int((folder / names.used).read_text("ascii"))
+        stat = dict(line.split(" ", 1) for line in (folder / "memory.stat").read_text("ascii").splitlines())
+        return [max(0, int(bound) - max(0, used - int(stat.get(names.cached, 0))))]
+    except (OSError, ValueError):
+        return []
+
+
+def _cpus_allowed(folder: Path, names: _Names) -> list[float]:
+    """CPUs' worth of time; empty where there is no bound."""
+    try:
+        told = (folder / names.cpu).read_text("ascii").split()
+        quota, period = told if len(told) == 2 else (told[0], (folder / "cpu.cfs_period_us").read_text("ascii"))
+        return [] if quota == "max" or int(quota) <= 0 else [int(quota) / int(period)]
+    except (OSError, ValueError, IndexError, ZeroDivisionError):
+        return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 
 from peft_assay.core.errors import ObservationError
 from peft_assay.core.sandbox import Ask, BaseFacts, Capability, Job, Result
+from peft_assay.sandbox.cgroups import find_room
 from peft_assay.sandbox.choose import Chosen
 from peft_assay.sandbox.supervisor import Supervisor
 
@@ -35,13 +36,22 @@ def cores() -> int:
 
 
 def workers_that_fit(base: Path) -> int:
-    """How many workers this host has cores and memory for, each with a copy of `base`; at least one."""
+    """How many workers have a core and memory of their own, each with a copy of `base`; at least one.
+
+    By what this process may use, and what the control groups leave that it is in: those of a container, for example.
+    """
     weights = sum(path.stat().st_size for path in base.glob("*.safetensors"))
-    return max(1, min(cores(), _available_bytes() // (weights + ROOM_BYTES)))
+    room = find_room()
+    memory, processors = available_bytes(), float(cores())
+    if room.memory_bytes is not None:
+        memory = min(memory, room.memory_bytes)
+    if room.cpus is not None:
+        processors = min(processors, room.cpus)
+    return max(1, min(int(processors), memory // (weights + ROOM_BYTES)))
 
 
-def _available_bytes() -> int:
-    """What can still be had without swapping (proc(5), MemAvailable)."""
+def available_bytes() -> int:
+    """What this host can give without swapping (proc(5), MemAvailable)."""
     for line in Path("/proc/meminfo").read_text("ascii").splitlines():
         name, _, value = line.partition(":")
         if name == "MemAvailable":
