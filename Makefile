@@ -20,7 +20,7 @@ help:
 	@echo "make demo       certify the zoo, activate through the gate, revoke (sets everything up first)"
 	@echo "make test       lint, types, import contracts, all tests, coverage (sets everything up first)"
 	@echo "make test-lanes every attack from inside the sandbox, in three accounts; the zoo as every kind of user; every"
-	@echo "                architecture; certify stopped at every moment; one borderline adapter thirty times"
+	@echo "                architecture; certify stopped at every moment; one borderline adapter thirty times; the zoo"
 	@echo "make lint       lint, types and import contracts alone"
 	@echo "make zoo        rebuild the zoo's base and adapters (about 5 CPU-minutes)"
 	@echo "make zoo-check  assert the zoo's properties on the shipped files"
@@ -63,7 +63,8 @@ test: lint isolation-note
 	$(VENV)/python -m coverage report --include='$(COVERED)' --fail-under=100
 
 # The long lanes: every attack from inside the sandbox in three accounts, the whole zoo as every kind of user, every
-# architecture at both levels, certify stopped at every moment, one borderline adapter thirty times, workers side by side, the zoo's own promises.
+# architecture at both levels, certify stopped at every moment, one borderline adapter thirty times, workers side by
+# side, what the zoo promises.
 test-lanes: .venv/installed isolation-note
 	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope $(LANES)
 
