@@ -1,118 +1,140 @@
-"""Packed weights: the same products, for exactly the weights that they were made of."""
+"""Choices as branches of one row: where that is what it should be, and what happens where it is not."""
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="the sandbox extra (torch) is not installed")
-from torch.nn import functional  # noqa: E402
 
-from peft_assay_harness.engines import packing  # noqa: E402
+from hypothesis import HealthCheck, given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
 
-pytestmark = pytest.mark.model
+from harness.plain import plain_likelihood  # noqa: E402
+from peft_assay_harness.engines import engine_for  # noqa: E402
+from peft_assay_harness.engines.batches import PADDING, PASS_TOKENS, batches  # noqa: E402
+from peft_assay_harness.engines.interface import Row  # noqa: E402
+from peft_assay_harness.engines.trees import MAX_TREE, grow  # noqa: E402
 
+pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]
 
-@pytest.fixture(autouse=True)
-def unpacked(monkeypatch):
-    """Nothing is packed before or after."""
-    monkeypatch.setattr(packing, "_packed", {})
-    monkeypatch.setattr(functional, "linear", packing.plain)
-
-
-@pytest.fixture
-def used(monkeypatch):
-    """How often a packed weight was computed with."""
-    times = []
-    product = packing._product
-    monkeypatch.setattr(packing, "_product", lambda *given: (times.append(1), product(*given))[1])
-    return times
+TOKENS = st.lists(st.integers(3, 299), min_size=1, max_size=12).map(tuple)
+ROWS = st.lists(st.builds(Row, TOKENS, TOKENS), min_size=1, max_size=6)
 
 
-def model(dtype=torch.float32, *, bias=True):
-    torch.manual_seed(0)
-    made = torch.nn.Sequential(torch.nn.Linear(48, 96, bias=bias), torch.nn.SiLU(), torch.nn.Linear(96, 40))
-    return made.to(dtype).requires_grad_(requires_grad=False)
+@pytest.fixture(scope="module")
+def counted():
+    """Counts the passes and input tokens of a model."""
 
+    def count(model):
+        seen = []
+        model.register_forward_pre_hook(lambda _, __, given: seen.append(given["input_ids"].numel()), with_kwargs=True)
+        return seen
 
-def packed(made, used):
-    count = packing.pack(made)
-    if not count:
-        pytest.skip("this build of torch has no such kernels")
-    used.clear()
     return count
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(1, 48), (3, 48), (2, 5, 48), (2, 1, 48), (0, 48)])
-def test_products_are_the_same(shape, dtype, bias, used):
-    made, rows = model(dtype, bias=bias), torch.randn(shape).to(dtype)
-    expected = made(rows)
-    assert packed(made, used) == 2
-    given = made(rows)
-    assert len(used) == 2
-    assert (given.dtype, given.shape) == (expected.dtype, expected.shape)
-    assert torch.allclose(given.float(), expected.float(), atol=1e-5 if dtype is torch.float32 else 2e-2)
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2", "gemma3"])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=ROWS, again=st.lists(TOKENS, max_size=4))
+def test_packed_is_plain(made, name, rows, again):
+    engine = engine_for("causal-lm", *made(name))
+    rows = rows + [Row(rows[0].context, tokens) for tokens in again]
+    expected = [plain_likelihood(engine.model, row) for row in rows]
+    assert engine.log_likelihoods(rows) == pytest.approx(expected, abs=1e-4)
+    assert engine._packs
 
 
-def test_what_is_not_contiguous_is_no_other_product(used):
-    made, rows = model(), torch.randn(48, 7).t()
-    expected = made(rows)
-    packed(made, used)
-    assert torch.allclose(made(rows), expected, atol=1e-5)
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2"])
+def test_a_context_is_read_once_and_the_same_row_computed_once(made, counted, name):
+    engine = engine_for("causal-lm", *made(name))
+    seen = counted(engine.model)
+    context = tuple(range(10, 60))
+    rows = [Row(context, (at, at + 1)) for at in range(100, 110)]
+    engine.log_likelihoods(rows * 3)
+    packed, verified = seen
+    assert packed == len(context) + len(rows)
+    assert verified == len(context) + 1
+    seen.clear()
+    engine.log_likelihoods(rows)
+    assert seen == [packed]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda weight: weight.add_(1.0),
-        lambda weight: weight.mul_(0.0),
-        lambda weight: setattr(weight, "data", weight.data + 1.0),
-        lambda weight: weight[0, :3].fill_(9.0),
-    ],
-)
-def test_a_weight_that_was_changed_is_computed_with_as_it_is_now(change, used):
-    made, rows = model(), torch.randn(3, 48)
-    packed(made, used)
-    before = made(rows)
-    used.clear()
-    change(made[0].weight)
-    assert not torch.allclose(made(rows), before)
-    expected = packing.plain(rows, made[0].weight, made[0].bias)
-    assert torch.equal(made[0](rows), expected)
+class Deaf(torch.nn.Module):
+    """Passes on everything but what it is told to ignore."""
+
+    def __init__(self, model, ignored):
+        super().__init__()
+        self.inner, self.ignored = model, ignored
+        self.calls = []
+
+    def forward(self, **given):
+        self.calls.append(set(given))
+        if self.ignored == "raises" and "position_ids" in given:
+            raise TypeError("no position_ids here")
+        if self.ignored in given and not (self.ignored == "attention_mask" and given[self.ignored].dim() == 2):
+            del given[self.ignored]
+        return self.inner(**given)
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.inner, name)
 
 
-def test_another_weight_at_the_same_place_is_not_the_packed_one(used):
-    made, rows = model(), torch.randn(3, 48)
-    packed(made, used)
-    other = torch.nn.Linear(48, 96).requires_grad_(requires_grad=False)
-    assert torch.equal(other(rows), packing.plain(rows, other.weight, other.bias))
-    made[0].weight = other.weight
-    assert torch.equal(made[0](rows), packing.plain(rows, other.weight, made[0].bias))
-    assert not used
+@pytest.mark.parametrize("ignored", ["attention_mask", "position_ids", "raises"])
+def test_a_model_that_packs_wrongly_is_found_out_and_asked_plainly_for_good(made, ignored):
+    model, tokenizer = made("llama")
+    engine = engine_for("causal-lm", Deaf(model, ignored), tokenizer)
+    rows = [Row((9, 8, 7), (at, at + 1, at + 2)) for at in range(20, 26)]
+    expected = [plain_likelihood(model, row) for row in rows]
+    assert engine.log_likelihoods(rows) == pytest.approx(expected, abs=1e-4)
+    assert not engine._packs
+    engine.model.calls.clear()
+    assert engine.log_likelihoods(rows) == pytest.approx(expected, abs=1e-4)
+    assert engine.model.calls
+    assert all("position_ids" not in names for names in engine.model.calls)
 
 
-def test_gradients_flow_through_what_is_packed(used):
-    made, rows = model(), torch.randn(3, 48, requires_grad=True)
-    packed(made, used)
-    made(rows).sum().backward()
-    assert rows.grad is not None
-    assert rows.grad.abs().sum() > 0
-    assert not used
+@pytest.mark.parametrize("kind", ["prefix", "prompt", "alora", "adaption"])
+def test_types_that_look_at_more_than_the_mask_are_never_packed(made, adapted, kind):
+    model, tokenizer = made("llama")
+    assert not engine_for("causal-lm", adapted(model, kind), tokenizer)._packs
 
 
-def test_weights_that_learn_and_bases_that_are_large_are_left_alone(monkeypatch):
-    assert packing.pack(model().requires_grad_()) == 0
-    monkeypatch.setattr(packing, "PACK_BYTES", 4)
-    assert packing.pack(model()) == 0
-    assert functional.linear is packing.plain
+def test_rows_longer_than_a_sliding_window_are_not_packed(made, counted):
+    engine = engine_for("causal-lm", *made("gemma3"))
+    context = tuple(range(10, 40))
+    rows = [Row(context, (at, at + 1)) for at in range(100, 104)]
+    seen = counted(engine.model)
+    expected = [plain_likelihood(engine.model, row) for row in rows]
+    seen.clear()
+    assert engine.log_likelihoods(rows) == pytest.approx(expected, abs=1e-4)
+    assert sum(seen) == len(rows) * (len(context) + 1)
 
 
-def test_kernels_that_compute_something_else_are_not_used(monkeypatch):
-    monkeypatch.setattr(packing, "_product", lambda rows, blocks, bias: torch.zeros(2, 96))
-    assert packing.pack(torch.nn.Sequential(model()[0])) == 0
+@given(st.lists(st.tuples(st.integers(1, 300), st.integers(0, 300)), max_size=40), st.booleans())
+def test_batches_hold_every_item_once_and_little_padding(items, alike):
+    groups = list(batches(items, lambda item: item[0], max, alike=alike))
+    assert [item for group in groups for item in group] == sorted(items, key=lambda item: item[0])
+    for group in groups:
+        whole = len(group) * max(map(max, group))
+        assert len(group) == 1 or (whole <= PASS_TOKENS and whole - sum(map(max, group)) <= PADDING)
+        assert not alike or len({length for length, _ in group}) == 1
 
-    def refuses(*_):
-        raise RuntimeError("not on this processor")
 
-    monkeypatch.setattr(packing, "_product", refuses)
-    assert packing.pack(model()) == 0
-    assert functional.linear is packing.plain
+def test_items_of_one_length_go_together():
+    assert [len(group) for group in batches([(100, 0)] * 12, lambda item: item[0], max)] == [5, 5, 2]
+
+
+@given(rows=ROWS)
+def test_trees_hold_every_row_once_and_stay_small(rows):
+    trees = grow(list(dict.fromkeys(rows)))
+    assert sorted(((tree.context, row) for tree in trees for row in tree.rows), key=str) == sorted(
+        ((row.context, row) for row in set(rows)), key=str
+    )
+
+
+def test_many_branches_are_several_trees():
+    rows = [Row((1, 2, 3), (at,) * 20) for at in range(400)]
+    trees = grow(rows)
+    assert len(trees) > 1
+    assert all(tree.size <= MAX_TREE for tree in trees)
