@@ -164,11 +164,7 @@ class Group:
 
 def find_place(process: Path = Path("/proc/self")) -> Place | None:
     """Where this process may make groups with bounds on memory and processes; None where it may not."""
-    try:
-        mounts = list(_mounts((process / "mountinfo").read_text("utf-8")))
-        own = dict(_memberships((process / "cgroup").read_text("utf-8")))
-    except (OSError, UnicodeDecodeError):
-        return None
+    mounts, own = _groups_of(process)
     return next((place for place in _candidates(mounts, own) if _usable(place)), None)
 
 
@@ -182,11 +178,7 @@ class Room:
 
 def find_room(process: Path = Path("/proc/self")) -> Room:
     """Of this process, by all its groups up to the topmost that it can see: a container's own bound is one of them."""
-    try:
-        mounts = list(_mounts((process / "mountinfo").read_text("utf-8")))
-        own = dict(_memberships((process / "cgroup").read_text("utf-8")))
-    except (OSError, UnicodeDecodeError):
-        return Room(None, None)
+    mounts, own = _groups_of(process)
     memory, cpus = [], []
     for mount in mounts:
         for controller in ("memory", "cpu"):
@@ -232,6 +224,15 @@ class _Mount:
     at: Path
     controllers: frozenset[str]
     """Empty for the one hierarchy of v2."""
+
+
+def _groups_of(process: Path) -> tuple[list[_Mount], dict[str, str]]:
+    """The hierarchies that a process sees, and the groups that it is in; none where that cannot be read."""
+    try:
+        mounts = list(_mounts((process / "mountinfo").read_text("utf-8")))
+        return mounts, dict(_memberships((process / "cgroup").read_text("utf-8")))
+    except (OSError, UnicodeDecodeError):
+        return [], {}
 
 
 def _mounts(mountinfo: str) -> Iterator[_Mount]:
