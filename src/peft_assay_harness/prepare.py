@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +22,8 @@ from peft_assay_loading.load import Shapes
 
 DISTRIBUTIONS = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
 IMPORTED = ("transformers", "peft", "safetensors.torch", "peft_assay_harness.engines", "peft_assay_harness.ops")
+UNUSED = "scipy"
+"""transformers imports it, where it is there, for the losses of object detectors: 0.3 CPU-s of each worker's start."""
 CANARY_SECONDS = 20.0
 LINEAR = ("Linear", "Conv1D")
 ADAPTED = 16
@@ -32,6 +35,7 @@ FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 def prepare(options: argparse.Namespace) -> Prepared:
     """Base and tokenizer from `options.base`; raises Refused when they cannot be loaded."""
     with _uncollected():
+        sys.modules.setdefault(UNUSED, None)  # type: ignore[arg-type] # as the documentation of sys.modules has it
         _one_thread()
         for name in IMPORTED:
             importlib.import_module(name)
@@ -73,7 +77,7 @@ def _engine(options: argparse.Namespace) -> Any:
     import transformers
 
     from peft_assay_harness.engines import engine_for
-    from peft_assay_harness.engines.packing import pack
+    from peft_assay_harness.engines.blocked import pack
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

@@ -90,7 +90,10 @@ def certify(
             def again(candidate: Candidate) -> None:
                 progress(f"{candidate.name}, again and by itself", len(done), len(candidates))
 
-            run = _Run(deployment, sandbox, clock, again, fresh=fresh)
+            due = {c.admitted.artifact.digest for c in candidates if c.unsafe is None}
+            if not fresh:  # of those that were tried before, some or all may be reused
+                due = {artifact for artifact in due if not deployment.workspace.attempts(artifact)}
+            run = _Run(deployment, sandbox, clock, again, fresh=fresh, due=len(due))
             for number, candidate in enumerate(candidates):
                 progress(candidate.name, number, len(candidates))
                 for item in run.certify(candidate):
@@ -114,11 +117,18 @@ class _Run:
     """What the adapters of a run share."""
 
     def __init__(
-        self, deployment: Deployment, sandbox: Sandbox, clock: Clock, again: Callable[[Candidate], None], *, fresh: bool
+        self,
+        deployment: Deployment,
+        sandbox: Sandbox,
+        clock: Clock,
+        again: Callable[[Candidate], None],
+        *,
+        fresh: bool,
+        due: int,
     ) -> None:
         self.deployment = deployment
         self.clock = clock
-        self.observing = Observing(deployment, sandbox, clock, fresh=fresh)
+        self.observing = Observing(deployment, sandbox, clock, fresh=fresh, due=due)
         self._told_again = again
         self._waves = Waves(self.observing, self._again)
 

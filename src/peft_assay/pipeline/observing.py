@@ -127,11 +127,14 @@ class _Behaviour:
 class Observing:
     """One worker and one base reference, which the adapters of a run share."""
 
-    def __init__(self, deployment: Deployment, sandbox: Sandbox, clock: Clock, *, fresh: bool) -> None:
+    def __init__(self, deployment: Deployment, sandbox: Sandbox, clock: Clock, *, fresh: bool, due: int) -> None:
+        """`due`: of how many adapters it is certain that they will be exercised."""
         self.deployment = deployment
         self.sandbox = sandbox
         self.clock = clock
         self.fresh = fresh
+        if self.at_once > 1:
+            sandbox.expect(due)
         facts = sandbox.base()
         self.attestation = dict(sandbox.attestation())
         self.base_state = parse_digest(facts.state)

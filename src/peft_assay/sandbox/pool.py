@@ -2,7 +2,8 @@
 
 Workers die with the thread that started them, so each thread lives as long as its sandbox. Jobs share nothing but the
 walls' description and the page cache; each worker holds its own copy of the base. A sandbox is opened when a job meets
-none that is free, so that a run of one adapter starts one worker, however large its pool may become.
+none that is free, so that a run of one adapter starts one worker, however large its pool may become; as many as are sure
+to be needed (`expect`) start side by side.
 """
 
 import os
@@ -90,6 +91,12 @@ class SandboxPool:
         """What the start-up attacks showed; they ran once for all."""
         return self._capability
 
+    def expect(self, jobs: int) -> None:
+        """Starts as many workers as so many jobs keep busy; what is wrong with one of them is told by its first job."""
+        with self._lock:
+            for _ in range(len(self._members), min(jobs, self.at_once)):
+                self._open(_Task(Future(), self._agreeing))
+
     def base(self) -> BaseFacts:
         """Facts of the loaded base, the same in all of them."""
         return self._submit(self._agreeing).result()
@@ -164,11 +171,15 @@ class SandboxPool:
             if self._free:
                 self._free.pop().inbox.put(task)  # the one that was freed last
             elif len(self._members) < self.at_once:
-                self._members.append(_Member(self._chosen.supervise(), self._done))
-                self._members[-1].inbox.put(task)
+                self._open(task)
             else:
                 self._waiting.append(task)
         return task.future
+
+    def _open(self, task: "_Task") -> None:
+        """One more sandbox, with its first task; called with the lock held."""
+        self._members.append(_Member(self._chosen.supervise(), self._done))
+        self._members[-1].inbox.put(task)
 
     def _done(self, member: "_Member") -> None:
         """Its next task, where there is one that it has not been given yet."""

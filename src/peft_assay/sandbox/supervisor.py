@@ -74,6 +74,9 @@ class Supervisor:
         """What the start-up attacks showed; they ran when the sandbox was opened."""
         return self._capability
 
+    def expect(self, jobs: int) -> None:
+        """Nothing: the one worker starts with the first question, whatever comes afterwards."""
+
     def base(self) -> BaseFacts:
         """Facts of the loaded base; raises ObservationError when the worker does not start."""
         if self._facts is None:

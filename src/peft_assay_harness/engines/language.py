@@ -7,6 +7,7 @@ a draft was departed from (`_answers`).
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -14,6 +15,7 @@ import torch
 from peft_assay_harness.engines.choosing import Choose, chooser
 from peft_assay_harness.engines.copies import precise_copy
 from peft_assay_harness.engines.encoding import Encoding
+from peft_assay_harness.engines.folding import fold
 from peft_assay_harness.engines.head import Head
 from peft_assay_harness.engines.interface import (
     Answers,
@@ -53,6 +55,7 @@ class LanguageEngine(ABC):
         self.adapter: Any = next(iter(getattr(model, "peft_config", {}).values()), None)
         self.base: Any = model if self.adapter is None else model.get_base_model()
         self.head = Head(self.base)
+        self._folded = False
         self.vocabulary: int = self.base.get_output_embeddings().weight.shape[0]
         ends = self.base.generation_config.eos_token_id
         self.ends = frozenset([ends] if isinstance(ends, int) else ends or ())
@@ -93,7 +96,7 @@ class LanguageEngine(ABC):
     def log_likelihoods(self, rows: Sequence[Row]) -> list[float]:
         """See `Engine.log_likelihoods`; 0 for an empty continuation."""
         found = dict.fromkeys(rows, 0.0)
-        with torch.inference_mode():
+        with self._many():
             for batch, parts in self._scored([row for row in found if row.continuation]):
                 for row, logits in zip(batch, parts, strict=True):
                     found[row] = float(log_probabilities(logits, row.continuation).double().sum())
@@ -105,7 +108,7 @@ class LanguageEngine(ABC):
         for index, row in enumerate(rows):
             wanted.setdefault(row, []).append(index)
         found: dict[int, Trace] = {}
-        with torch.inference_mode():
+        with self._many():
             for batch, parts in self._scored([row for row in wanted if row.continuation]):
                 for row, logits in zip(batch, parts, strict=True):
                     found.update({at: trace_of(logits, row.continuation, watch[at], top) for at in wanted[row]})
@@ -190,9 +193,18 @@ class LanguageEngine(ABC):
         """What the model answers to distinct contexts; the continuations are drafts."""
 
     def _answered(self, rows: Sequence[Row], limit: int, choose: Choose, see: See) -> list[Tokens]:
-        with torch.inference_mode():
+        with self._many():
             answers = self._answers(list(dict.fromkeys(rows)), limit, choose, see)
         return [tuple(answers[row]) for row in rows]
+
+    @contextmanager
+    def _many(self) -> Iterator[None]:
+        """For passes over many rows, without gradients: the adapter that is on is folded first, where that can be done."""
+        with torch.inference_mode():
+            if not self._folded:
+                self._folded = True
+                fold(self.model)
+            yield
 
     def _check_length(self, length: int) -> None:
         if self.longest is not None and length > self.longest:

@@ -47,7 +47,7 @@ def pack(model: Any) -> int:
         return 0
     with torch.inference_mode():
         for weight in found:
-            blocks = _blocks(weight)
+            blocks = blocks_of(weight)
             if blocks is not None:
                 _packed[id(weight)] = _Packed(weight, weight.data_ptr(), weight._version, blocks)  # noqa: SLF001
     functional.linear = linear if _packed else plain
@@ -59,7 +59,13 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:  # noqa: A002 - to
     found = _packed.get(id(weight))
     if found is None or input.requires_grad or not _holds(found, weight) or input.dtype is not weight.dtype:
         return plain(input, weight, bias)
-    return _product(input, found.blocks, bias)
+    return product(input, found.blocks, bias)
+
+
+def holds(weight: Any) -> bool:
+    """Whether `weight` is packed, and still what it was then."""
+    found = _packed.get(id(weight))
+    return found is not None and _holds(found, weight)
 
 
 def _suits(weight: Any) -> bool:
@@ -72,17 +78,18 @@ def _holds(found: _Packed, weight: Any) -> bool:
     return same and found.version == weight._version  # noqa: SLF001 - what autograd itself goes by
 
 
-def _blocks(weight: Any) -> Any:
+def blocks_of(weight: Any) -> Any:
     """The packed weight; None where there are no such kernels, or they do not compute what the plain ones do."""
     probe = torch.linspace(-1, 1, 2 * weight.shape[1]).reshape(2, -1).to(weight.dtype)
     try:
         blocks = torch.ops.mkldnn._reorder_linear_weight(weight.detach().clone(), None)  # noqa: SLF001
-        own, expected = _product(probe, blocks, None).float(), plain(probe, weight).float()
+        own, expected = product(probe, blocks, None).float(), plain(probe, weight).float()
     except (RuntimeError, AttributeError, TypeError, ValueError):
         return None
     near = (own - expected).abs().max() <= CLOSE[weight.dtype] * expected.abs().max()
     return blocks if bool(near) else None
 
 
-def _product(rows: Any, blocks: Any, bias: Any) -> Any:
+def product(rows: Any, blocks: Any, bias: Any) -> Any:
+    """Rows times a packed weight."""
     return torch.ops.mkldnn._linear_pointwise(rows, blocks, bias, "none", [], "")  # noqa: SLF001 - there is no other name

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the sandbox extra (torch) is not installed")
 from torch.nn import functional  # noqa: E402
 
-from peft_assay_harness.engines import packing  # noqa: E402
+from peft_assay_harness.engines import blocked  # noqa: E402
 
 pytestmark = pytest.mark.model
 
@@ -13,16 +13,16 @@ pytestmark = pytest.mark.model
 @pytest.fixture(autouse=True)
 def unpacked(monkeypatch):
     """Nothing is packed before or after."""
-    monkeypatch.setattr(packing, "_packed", {})
-    monkeypatch.setattr(functional, "linear", packing.plain)
+    monkeypatch.setattr(blocked, "_packed", {})
+    monkeypatch.setattr(functional, "linear", blocked.plain)
 
 
 @pytest.fixture
 def used(monkeypatch):
     """How often a packed weight was computed with."""
     times = []
-    product = packing._product
-    monkeypatch.setattr(packing, "_product", lambda *given: (times.append(1), product(*given))[1])
+    product = blocked.product
+    monkeypatch.setattr(blocked, "product", lambda *given: (times.append(1), product(*given))[1])
     return times
 
 
@@ -33,7 +33,7 @@ def model(dtype=torch.float32, *, bias=True):
 
 
 def packed(made, used):
-    count = packing.pack(made)
+    count = blocked.pack(made)
     if not count:
         pytest.skip("this build of torch has no such kernels")
     used.clear()
@@ -76,7 +76,7 @@ def test_a_weight_that_was_changed_is_computed_with_as_it_is_now(change, used):
     used.clear()
     change(made[0].weight)
     assert not torch.allclose(made(rows), before)
-    expected = packing.plain(rows, made[0].weight, made[0].bias)
+    expected = blocked.plain(rows, made[0].weight, made[0].bias)
     assert torch.equal(made[0](rows), expected)
 
 
@@ -84,9 +84,9 @@ def test_another_weight_at_the_same_place_is_not_the_packed_one(used):
     made, rows = model(), torch.randn(3, 48)
     packed(made, used)
     other = torch.nn.Linear(48, 96).requires_grad_(requires_grad=False)
-    assert torch.equal(other(rows), packing.plain(rows, other.weight, other.bias))
+    assert torch.equal(other(rows), blocked.plain(rows, other.weight, other.bias))
     made[0].weight = other.weight
-    assert torch.equal(made[0](rows), packing.plain(rows, other.weight, made[0].bias))
+    assert torch.equal(made[0](rows), blocked.plain(rows, other.weight, made[0].bias))
     assert not used
 
 
@@ -100,19 +100,19 @@ def test_gradients_flow_through_what_is_packed(used):
 
 
 def test_weights_that_learn_and_bases_that_are_large_are_left_alone(monkeypatch):
-    assert packing.pack(model().requires_grad_()) == 0
-    monkeypatch.setattr(packing, "PACK_BYTES", 4)
-    assert packing.pack(model()) == 0
-    assert functional.linear is packing.plain
+    assert blocked.pack(model().requires_grad_()) == 0
+    monkeypatch.setattr(blocked, "PACK_BYTES", 4)
+    assert blocked.pack(model()) == 0
+    assert functional.linear is blocked.plain
 
 
 def test_kernels_that_compute_something_else_are_not_used(monkeypatch):
-    monkeypatch.setattr(packing, "_product", lambda rows, blocks, bias: torch.zeros(2, 96))
-    assert packing.pack(torch.nn.Sequential(model()[0])) == 0
+    monkeypatch.setattr(blocked, "product", lambda rows, blocks, bias: torch.zeros(2, 96))
+    assert blocked.pack(torch.nn.Sequential(model()[0])) == 0
 
     def refuses(*_):
         raise RuntimeError("not on this processor")
 
-    monkeypatch.setattr(packing, "_product", refuses)
-    assert packing.pack(model()) == 0
-    assert functional.linear is packing.plain
+    monkeypatch.setattr(blocked, "product", refuses)
+    assert blocked.pack(model()) == 0
+    assert functional.linear is blocked.plain
