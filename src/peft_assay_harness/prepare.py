@@ -78,6 +78,7 @@ def _engine(options: argparse.Namespace) -> Any:
 
     from peft_assay_harness.engines import engine_for
     from peft_assay_harness.engines.blocked import pack
+    from peft_assay_harness.engines.copies import keep_precise
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -106,6 +107,7 @@ def _engine(options: argparse.Namespace) -> Any:
         torch.set_default_device(options.device)
         model.to(options.device)
     pack(model)
+    keep_precise(model)
     return engine_for(options.task, model, tokenizer)
 
 

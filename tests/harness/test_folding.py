@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="the sandbox extra (torch) is not in
 import safetensors.torch  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from peft_assay_harness.engines import blocked, engine_for, folding  # noqa: E402
+from peft_assay_harness.engines import blocked, engine_for, folding, language  # noqa: E402
 from peft_assay_harness.engines.interface import Row  # noqa: E402
 from peft_assay_loading.config import parse_config  # noqa: E402
 from peft_assay_loading.load import attach, detach, required_shapes  # noqa: E402
@@ -132,7 +132,7 @@ def test_a_product_that_is_another_is_not_used(monkeypatch):
     assert folding.fold(model) == 0
 
 
-def test_an_engine_folds_what_it_answers_with_and_the_base_is_bare_again_afterwards(made, products):
+def test_an_engine_folds_for_many_rows_and_the_base_is_bare_again_afterwards(made, products, monkeypatch):
     model, tokenizer = made("llama")
     model.float().requires_grad_(requires_grad=False)
     if not blocked.pack(model):
@@ -145,10 +145,9 @@ def test_an_engine_folds_what_it_answers_with_and_the_base_is_bare_again_afterwa
     rows = [Row(tuple(range(10, 20)), (at, at + 1)) for at in range(30, 36)]
     bare = engine.log_likelihoods(rows)
     engine.use(attach(model, config, weights))
-    engine._folded = True  # as if it were
     plain = engine.log_likelihoods(rows)
     assert products
-    engine._folded = False
+    monkeypatch.setattr(language, "FOLD_TOKENS", 12 * len(rows))
     products.clear()
     folded = engine.log_likelihoods(rows)
     assert folded == pytest.approx(plain, abs=1e-3)

@@ -6,6 +6,8 @@ only a PASS is ever signed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -79,13 +81,12 @@ def certify(
     deployment.raise_mark(clock())
     check_base(deployment.project.base_path)
     names = names_of(sources)
-    intake = [_candidate(deployment, source, name, clock) for source, name in zip(sources, names, strict=True)]
-    candidates = [candidate for candidate in intake if isinstance(candidate, Candidate)]
     done: dict[str, Certification] = {}
-    if candidates:
-        progress("starting the sandbox and loading the base", 0, len(candidates))
-        sandbox = open_sandbox(deployment.project, len(candidates))
-        try:
+    with _opening(open_sandbox, deployment.project, len(sources)) as opened:
+        intake = [_candidate(deployment, source, name, clock) for source, name in zip(sources, names, strict=True)]
+        candidates = [candidate for candidate in intake if isinstance(candidate, Candidate)]
+        if candidates:
+            progress("starting the sandbox and loading the base", 0, len(candidates))
 
             def again(candidate: Candidate) -> None:
                 progress(f"{candidate.name}, again and by itself", len(done), len(candidates))
@@ -93,17 +94,31 @@ def certify(
             due = {c.admitted.artifact.digest for c in candidates if c.unsafe is None}
             if not fresh:  # of those that were tried before, some or all may be reused
                 due = {artifact for artifact in due if not deployment.workspace.attempts(artifact)}
-            run = _Run(deployment, sandbox, clock, again, fresh=fresh, due=len(due))
+            run = _Run(deployment, opened(), clock, again, fresh=fresh, due=len(due))
             for number, candidate in enumerate(candidates):
                 progress(candidate.name, number, len(candidates))
                 for item in run.certify(candidate):
                     done[item.source] = item
             for item in run.finish():
                 done[item.source] = item
-        finally:
-            sandbox.close()
     deployment.raise_mark(clock())
     return tuple(item if isinstance(item, Certification) else done[item.source] for item in intake)
+
+
+@contextmanager
+def _opening(open_sandbox: OpenSandbox, project: Project, adapters: int) -> Iterator[Callable[[], Sandbox]]:
+    """Opens the sandbox while adapters are taken in: its start-up attacks need no adapter, and both take a while.
+
+    Gives what waits for it, and raises what went wrong; where nobody waits, because no adapter got so far, nobody is
+    told. It is closed in any case.
+    """
+    with ThreadPoolExecutor(1, "sandbox") as thread:
+        opening = thread.submit(open_sandbox, project, adapters)
+        try:
+            yield opening.result
+        finally:
+            if opening.exception() is None:
+                opening.result().close()
 
 
 def _candidate(deployment: Deployment, source: Located, name: str, clock: Clock) -> Candidate | Certification:

@@ -96,23 +96,6 @@ class _Exercised:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsigned:
-    """What was observed of an adapter, for nobody to see before it is signed."""
-
-    attempted: Attempted
-    plan: Plan
-    started_at: datetime
-    finished_at: datetime
-    exercised: _Exercised | None
-    """None where it was not instantiated."""
-
-    @property
-    def void(self) -> bool:
-        """Whether the sandbox stepped in, or the adapter's process did not end regularly."""
-        return self.exercised is not None and is_void(self.exercised.conversation)
-
-
-@dataclass(frozen=True, slots=True)
 class _Behaviour:
     """What an adapter's behaviour is said to be."""
 
@@ -122,6 +105,23 @@ class _Behaviour:
     since: datetime
     """When the oldest answer that they rest on was given."""
     tested: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """What was observed of an adapter, for nobody to see before it is signed."""
+
+    attempted: Attempted
+    started_at: datetime
+    finished_at: datetime
+    behaviour: _Behaviour
+    exercised: _Exercised | None
+    """None where it was not instantiated."""
+
+    @property
+    def void(self) -> bool:
+        """Whether the sandbox stepped in, or the adapter's process did not end regularly."""
+        return self.exercised is not None and is_void(self.exercised.conversation)
 
 
 class Observing:
@@ -182,7 +182,9 @@ class Observing:
         started, candidate = self.clock(), attempted.candidate
         plan = self._plan(attempted)
         if candidate.unsafe is not None:
-            return Unsigned(attempted, plan, started, self.clock(), None)
+            reason = f"never instantiated: {candidate.unsafe}"
+            nothing = _Behaviour(not_exercised(reason, plan), None, started, {})
+            return Unsigned(attempted, started, self.clock(), nothing, None)
         files = self.deployment.workspace.files(candidate.admitted.artifact)
         book = self._book(attempted.lock)
         base, since = self._reference(plan, book)
@@ -199,20 +201,21 @@ class Observing:
         found = exercise(self.sandbox, due.files, due.plan, due.base, known.memory)
         since = min(due.base_since, known.since or asked_at)
         ran = _Exercised(found, due.base, known, asked_at, since)
-        return Unsigned(due.attempted, due.plan, due.started_at, self.clock(), ran)
+        return Unsigned(due.attempted, due.started_at, self.clock(), self._behaviour(ran, due.plan), ran)
 
     def accused(self, attempted: Attempted, why: Unvouched) -> Unsigned:
         """What is observed of an adapter after which, of all, the reference failed: that, and nothing else."""
         now = self.clock()
         result = Result(Outcome.OK, (CHANGED,), Usage(0.0, 0.0, 0), why.message)
         nothing = _Exercised(Conversation(Records(), result), Records(), Recollection(), now, now)
-        return Unsigned(attempted, self._plan(attempted), now, now, nothing)
+        return Unsigned(attempted, now, now, self._behaviour(nothing, self._plan(attempted)), nothing)
 
     def sign(self, found: Unsigned, vouched: Vouched | None) -> ObservationRecord:
         """Signs and keeps what was observed; `vouched` is None where it is void, or needs nobody to vouch for it."""
         attempted, artifact = found.attempted, found.attempted.candidate.admitted.artifact
-        lock = attempted.lock
-        seen = self._behaviour(found)
+        lock, seen, ran = attempted.lock, found.behaviour, found.exercised
+        if ran is not None and not found.void:
+            self._book(lock).keep(artifact.digest, ran.known, ran.asked_at, self.clock())
         behaviour = self._with(seen.evidence, seen.observations)
         observations = sort_observations(map(_shortened, (*attempted.candidate.static, *behaviour)))
         act = ObservationAct(
@@ -259,7 +262,7 @@ class Observing:
         """What the base alone answers, asked once for all adapters of a run, and since when it has been known."""
         if self._base is None or self._base_since is None:
             known, started = self._recall(book, self.base_state), self.clock()
-            self._base = observe_base(self.sandbox, plan, known.memory)
+            self._base = observe_base(self.sandbox, plan, known.memory, at_once=self.at_once)
             self._base_since = known.since or started
             self.vouch()  # nothing to ask about as long as no adapter has run
             book.keep(self.base_state, known, started, self.clock())
@@ -268,14 +271,8 @@ class Observing:
     def _book(self, lock: Lock) -> AnswerBook:
         return AnswerBook.under(self.deployment, lock.document["conditions"], int(self.attestation["level"]))
 
-    def _behaviour(self, found: Unsigned) -> _Behaviour:
-        """What may be said now; answers that may be kept are."""
-        ran, plan, attempted = found.exercised, found.plan, found.attempted
-        if ran is None:
-            reason = f"never instantiated: {attempted.candidate.unsafe}"
-            return _Behaviour(not_exercised(reason, plan), None, found.started_at, {})
-        if not found.void:
-            self._book(attempted.lock).keep(attempted.artifact, ran.known, ran.asked_at, self.clock())
+    def _behaviour(self, ran: _Exercised, plan: Plan) -> _Behaviour:
+        """What may be said of it once somebody vouches for it."""
         as_served = not_as_served(self.deployment.project, self.observed.stack)
         conditions = Conditions(int(self.attestation["level"]), self.base_state, as_served, ran.base)
         on = observed_on(

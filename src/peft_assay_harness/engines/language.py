@@ -6,7 +6,7 @@ a draft was departed from (`_answers`).
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -31,6 +31,8 @@ from peft_assay_harness.engines.interface import (
 from peft_assay_harness.engines.proposals import propose
 from peft_assay_harness.engines.tracing import Notes, empty_trace, log_probabilities, trace_of
 
+FOLD_TOKENS = 1024
+"""From how many on folding was measured to cost less than it saves."""
 See = Callable[[Row, Any], None]
 """Called with each row that carries a draft and the logits at the draft's positions."""
 
@@ -96,7 +98,7 @@ class LanguageEngine(ABC):
     def log_likelihoods(self, rows: Sequence[Row]) -> list[float]:
         """See `Engine.log_likelihoods`; 0 for an empty continuation."""
         found = dict.fromkeys(rows, 0.0)
-        with self._many():
+        with self._many(found):
             for batch, parts in self._scored([row for row in found if row.continuation]):
                 for row, logits in zip(batch, parts, strict=True):
                     found[row] = float(log_probabilities(logits, row.continuation).double().sum())
@@ -108,7 +110,7 @@ class LanguageEngine(ABC):
         for index, row in enumerate(rows):
             wanted.setdefault(row, []).append(index)
         found: dict[int, Trace] = {}
-        with self._many():
+        with self._many(wanted):
             for batch, parts in self._scored([row for row in wanted if row.continuation]):
                 for row, logits in zip(batch, parts, strict=True):
                     found.update({at: trace_of(logits, row.continuation, watch[at], top) for at in wanted[row]})
@@ -193,15 +195,15 @@ class LanguageEngine(ABC):
         """What the model answers to distinct contexts; the continuations are drafts."""
 
     def _answered(self, rows: Sequence[Row], limit: int, choose: Choose, see: See) -> list[Tokens]:
-        with self._many():
+        with self._many(rows):
             answers = self._answers(list(dict.fromkeys(rows)), limit, choose, see)
         return [tuple(answers[row]) for row in rows]
 
     @contextmanager
-    def _many(self) -> Iterator[None]:
-        """For passes over many rows, without gradients: the adapter that is on is folded first, where that can be done."""
+    def _many(self, rows: Iterable[Row]) -> Iterator[None]:
+        """For passes over `rows`, without gradients: where they are many, the adapter that is on is folded first."""
         with torch.inference_mode():
-            if not self._folded:
+            if not self._folded and sum(map(self._length_of, rows)) >= FOLD_TOKENS:
                 self._folded = True
                 fold(self.model)
             yield
