@@ -19,10 +19,10 @@ from metering import Metered, metered
 HERE = Path(__file__).parent
 DTYPES = ("float32", "bfloat16")
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-ONE_WORKER = ("--workers", "1")
+PROGRAM = (sys.executable, "-m", "peft_assay")
 ALL_CORES = ", all cores"
 ROUNDS = 3
-"""Of the runs that show whether cost is linear in items: they are few points, each a median."""
+"""Of the runs that show whether cost is linear in items, and of those on all cores, whose walls count: medians."""
 
 
 @dataclass
@@ -64,14 +64,18 @@ class Bench:
         adapters: int | None = None,
         all_cores: bool = False,
     ) -> None:
-        """`peft-assay certify` in a project of its own, from nothing: with one worker, or with as many as it takes."""
+        """`peft-assay certify` in a project of its own, from nothing: with one worker, or as anybody calls it."""
         chosen = testbed.items_of(self.folder, items or self.items)
         place = testbed.deployment(self.folder, base)
         project = testbed.write_project(self._fresh(), place / "base", chosen, dtype)
         adapted = [str(place / "adapters" / f"a{number}") for number in range(adapters or self.adapters)]
-        surroundings = environment(self.folder, all_cores=all_cores) | {"BENCH_KEEP_ANSWERS": "1"}
-        spent, log = watched_certify(project, adapted, surroundings, *([] if all_cores else ONE_WORKER))
-        self._note(f"{name}, {base}", spent, log)
+        if all_cores:
+            self._note(
+                f"{name}, {base}", plain_certify(project, adapted, environment(self.folder, all_cores=True)), None
+            )
+            return
+        surroundings = environment(self.folder) | {"BENCH_KEEP_ANSWERS": "1"}
+        self._note(f"{name}, {base}", *one_worker(project, adapted, surroundings))
 
     def lm_eval(self, name: str, base: str, adapter: int, *, items: int | None = None, all_cores: bool = False) -> None:
         """`lm_eval` for one adapter: with one thread, or with as many as torch takes."""
@@ -97,23 +101,26 @@ class Bench:
         print(f"  {done:2} of {self.due}  {name:46} {spent.cpu:7.1f} CPU-s  {spent.wall:7.1f} s wall", flush=True)
 
 
-def watched_certify(
-    project: Path, adapters: list[str], surroundings: dict[str, str], *options: str
-) -> tuple[Metered, Any]:
-    """`certify` from outside; makes the trust anchor first, which is not counted."""
-    trust = project.with_name(f"{project.name}-trust")
-    if not trust.exists():
-        program = [sys.executable, "-m", "peft_assay"]
-        metered([*program, "init", str(project), "--trust", str(trust)], surroundings, project)
+def one_worker(project: Path, adapters: list[str], surroundings: dict[str, str]) -> tuple[Metered, Any]:
+    """`certify` with one worker, however many adapters there are, watched: with the log of its jobs."""
+    options = ["--workers", "1", "--trust", str(_trust(project, surroundings)), "--format", "json"]
     log = project / "log.json"
     command = [sys.executable, str(HERE / "watched.py"), str(log), "certify", *adapters]
-    spent = metered([*command, *options, "--trust", str(trust), "--format", "json"], surroundings, project)
-    return spent, json.loads(log.read_text())
+    return metered([*command, *options], surroundings, project), json.loads(log.read_text())
 
 
-def one_worker(project: Path, adapters: list[str], surroundings: dict[str, str]) -> tuple[Metered, Any]:
-    """`watched_certify` with one worker, however many adapters there are."""
-    return watched_certify(project, adapters, surroundings, *ONE_WORKER)
+def plain_certify(project: Path, adapters: list[str], surroundings: dict[str, str]) -> Metered:
+    """`certify` as anybody calls it."""
+    trust = _trust(project, surroundings)
+    return metered([*PROGRAM, "certify", *adapters, "--trust", str(trust), "--format", "json"], surroundings, project)
+
+
+def _trust(project: Path, surroundings: dict[str, str]) -> Path:
+    """The project's trust anchor; making it is not counted."""
+    trust = project.with_name(f"{project.name}-trust")
+    if not trust.exists():
+        metered([*PROGRAM, "init", str(project), "--trust", str(trust)], surroundings, project)
+    return trust
 
 
 def environment(folder: Path, *, all_cores: bool = False) -> dict[str, str]:
@@ -152,18 +159,23 @@ def shares(items: int) -> list[int]:
 def interleave(bench: Bench, at_once: int, peers: int) -> None:
     """All runs of the comparison, ours in between theirs, so that a slow minute meets both; `at_once` of them at a time.
 
-    `lm_eval` runs for `peers` of the trained adapters and for one random one: it does the same work for each.
+    `lm_eval` runs for `peers` of the trained adapters, for few of them on all cores, and for one random one: it does the
+    same work for each.
     """
-    plan = iter([*_ours(bench, testbed.TRAINED), *_ours(bench, testbed.RANDOM), *_with_all_cores(bench)])
+    ordinary, hard = _ours(bench, testbed.TRAINED), _ours(bench, testbed.RANDOM)
+    plan = iter([*_with_all_cores(bench), *ordinary, *hard, *ordinary])
     theirs = [
-        partial(bench.lm_eval, f"lm_eval{ALL_CORES}", testbed.TRAINED, 0, all_cores=True),
+        *(
+            partial(bench.lm_eval, f"lm_eval{ALL_CORES}", testbed.TRAINED, number, all_cores=True)
+            for number in range(min(ROUNDS, bench.adapters))
+        ),
         *(partial(bench.lm_eval, "lm_eval, one item each", base, 0, items=1) for base in testbed.BASES),
         partial(bench.lm_eval, "lm_eval", testbed.RANDOM, 0),
         *(partial(bench.lm_eval, "lm_eval", testbed.TRAINED, number) for number in range(peers)),
     ]
     runs: list[Callable[[], None]] = []
     for peer in theirs:
-        runs += [peer, *islice(plan, 1)]
+        runs += [peer, *islice(plan, 2)]
     runs += plan
     bench.due = len(runs) + ROUNDS * len(shares(bench.items))
     with ThreadPoolExecutor(at_once) as pool:
@@ -184,5 +196,6 @@ def _ours(bench: Bench, base: str) -> list[Callable[[], None]]:
 def _with_all_cores(bench: Bench) -> list[Callable[[], None]]:
     return [
         partial(bench.certify, f"certify, {dtype}{ALL_CORES}", testbed.TRAINED, dtype=dtype, all_cores=True)
+        for _ in range(ROUNDS)
         for dtype in DTYPES
     ]

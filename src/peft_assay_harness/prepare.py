@@ -34,8 +34,7 @@ FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 
 def prepare(options: argparse.Namespace) -> Prepared:
     """Base and tokenizer from `options.base`; raises Refused when they cannot be loaded."""
-    with _uncollected():
-        sys.modules.setdefault(UNUSED, None)  # type: ignore[arg-type] # as the documentation of sys.modules has it
+    with _uncollected(), _without(UNUSED):
         _one_thread()
         for name in IMPORTED:
             importlib.import_module(name)
@@ -51,6 +50,19 @@ def prepare(options: argparse.Namespace) -> Prepared:
         greeting["forks"] = False
     blank = _blank(engine.model)
     return Prepared(greeting, lambda job: _serve(engine, blank, job), reference)
+
+
+@contextlib.contextmanager
+def _without(name: str) -> Iterator[None]:
+    """Has a module that is there not be found meanwhile (docs.python.org, "The import system", on `sys.modules`)."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 @contextlib.contextmanager

@@ -57,9 +57,20 @@ def test_logits_are_the_same_and_the_block_is_asked_only_for_what_is_read(made, 
         for _ in range(3):
             assert_logits(engine, expected)
     virtual = 2 * engine.traits.virtual if adapter == "prompt" else 0
-    assert seen == [WHOLE + virtual, READ, READ, READ, READ]
+    assert seen == [WHOLE + virtual] * 2 + [READ] * 3
     assert not block_of(engine)._forward_pre_hooks
     assert not block_of(engine)._forward_hooks
+
+
+@pytest.mark.parametrize("adapter", [None, "lora"])
+def test_the_same_question_has_the_same_answer_to_the_last_bit_from_the_first_pass_on(made, adapted, adapter):
+    model, tokenizer = made("llama")
+    engine = engine_for("causal-lm", model.float() if adapter is None else adapted(model.float(), adapter), tokenizer)
+    with torch.inference_mode():
+        first, *others = (engine.logits(ROWS) for _ in range(3))
+        assert all(torch.equal(first, other) for other in others)
+        engine.use(engine.model)
+        assert torch.equal(engine.logits(ROWS), first)
 
 
 def test_an_adapter_that_acts_by_position_reads_all_of_it(made, adapted):
@@ -102,6 +113,8 @@ class Mixing(torch.nn.Module):
 
 class Pair(tuple):
     """What is no tensor, and can be added to one."""
+
+    __slots__ = ()
 
     def __new__(cls, tensor):
         return super().__new__(cls, (tensor,))

@@ -236,6 +236,40 @@ def test_a_pool_starts_no_more_workers_than_jobs_meet_each_other(walls):
     assert sorted(result.record["job"] for result in beside) == [1, 4]
 
 
+@pytest.mark.parametrize(("jobs", "started"), [(0, 0), (1, 1), (2, 2), (9, 3)])
+def test_as_many_workers_as_are_sure_to_be_needed_start_side_by_side(walls, jobs, started):
+    with SandboxPool(walls(), 3) as pool:
+        pool.expect(jobs)
+        assert len(pool._members) == started
+        assert pool.base().parameters == 1
+        results = [pool.submit(Job(ADAPTER, BRIEF), lambda ask: ask(question(None))) for _ in range(6)]
+        assert {result.result(timeout=60).outcome for result in results} == {Outcome.OK}
+        pool.expect(1)
+        assert len(pool._members) <= 3
+        pool.vouch()
+    pool.expect(2)
+    assert len(pool._members) <= 3, "a pool that is closed starts nobody"
+
+
+def test_what_is_wrong_with_a_worker_that_nobody_asked_yet_is_told_by_its_first_job(walls, base):
+    (base / "config.json").write_text("not JSON")
+    with SandboxPool(walls(), 2) as pool:
+        pool.expect(2)
+        with pytest.raises(ObservationError):
+            pool.base()
+        with pytest.raises(ObservationError):
+            pool.run(Job(ADAPTER, BRIEF), lambda ask: ask(question(None)))
+
+
+def test_a_pool_can_be_closed_while_its_workers_start(walls):
+    pool = SandboxPool(walls(), 2)
+    pool.expect(2)
+    started = time.monotonic()
+    pool.close()
+    assert time.monotonic() - started < 30
+    assert not any(member.is_alive() for member in pool._members)
+
+
 def test_workers_of_a_pool_that_do_not_agree_on_the_base_serve_nobody(walls, base):
     with SandboxPool(walls(), 2) as pool:
         entered, left = Event(), Event()

@@ -2,8 +2,8 @@
 
 Workers die with the thread that started them, so each thread lives as long as its sandbox. Jobs share nothing but the
 walls' description and the page cache; each worker holds its own copy of the base. A sandbox is opened when a job meets
-none that is free, so that a run of one adapter starts one worker, however large its pool may become; as many as are sure
-to be needed (`expect`) start side by side.
+none that is free, so that a run of one adapter starts one worker, however large its pool may become; as many as are
+sure to be needed (`expect`) start side by side.
 """
 
 import os
@@ -94,7 +94,7 @@ class SandboxPool:
     def expect(self, jobs: int) -> None:
         """Starts as many workers as so many jobs keep busy; what is wrong with one of them is told by its first job."""
         with self._lock:
-            for _ in range(len(self._members), min(jobs, self.at_once)):
+            for _ in range(len(self._members), 0 if self._closed else min(jobs, self.at_once)):
                 self._open(_Task(Future(), self._agreeing))
 
     def base(self) -> BaseFacts:

@@ -1,11 +1,11 @@
 """A LoRA folded into the weights that it adapts: one product for each layer in place of three.
 
-What PEFT's layer adds, s B A x, is (s B A) x: computed once for all rows of an adapter's job, added to a copy of the base's weight, and
-laid out for the processor's kernels (blocked.py). The base itself is not written to. In float32 only, where the sum rounds no worse
-than the products do; in half precision it would round away what an adapter is.
+What PEFT's layer adds, s B A x, is (s B A) x: s B A is computed once for all rows that an adapter is asked, added to a
+copy of the base's weight, and laid out for the processor's kernels (blocked.py). The base itself is not written to. In
+float32 only, where the sum rounds no worse than the products do; in half precision it would round an adapter away.
 
-A layer is folded where it is PEFT's plain LoRA, on a weight that is packed, and gives by a probe what it gave before; its
-own forward is there, unchanged, for whatever is not as it was when it was folded: another strength, a weight that was written to,
+A layer is folded where it is PEFT's plain LoRA, on a weight that is packed, and gives for a probe what it gave before.
+Its own forward is still there for whatever is not as it was then: another strength, a weight that was written to,
 gradients.
 """
 

@@ -49,13 +49,14 @@ class LastBlock:
         return output
 
     def _both_ways(self, rows: Any, columns: Any, forward: Callable[[], Any], read: Callable[[Any], Any]) -> Any:
-        whole = self._partly(rows, columns, forward)  # not yet tried, so all of it
-        if self._tried:
-            partly = self._partly(rows, columns, forward)
-            if self._calls == 1 and same(read(partly), read(whole)):
-                _seen.add(self._kind)
-            else:
-                self._block = None
+        whole = forward()
+        partly = self._partly(rows, columns, forward)
+        if not self._tried:
+            return whole
+        if self._calls == 1 and same(read(partly), read(whole)):
+            _seen.add(self._kind)
+            return partly
+        self._block = None
         return whole
 
     def _partly(self, rows: Any, columns: Any, forward: Callable[[], Any]) -> Any:
@@ -84,12 +85,13 @@ class LastBlock:
             if not kept:
                 return None
             hidden, flat = kept
-            if not self._tried:
-                self._tried = _by_position(block, hidden, flat, output)
-                self._block = self._block if self._tried else None
+            part = output if self._tried else _by_position(block, hidden, flat, output)
+            if part is None:
+                self._block = None
                 return None
-            whole = output.new_zeros((*hidden.shape[:2], output.shape[-1]))
-            whole.flatten(0, 1)[flat] = output[0]
+            self._tried = True
+            whole = part.new_zeros((*hidden.shape[:2], part.shape[-1]))
+            whole.flatten(0, 1)[flat] = part[0]
             return whole
 
         hooks = [self._block.register_forward_pre_hook(select), self._block.register_forward_hook(spread)]
@@ -100,11 +102,15 @@ class LastBlock:
                 hook.remove()
 
 
-def _by_position(block: Any, hidden: Any, flat: Any, output: Any) -> bool:
-    """Whether `block` gives for some positions alone what it gave for them among all."""
+def _by_position(block: Any, hidden: Any, flat: Any, output: Any) -> Any:
+    """What `block` gives for some positions alone, where that is what it gave for them among all; else None.
+
+    It is what counts from the first pass on: the same question twice has the same answer to the last bit.
+    """
     if not isinstance(output, torch.Tensor) or output.shape[:2] != hidden.shape[:2]:
-        return False
-    return same(block.forward(_taken(hidden, flat)), _taken(output, flat))
+        return None
+    part = block.forward(_taken(hidden, flat))
+    return part if same(part, _taken(output, flat)) else None
 
 
 def _taken(states: Any, flat: Any) -> Any:
