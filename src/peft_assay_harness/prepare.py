@@ -23,7 +23,8 @@ from peft_assay_loading.load import Shapes
 DISTRIBUTIONS = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
 IMPORTED = ("transformers", "peft", "safetensors.torch", "peft_assay_harness.engines", "peft_assay_harness.ops")
 UNUSED = "scipy"
-"""transformers imports it, where it is there, for the losses of object detectors: 0.3 CPU-s of each worker's start."""
+"""transformers imports it, where it is there, for the losses of object detectors: 0.3 CPU-s of each worker's start.
+FNet as it runs on TPUs would take a function of it, and takes torch's."""
 CANARY_SECONDS = 20.0
 LINEAR = ("Linear", "Conv1D")
 ADAPTED = 16

@@ -84,6 +84,24 @@ def test_what_is_more_than_a_product_of_two_matrices_is_not_folded(more):
     assert torch.equal(model(ROWS), expected)
 
 
+def test_a_bias_that_a_probe_could_hide_is_not_folded():
+    model = adapted(lora_bias=True)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.fill_(1e3)
+    assert folding.fold(model) == 0
+
+
+def test_what_is_only_partly_in_float32_and_what_takes_too_much_is_left_alone(monkeypatch):
+    model = adapted()
+    model.base_model.model.register_parameter(
+        "other", torch.nn.Parameter(torch.zeros(2, dtype=torch.bfloat16), requires_grad=False)
+    )
+    assert folding.fold(model) == 0
+    monkeypatch.setattr(folding, "FOLD_BYTES", 4)
+    assert folding.fold(adapted()) == 0
+
+
 def test_half_precision_and_bases_that_are_not_packed_are_left_alone():
     assert folding.fold(adapted(torch.bfloat16)) == 0
     model = adapted()

@@ -57,7 +57,7 @@ def test_logits_are_the_same_and_the_block_is_asked_only_for_what_is_read(made, 
         for _ in range(3):
             assert_logits(engine, expected)
     virtual = 2 * engine.traits.virtual if adapter == "prompt" else 0
-    assert seen == [WHOLE + virtual] * 2 + [READ] * 3
+    assert seen == [WHOLE + virtual, READ, WHOLE + virtual, READ, READ]
     assert not block_of(engine)._forward_pre_hooks
     assert not block_of(engine)._forward_hooks
 
@@ -162,6 +162,76 @@ def test_a_base_that_mixes_positions_after_its_last_block_is_asked_for_everythin
         for _ in range(3):
             assert_logits(engine, expected)
     assert not last_block._seen
+
+
+@pytest.mark.parametrize("strength", [1e-9, 0.0])
+def test_however_little_a_base_mixes_after_its_last_block_it_is_found_out(made, strength):
+    model, tokenizer = made("llama")
+    layer = model.get_decoder().layers[-1]
+    inner = layer.forward
+
+    def convolving(*given, **more):
+        states = inner(*given, **more)
+        return states + strength * states.roll(1, 1)
+
+    layer.forward = convolving
+    engine = engine_for("causal-lm", model, tokenizer)
+    expected = expected_of(engine)
+    with torch.inference_mode():
+        for _ in range(2):
+            assert_logits(engine, expected)
+    assert not last_block._seen
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_base_that_fails_where_something_is_left_out_is_asked_for_everything(made, seen):
+    model, tokenizer = made("llama")
+    engine = engine_for("causal-lm", model, tokenizer)
+    with torch.inference_mode():
+        if seen:
+            engine.logits(ROWS)
+        inner = block_of(engine).forward
+
+        def strict(states):
+            if states.shape[0] == 1:
+                raise RuntimeError("the size of tensor a must match")
+            return inner(states)
+
+        block_of(engine).forward = strict
+        engine.use(model)
+        expected = expected_of_strict(engine, inner, strict)
+        for _ in range(3):
+            assert_logits(engine, expected)
+    assert engine.head._before._block is None
+
+
+def expected_of_strict(engine, inner, strict):
+    block_of(engine).forward = inner
+    expected = expected_of(engine)
+    block_of(engine).forward = strict
+    return expected
+
+
+def test_what_fails_anyway_says_so(made):
+    model, tokenizer = made("llama")
+    engine = engine_for("causal-lm", model, tokenizer)
+
+    def failing(_):
+        raise RuntimeError("broken")
+
+    block_of(engine).forward = failing
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="broken"):
+        engine.logits(ROWS)
+
+
+def test_where_everything_is_read_a_pass_is_made_once(made):
+    model, tokenizer = made("llama")
+    engine = engine_for("causal-lm", model, tokenizer)
+    passes = []
+    model.register_forward_pre_hook(lambda *_: passes.append(1))
+    with torch.inference_mode():
+        engine.logits([Row((5,), (6, 7, 8))])
+    assert len(passes) == 1
 
 
 def test_a_pass_that_goes_through_the_base_twice_reads_all_of_it(made):

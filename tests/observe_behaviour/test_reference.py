@@ -83,6 +83,29 @@ def test_a_share_that_cannot_be_exercised_stops_the_run(seen):
         observe(2, **seen)
 
 
+def test_a_share_that_fails_does_not_wait_for_the_others():
+    going, failed = threading.Event(), []
+
+    class Slow(ToySandbox):
+        def run(self, job, converse):
+            with lock:
+                self.jobs.append(job)
+                first = len(self.jobs) == 1
+            if not first:
+                assert going.wait(30)
+                return super().run(job, converse)
+            raise ObservationError("the first is lost")
+
+    lock, sandbox = threading.Lock(), Slow(ToyModel())
+    try:
+        with pytest.raises(ObservationError, match="the first is lost"):
+            reference.observe_base(sandbox, Plan(SUITES[:2], Exercises()), at_once=2)
+        failed.append(going.is_set())
+    finally:
+        going.set()
+    assert failed == [False]
+
+
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=7), st.integers(1, 5))
 def test_shares_hold_every_suite_once_and_none_is_much_dearer_than_needed(sizes, most):
     suites = [suite(size, name=f"s{at}") for at, size in enumerate(sizes)]

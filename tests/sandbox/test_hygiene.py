@@ -242,6 +242,8 @@ def test_as_many_workers_as_are_sure_to_be_needed_start_side_by_side(walls, jobs
         pool.expect(jobs)
         assert len(pool._members) == started
         assert pool.base().parameters == 1
+        pool.attestation()
+        assert len(pool._members) == max(1, started), "who asks for facts waits for those that start"
         results = [pool.submit(Job(ADAPTER, BRIEF), lambda ask: ask(question(None))) for _ in range(6)]
         assert {result.result(timeout=60).outcome for result in results} == {Outcome.OK}
         pool.expect(1)

@@ -133,6 +133,7 @@ class Observing:
         self.sandbox = sandbox
         self.clock = clock
         self.fresh = fresh
+        self._due = due
         if self.at_once > 1:
             sandbox.expect(due)
         facts = sandbox.base()
@@ -262,7 +263,7 @@ class Observing:
         """What the base alone answers, asked once for all adapters of a run, and since when it has been known."""
         if self._base is None or self._base_since is None:
             known, started = self._recall(book, self.base_state), self.clock()
-            self._base = observe_base(self.sandbox, plan, known.memory, at_once=self.at_once)
+            self._base = observe_base(self.sandbox, plan, known.memory, at_once=min(self.at_once, self._due))
             self._base_since = known.since or started
             self.vouch()  # nothing to ask about as long as no adapter has run
             book.keep(self.base_state, known, started, self.clock())

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -77,6 +78,8 @@ class SandboxPool:
         self._free: list[_Member] = []
         self._waiting: deque[_Task] = deque()
         self._facts: Facts | None = None
+        self._first: Future[BaseFacts] | None = None
+        """What the first of the expected workers says of its base."""
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -95,11 +98,13 @@ class SandboxPool:
         """Starts as many workers as so many jobs keep busy; what is wrong with one of them is told by its first job."""
         with self._lock:
             for _ in range(len(self._members), 0 if self._closed else min(jobs, self.at_once)):
-                self._open(_Task(Future(), self._agreeing))
+                task = _Task(Future(), self._agreeing)
+                self._first = self._first or task.future
+                self._open(task)
 
     def base(self) -> BaseFacts:
         """Facts of the loaded base, the same in all of them."""
-        return self._submit(self._agreeing).result()
+        return (self._first or self._submit(self._agreeing)).result()
 
     def attestation(self) -> Mapping[str, Any]:
         """What was in force, the same in all of them."""
@@ -206,8 +211,9 @@ class _Member(threading.Thread):
         """Takes task after task, until there is None."""
         with self.supervisor:
             while (task := self.inbox.get()) is not None:
-                task.answer(self.supervisor)
-                self._done(self)
+                tell = task.answered(self.supervisor)
+                self._done(self)  # before anybody is told, and comes with the next question
+                tell()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,13 +221,15 @@ class _Task:
     future: "Future[Any]"
     question: Callable[[Supervisor], Any]
 
-    def answer(self, supervisor: Supervisor) -> None:
+    def answered(self, supervisor: Supervisor) -> Callable[[], None]:
+        """Asks; gives what tells the answer to whoever waits for it."""
         if not self.future.set_running_or_notify_cancel():
-            return
+            return lambda: None
         try:
-            self.future.set_result(self.question(supervisor))
+            answer = self.question(supervisor)
         except BaseException as error:  # noqa: BLE001 - goes to whoever waits for the result
-            self.future.set_exception(error)
+            return partial(self.future.set_exception, error)
+        return partial(self.future.set_result, answer)
 
     def fail(self, error: ObservationError) -> None:
         if self.future.set_running_or_notify_cancel():

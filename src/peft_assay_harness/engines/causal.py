@@ -43,8 +43,6 @@ class CausalEngine(LanguageEngine):
     def _adapt(self) -> None:
         self.traits = traits_of(self.base, self.adapter)
         self.alone = self.traits.alone
-        if not self.traits.accepts:
-            self.head.read_all()
         self._packs = self.traits.packs and not self.alone
         self._verified = False
         self.joinable = self.traits.window is None

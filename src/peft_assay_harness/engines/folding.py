@@ -17,6 +17,9 @@ from peft.tuners.lora.layer import Linear
 
 from peft_assay_harness.engines import blocked
 
+FOLD_BYTES = 64 << 20
+"""Of folded weights, at most: they are a job's own memory, which is bounded."""
+FLOAT = torch.float32.itemsize
 CLOSE = 1e-4
 """Of the largest value by which both ways of computing a probe may differ."""
 
@@ -24,6 +27,11 @@ CLOSE = 1e-4
 def fold(model: Any) -> int:
     """Folds the LoRA layers of `model` where that can be done; gives how many. Taking the adapter off ends it."""
     layers = [module for module in model.modules() if type(module) is Linear]
+    weights = {id(layer): layer.get_base_layer().weight for layer in layers}
+    if sum(weight.numel() * weight.element_size() for weight in weights.values()) > FOLD_BYTES:
+        return 0
+    if any(parameter.is_floating_point() and parameter.element_size() < FLOAT for parameter in model.parameters()):
+        return 0  # where only some of it is in half precision, too
     return sum(_fold(layer) for layer in layers)
 
 
@@ -32,7 +40,7 @@ def _fold(layer: Any) -> bool:
     if type(base) is not torch.nn.Linear or base.weight.dtype is not torch.float32 or not blocked.holds(base.weight):
         return False
     name, *others = layer.active_adapters
-    if others or name not in layer.lora_A or name in layer.lora_variant:
+    if others or name not in layer.lora_A or name in layer.lora_variant or layer.lora_B[name].bias is not None:
         return False
     folded = _Folded(layer, name)
     if folded.gives_the_same():

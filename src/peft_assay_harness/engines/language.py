@@ -57,6 +57,8 @@ class LanguageEngine(ABC):
         self.adapter: Any = next(iter(getattr(model, "peft_config", {}).values()), None)
         self.base: Any = model if self.adapter is None else model.get_base_model()
         self.head = Head(self.base)
+        if getattr(self.adapter, "alora_invocation_tokens", None):
+            self.head.read_all()
         self._folded = False
         self.vocabulary: int = self.base.get_output_embeddings().weight.shape[0]
         ends = self.base.generation_config.eos_token_id

@@ -1,18 +1,25 @@
-"""The last layer's feed-forward block only where what it gives is read: after it nothing mixes positions any more.
+"""The last layer's feed-forward block only where what it gives is read.
 
 It is two thirds of a layer, and most positions of a pass are a prompt's, whose last hidden states nobody reads; their
-keys and values, which are read, come before it. That a base is built so is not believed but seen: the first pass
-of a process is made in both ways, and so is, with each adapter, the block in its first pass.
+keys and values, which are read, come before it. In nearly all bases nothing mixes positions any more after it (in some
+something does: Inkling has a convolution there). That a base is built so is not believed but seen: the first pass of a
+process is made in both ways, with no number at all positions that are left out, which would show in whatever they
+reach; and so is, with each adapter, the block in its first pass.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from peft_assay_harness.zygote import is_memory_error
+
 LAYERS, BLOCK = ("layers", "h"), "mlp"
 """What transformers calls a decoder's layers, and in each what comes last."""
+FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+"""What a base raises that wants all positions of its last block, or none left out."""
 CLOSE, CLOSE_IN_HALF = 1e-4, 5e-2
 """Of the largest value by which both ways of computing may differ: products of other sizes round differently."""
 
@@ -28,6 +35,7 @@ class LastBlock:
         self._kind = type(base), type(self._block)
         self._tried = False
         self._calls = 0
+        self._left_out = False
 
     def give_up(self) -> None:
         """From now on all of it."""
@@ -38,35 +46,41 @@ class LastBlock:
 
         `read` takes them out of it.
         """
-        if self._block is None:
-            return forward()
-        if self._kind not in _seen:
+        if self._block is not None and self._kind not in _seen:
             return self._both_ways(rows, columns, forward, read)
-        output = self._partly(rows, columns, forward)
-        if self._calls > 1:  # a pass that goes through it twice reads more of it than the head does
-            self._block = None
-            return forward()
-        return output
+        if self._block is not None:
+            output = self._partly(rows, columns, forward, filler=0.0)
+            if self._calls == 1:
+                return output
+            self._block = None  # it failed, or goes through the block twice, and reads more of it than the head does
+        return forward()
 
     def _both_ways(self, rows: Any, columns: Any, forward: Callable[[], Any], read: Callable[[Any], Any]) -> Any:
-        whole = forward()
-        partly = self._partly(rows, columns, forward)
-        if not self._tried:
-            return whole
-        if self._calls == 1 and same(read(partly), read(whole)):
-            _seen.add(self._kind)
+        partly = self._partly(rows, columns, forward, filler=math.nan)
+        if partly is not None and not self._left_out:
             return partly
+        whole = forward()
+        if self._tried and self._calls == 1 and same(read(partly), read(whole)):
+            _seen.add(self._kind)
+            return whole if torch.is_grad_enabled() else partly  # what was no number has no gradient
         self._block = None
         return whole
 
-    def _partly(self, rows: Any, columns: Any, forward: Callable[[], Any]) -> Any:
-        self._calls = 0
-        with self._hooked(rows, columns):
-            return forward()
+    def _partly(self, rows: Any, columns: Any, forward: Callable[[], Any], *, filler: float) -> Any:
+        """The pass, and in `_calls` how often it went through the block: never where it failed."""
+        self._calls, self._left_out = 0, False
+        try:
+            with self._hooked(rows, columns, filler):
+                return forward()
+        except FAILURES as error:
+            if is_memory_error(error):
+                raise
+            self._calls = 0
+            return None
 
     @contextmanager
-    def _hooked(self, rows: Any, columns: Any) -> Iterator[None]:
-        """Hooks of one pass: the base is as it was afterwards."""
+    def _hooked(self, rows: Any, columns: Any, filler: float) -> Iterator[None]:
+        """Hooks of one pass, which put `filler` where nothing is read: the base is as it was afterwards."""
         kept: list[Any] = []
 
         def select(_: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
@@ -79,6 +93,7 @@ class LastBlock:
             if not 0 < 2 * len(flat) <= hidden.shape[0] * hidden.shape[1]:
                 return None
             kept.extend((hidden, flat))
+            self._left_out = True
             return (_taken(hidden, flat),) if self._tried else None
 
         def spread(block: Any, _: Any, output: Any) -> Any:
@@ -90,7 +105,7 @@ class LastBlock:
                 self._block = None
                 return None
             self._tried = True
-            whole = part.new_zeros((*hidden.shape[:2], part.shape[-1]))
+            whole = part.new_full((*hidden.shape[:2], part.shape[-1]), filler)
             whole.flatten(0, 1)[flat] = part[0]
             return whole
 

@@ -4,8 +4,9 @@ Where the sandbox has several workers, the base's suites are shared out among th
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
+from typing import TypeVar
 
 from peft_assay.core.errors import ObservationError
 from peft_assay.core.sandbox import Ask, Job, Outcome, Sandbox
@@ -15,6 +16,9 @@ from peft_assay.observe.behaviour.conduct import Memory
 from peft_assay.observe.behaviour.interface import Plan, Records, Turn
 from peft_assay.observe.behaviour.lengths import LengthsRecord, measure_prompts
 from peft_assay.observe.behaviour.probes.suites import SuitesProbe, SuitesRecord
+
+Part = TypeVar("Part")
+Told = TypeVar("Told")
 
 CHARACTERS = 4
 """Of a token, about."""
@@ -58,14 +62,28 @@ def _shared_out(sandbox: Sandbox, plan: Plan, memory: Memory, at_once: int) -> R
             raise ObservationError("the base gave no answers")
         return lengths, given
 
-    parts = _parts(plan.suites, at_once)
-    with ThreadPoolExecutor(len(parts), "base") as threads:
-        found = list(threads.map(answers, parts))
+    told = _side_by_side(answers, _parts(plan.suites, at_once))
     records = Records()
-    records.keep(LengthsRecord({name: both for lengths, _ in found for name, both in lengths.prompts.items()}))
-    suites = {name: record for _, given in found for name, record in given.suites.items()}
+    records.keep(LengthsRecord({name: both for lengths, _ in told for name, both in lengths.prompts.items()}))
+    suites = {name: record for _, given in told for name, record in given.suites.items()}
     records.keep(SuitesRecord({suite.id: suites[suite.id] for suite in plan.suites}))
     return records
+
+
+def _side_by_side(ask: Callable[[Part], Told], parts: Sequence[Part]) -> list[Told]:
+    """What `ask` gives for each of `parts`; raises what the first one raises that fails, without waiting for others.
+
+    They end when the sandbox is closed, as they do after an interruption.
+    """
+    threads = ThreadPoolExecutor(len(parts), "base")
+    try:
+        asked = [threads.submit(ask, part) for part in parts]
+        ended, _ = wait(asked, return_when=FIRST_EXCEPTION)
+        for one in ended:
+            one.result()
+        return [one.result() for one in asked]
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _run(sandbox: Sandbox, plan: Plan, converse: Callable[[Ask], None]) -> None:
