@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -22,9 +21,6 @@ from peft_assay_loading.load import Shapes
 
 DISTRIBUTIONS = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
 IMPORTED = ("transformers", "peft", "safetensors.torch", "peft_assay_harness.engines", "peft_assay_harness.ops")
-UNUSED = "scipy"
-"""transformers imports it, where it is there, for the losses of object detectors: 0.3 CPU-s of each worker's start.
-FNet as it runs on TPUs would take a function of it, and takes torch's."""
 CANARY_SECONDS = 20.0
 LINEAR = ("Linear", "Conv1D")
 ADAPTED = 16
@@ -35,7 +31,7 @@ FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 
 def prepare(options: argparse.Namespace) -> Prepared:
     """Base and tokenizer from `options.base`; raises Refused when they cannot be loaded."""
-    with _uncollected(), _without(UNUSED):
+    with _uncollected():
         _one_thread()
         for name in IMPORTED:
             importlib.import_module(name)
@@ -51,19 +47,6 @@ def prepare(options: argparse.Namespace) -> Prepared:
         greeting["forks"] = False
     blank = _blank(engine.model)
     return Prepared(greeting, lambda job: _serve(engine, blank, job), reference)
-
-
-@contextlib.contextmanager
-def _without(name: str) -> Iterator[None]:
-    """Has a module that is there not be found meanwhile (docs.python.org, "The import system", on `sys.modules`)."""
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[name]
 
 
 @contextlib.contextmanager
