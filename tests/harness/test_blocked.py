@@ -6,6 +6,7 @@ torch = pytest.importorskip("torch", reason="the sandbox extra (torch) is not in
 from torch.nn import functional  # noqa: E402
 
 from peft_assay_harness.engines import blocked  # noqa: E402
+from peft_assay_harness.engines.sameness import Kept  # noqa: E402
 
 pytestmark = pytest.mark.model
 
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.model
 @pytest.fixture(autouse=True)
 def unpacked(monkeypatch):
     """Nothing is packed before or after."""
-    monkeypatch.setattr(blocked, "_packed", {})
+    monkeypatch.setattr(blocked, "_packed", Kept())
     monkeypatch.setattr(functional, "linear", blocked.plain)
 
 

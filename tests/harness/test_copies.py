@@ -6,6 +6,7 @@ torch = pytest.importorskip("torch", reason="the sandbox extra (torch) is not in
 from torch.nn import functional  # noqa: E402
 
 from peft_assay_harness.engines import blocked, copies  # noqa: E402
+from peft_assay_harness.engines.sameness import Kept  # noqa: E402
 
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]
 
@@ -14,8 +15,8 @@ HALF = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch):
-    monkeypatch.setattr(copies, "_twins", {})
-    monkeypatch.setattr(blocked, "_packed", {})
+    monkeypatch.setattr(copies, "_twins", Kept())
+    monkeypatch.setattr(blocked, "_packed", Kept())
     monkeypatch.setattr(functional, "linear", blocked.plain)
 
 

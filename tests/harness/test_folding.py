@@ -10,6 +10,7 @@ from torch.nn import functional  # noqa: E402
 
 from peft_assay_harness.engines import blocked, engine_for, folding, language  # noqa: E402
 from peft_assay_harness.engines.interface import Row  # noqa: E402
+from peft_assay_harness.engines.sameness import Kept  # noqa: E402
 from peft_assay_loading.config import parse_config  # noqa: E402
 from peft_assay_loading.load import attach, detach, required_shapes  # noqa: E402
 from peft_assay_loading.state import base_state  # noqa: E402
@@ -22,7 +23,7 @@ ROWS = torch.randn(3, 48)
 @pytest.fixture(autouse=True)
 def unpacked(monkeypatch):
     """Nothing is packed before or after."""
-    monkeypatch.setattr(blocked, "_packed", {})
+    monkeypatch.setattr(blocked, "_packed", Kept())
     monkeypatch.setattr(functional, "linear", blocked.plain)
 
 
@@ -102,10 +103,10 @@ def test_what_is_only_partly_in_float32_and_what_takes_too_much_is_left_alone(mo
     assert folding.fold(adapted()) == 0
 
 
-def test_half_precision_and_bases_that_are_not_packed_are_left_alone():
+def test_half_precision_and_bases_that_are_not_packed_are_left_alone(monkeypatch):
     assert folding.fold(adapted(torch.bfloat16)) == 0
     model = adapted()
-    blocked._packed.clear()
+    monkeypatch.setattr(blocked, "_packed", Kept())
     assert folding.fold(model) == 0
 
 

@@ -42,6 +42,13 @@ def assert_logits(engine, expected):
     assert torch.allclose(found, expected.double(), atol=1e-4, equal_nan=True)
 
 
+def assert_asked_for_everything(engine, expected):
+    with torch.inference_mode():
+        for _ in range(3):
+            assert_logits(engine, expected)
+    assert engine.head._before._block is None
+
+
 CASES = [
     *((name, None) for name in ("llama", "qwen3", "gpt2", "gemma3")),
     *(("llama", adapter) for adapter in ("lora", "ia3", "prefix", "prompt")),
@@ -130,11 +137,8 @@ def test_a_block_that_is_otherwise_is_always_asked_for_everything(made, how):
     layer.mlp = Mixing(layer.mlp, how)
     engine = engine_for("causal-lm", model, tokenizer)
     expected = expected_of(engine)
-    with torch.inference_mode():
-        for _ in range(3):
-            assert_logits(engine, expected)
+    assert_asked_for_everything(engine, expected)
     assert not last_block._seen
-    assert engine.head._before._block is None
 
 
 def test_an_adapter_that_mixes_positions_in_the_block_is_found_out_on_a_base_that_was_seen(made):
@@ -147,9 +151,7 @@ def test_an_adapter_that_mixes_positions_in_the_block_is_found_out_on_a_base_tha
         layer.mlp.down_proj = Mixing(layer.mlp.down_proj, "neighbours")
         engine.use(model)
         expected = expected_of(engine)
-        for _ in range(2):
-            assert_logits(engine, expected)
-    assert engine.head._before._block is None
+    assert_asked_for_everything(engine, expected)
 
 
 def test_a_base_that_mixes_positions_after_its_last_block_is_asked_for_everything(made):
@@ -158,9 +160,7 @@ def test_a_base_that_mixes_positions_after_its_last_block_is_asked_for_everythin
     decoder.norm = Mixing(decoder.norm, "neighbours")
     engine = engine_for("causal-lm", model, tokenizer)
     expected = expected_of(engine)
-    with torch.inference_mode():
-        for _ in range(3):
-            assert_logits(engine, expected)
+    assert_asked_for_everything(engine, expected)
     assert not last_block._seen
 
 
@@ -177,9 +177,7 @@ def test_however_little_a_base_mixes_after_its_last_block_it_is_found_out(made, 
     layer.forward = convolving
     engine = engine_for("causal-lm", model, tokenizer)
     expected = expected_of(engine)
-    with torch.inference_mode():
-        for _ in range(2):
-            assert_logits(engine, expected)
+    assert_asked_for_everything(engine, expected)
     assert not last_block._seen
 
 
@@ -200,9 +198,7 @@ def test_a_base_that_fails_where_something_is_left_out_is_asked_for_everything(m
         block_of(engine).forward = strict
         engine.use(model)
         expected = expected_of_strict(engine, inner, strict)
-        for _ in range(3):
-            assert_logits(engine, expected)
-    assert engine.head._before._block is None
+    assert_asked_for_everything(engine, expected)
 
 
 def expected_of_strict(engine, inner, strict):
@@ -250,9 +246,7 @@ def test_a_pass_that_goes_through_the_base_twice_reads_all_of_it(made):
         model.forward = twice
         engine.use(model)
         expected = expected_of(engine)
-        for _ in range(2):
-            assert_logits(engine, expected)
-    assert engine.head._before._block is None
+    assert_asked_for_everything(engine, expected)
 
 
 def test_gradients_are_those_of_a_whole_pass(made):
@@ -260,6 +254,7 @@ def test_gradients_are_those_of_a_whole_pass(made):
     engine = engine_for("causal-lm", model, tokenizer)
     weight = model.get_input_embeddings().weight.requires_grad_()
     whole = torch.autograd.grad(engine.logits(ROWS).logsumexp(-1).sum(), weight)[0]
+    assert last_block._seen
     partly = torch.autograd.grad(engine.logits(ROWS).logsumexp(-1).sum(), weight)[0]
     assert torch.allclose(whole, partly, atol=1e-8)
     assert whole.abs().sum() > 0

@@ -91,10 +91,8 @@ def certify(
             def again(candidate: Candidate) -> None:
                 progress(f"{candidate.name}, again and by itself", len(done), len(candidates))
 
-            due = {c.admitted.artifact.digest for c in candidates if c.unsafe is None}
-            if not fresh:  # of those that were tried before, some or all may be reused
-                due = {artifact for artifact in due if not deployment.workspace.attempts(artifact)}
-            run = _Run(deployment, opened(), clock, again, fresh=fresh, due=len(due))
+            due = _due(deployment, candidates, fresh=fresh)
+            run = _Run(deployment, opened(), clock, again, fresh=fresh, due=due)
             for number, candidate in enumerate(candidates):
                 progress(candidate.name, number, len(candidates))
                 for item in run.certify(candidate):
@@ -103,6 +101,12 @@ def certify(
                 done[item.source] = item
     deployment.raise_mark(clock())
     return tuple(item if isinstance(item, Certification) else done[item.source] for item in intake)
+
+
+def _due(deployment: Deployment, candidates: Sequence[Candidate], *, fresh: bool) -> int:
+    """Of how many it is certain that they will be exercised: what was tried before may be reused."""
+    artifacts = {candidate.admitted.artifact.digest for candidate in candidates if candidate.unsafe is None}
+    return sum(fresh or not deployment.workspace.attempts(artifact) for artifact in artifacts)
 
 
 @contextmanager

@@ -9,31 +9,22 @@ What is packed is a copy: it is used for exactly the parameter that it was made 
 and was not written to in any way that torch counts. Whoever writes past torch's counting is found by the base state.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
 
+from peft_assay_harness.engines.sameness import Kept, same
+
 PACK_BYTES = 256 << 20
 """Of weights, at most: a base that is larger is computed with as it is. The copy is memory of the process's own, whose
 page tables every fork copies: of 600 MB that is 70 ms for each job, as much as loading an adapter."""
 DTYPES = (torch.float32, torch.bfloat16)
-CLOSE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
-"""Of the largest value by which both ways of computing may differ."""
 
 plain = functional.linear
 
 
-@dataclass(frozen=True, slots=True)
-class _Packed:
-    weight: Any
-    memory: int
-    version: int
-    blocks: Any
-
-
-_packed: dict[int, _Packed] = {}
+_packed = Kept()
 
 
 def pack(model: Any) -> int:
@@ -49,33 +40,26 @@ def pack(model: Any) -> int:
         for weight in found:
             blocks = blocks_of(weight)
             if blocks is not None:
-                _packed[id(weight)] = _Packed(weight, weight.data_ptr(), weight._version, blocks)  # noqa: SLF001
+                _packed.keep(weight, blocks)
     functional.linear = linear if _packed else plain
     return len(_packed)
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:  # noqa: A002 - torch's own names
     """`torch.nn.functional.linear`, with the packed weight where there is one and no gradient is wanted."""
-    found = _packed.get(id(weight))
-    if found is None or input.requires_grad or not _holds(found, weight) or input.dtype is not weight.dtype:
+    blocks = _packed.of(weight)
+    if blocks is None or input.requires_grad or input.dtype is not weight.dtype:
         return plain(input, weight, bias)
-    return product(input, found.blocks, bias)
+    return product(input, blocks, bias)
 
 
 def holds(weight: Any) -> bool:
     """Whether `weight` is packed, and still what it was then."""
-    found = _packed.get(id(weight))
-    return found is not None and _holds(found, weight)
+    return _packed.of(weight) is not None
 
 
 def _suits(weight: Any) -> bool:
     return weight.device.type == "cpu" and weight.dtype in DTYPES and not weight.requires_grad and weight.dim() == 2
-
-
-def _holds(found: _Packed, weight: Any) -> bool:
-    """Whether the weight is still the one that was packed."""
-    same = found.weight is weight and found.memory == weight.data_ptr()
-    return same and found.version == weight._version  # noqa: SLF001 - what autograd itself goes by
 
 
 def blocks_of(weight: Any) -> Any:
@@ -83,11 +67,9 @@ def blocks_of(weight: Any) -> Any:
     probe = torch.linspace(-1, 1, 2 * weight.shape[1]).reshape(2, -1).to(weight.dtype)
     try:
         blocks = torch.ops.mkldnn._reorder_linear_weight(weight.detach().clone(), None)  # noqa: SLF001
-        own, expected = product(probe, blocks, None).float(), plain(probe, weight).float()
+        return blocks if same(product(probe, blocks, None), plain(probe, weight)) else None
     except (RuntimeError, AttributeError, TypeError, ValueError):
         return None
-    near = (own - expected).abs().max() <= CLOSE[weight.dtype] * expected.abs().max()
-    return blocks if bool(near) else None
 
 
 def product(rows: Any, blocks: Any, bias: Any) -> Any:

@@ -1,28 +1,20 @@
 """A float32 copy of a model in half precision, adapter included, for answers that are too close to call."""
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from peft_assay_harness.engines.blocked import PACK_BYTES, pack
+from peft_assay_harness.engines.sameness import Kept
 from peft_assay_loading.load import BEFORE
 
 PRECISE = torch.float32.itemsize
 """Bytes of a number, at least."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Twin:
-    weight: Any
-    """In half precision."""
-    memory: int
-    version: int
-    precise: Any
-
-
-_twins: dict[int, _Twin] = {}
+_twins = Kept()
+"""Weights in float32, by those in half precision."""
 
 
 def keep_precise(model: Any) -> int:
@@ -38,7 +30,7 @@ def keep_precise(model: Any) -> int:
     twin = precise_copy(model)
     for weight, precise in zip(model.parameters(), twin.parameters(), strict=True):
         if _is_half(weight):
-            _twins[id(weight)] = _Twin(weight, weight.data_ptr(), weight._version, precise)  # noqa: SLF001 - as blocked.py
+            _twins.keep(weight, precise)
     pack(twin)
     return len(weights)
 
@@ -48,7 +40,7 @@ def precise_copy(model: Any) -> Any:
     if not any(map(_is_half, model.parameters())):
         return model
     before = model.__dict__.pop(BEFORE, None)  # what taking the adapter off restores belongs to the original
-    known = {id(weight): found.precise for weight in model.parameters() if (found := _twin_of(weight)) is not None}
+    known = {id(weight): made for weight in model.parameters() if (made := _twins.of(weight)) is not None}
     try:
         with torch.inference_mode(mode=False):
             twin = copy.deepcopy(model, known)
@@ -63,12 +55,3 @@ def precise_copy(model: Any) -> Any:
 
 def _is_half(tensor: Any) -> bool:
     return bool(tensor.is_floating_point()) and tensor.element_size() < PRECISE
-
-
-def _twin_of(weight: Any) -> _Twin | None:
-    """Of a weight that is still what it was."""
-    found = _twins.get(id(weight))
-    if found is None or found.weight is not weight:
-        return None
-    same = found.memory == weight.data_ptr() and found.version == weight._version  # noqa: SLF001 - as blocked.py
-    return found if same else None

@@ -16,12 +16,11 @@ import torch
 from peft.tuners.lora.layer import Linear
 
 from peft_assay_harness.engines import blocked
+from peft_assay_harness.engines.sameness import Seen, same
 
 FOLD_BYTES = 64 << 20
 """Of folded weights, at most: they are a job's own memory, which is bounded."""
 FLOAT = torch.float32.itemsize
-CLOSE = 1e-4
-"""Of the largest value by which both ways of computing a probe may differ."""
 
 
 def fold(model: Any) -> int:
@@ -55,11 +54,12 @@ class _Folded:
         self._layer, self._name = layer, name
         self._plain: Callable[..., Any] = layer.forward
         self._bias = layer.base_layer.bias
-        self._state = self._current()
+        self._made_of = [Seen.of(tensor) for tensor in self._tensors()]
+        self._setting = self._settings()
         self._blocks = blocked.blocks_of(layer.base_layer.weight + layer.get_delta_weight(name))
 
     def __call__(self, rows: Any, *arguments: Any, **more: Any) -> Any:
-        if arguments or more or rows.requires_grad or rows.dtype is not torch.float32 or self._current() != self._state:
+        if arguments or more or rows.requires_grad or rows.dtype is not torch.float32 or not self._holds():
             return self._plain(rows, *arguments, **more)
         return blocked.product(rows, self._blocks, self._bias)
 
@@ -69,12 +69,16 @@ class _Folded:
             return False
         width = self._layer.base_layer.in_features
         probe = torch.linspace(-1, 1, 2 * width).reshape(2, width)
-        own, expected = self(probe), self._plain(probe)
-        return bool((own - expected).abs().max() <= CLOSE * expected.abs().max())
+        return same(self(probe), self._plain(probe))
 
-    def _current(self) -> tuple[Any, ...]:
-        """What the folded weight was made of."""
+    def _holds(self) -> bool:
+        """Whether all that the folded weight was made of is what it was."""
+        return self._settings() == self._setting and all(map(Seen.is_still, self._made_of, self._tensors()))
+
+    def _tensors(self) -> tuple[Any, ...]:
         layer = self._layer
-        held = (layer.base_layer.weight, layer.lora_A[self._name].weight, layer.lora_B[self._name].weight)
-        written = tuple((id(tensor), tensor.data_ptr(), tensor._version) for tensor in held)  # noqa: SLF001 - as blocked.py
-        return written, layer.scaling[self._name], layer.active_adapters, layer.disable_adapters, layer.merged
+        return layer.base_layer.weight, layer.lora_A[self._name].weight, layer.lora_B[self._name].weight
+
+    def _settings(self) -> tuple[Any, ...]:
+        layer = self._layer
+        return layer.scaling[self._name], layer.active_adapters, layer.disable_adapters, layer.merged

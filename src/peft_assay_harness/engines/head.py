@@ -50,9 +50,7 @@ class Head:
         finally:
             if hook is not None:
                 hook.remove()
-        if not seen:
-            return output.logits[rows, columns].float(), output
-        if len(seen) > 1 or output.logits.shape[:2] != (1, len(rows)):
+        if seen and (len(seen) > 1 or output.logits.shape[:2] != (1, len(rows))):
             self._module = None  # the base uses its head otherwise than once per pass: from now on, everywhere
             return self.at(places, forward)
-        return output.logits[0].float(), output
+        return read(output).float(), output

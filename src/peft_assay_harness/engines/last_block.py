@@ -14,14 +14,13 @@ from typing import Any
 
 import torch
 
+from peft_assay_harness.engines.sameness import same
 from peft_assay_harness.zygote import is_memory_error
 
 LAYERS, BLOCK = ("layers", "h"), "mlp"
 """What transformers calls a decoder's layers, and in each what comes last."""
 FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 """What a base raises that wants all positions of its last block, or none left out."""
-CLOSE, CLOSE_IN_HALF = 1e-4, 5e-2
-"""Of the largest value by which both ways of computing may differ: products of other sizes round differently."""
 
 _seen: set[tuple[type, type]] = set()
 """Kinds of bases, with their blocks, of which a whole pass was seen to give the same."""
@@ -131,14 +130,6 @@ def _by_position(block: Any, hidden: Any, flat: Any, output: Any) -> Any:
 def _taken(states: Any, flat: Any) -> Any:
     """Of shape (1, places, size) from (rows, columns, size)."""
     return states.flatten(0, 1)[flat][None]
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two ways of computing gave the same but for rounding; False where it is no number."""
-    tolerance = CLOSE_IN_HALF if other.dtype.itemsize < torch.float32.itemsize else CLOSE
-    if one.shape != other.shape or not one.numel():
-        return False
-    return bool((one - other).abs().max() <= tolerance * other.abs().max())
 
 
 def _found_in(base: Any) -> Any:
