@@ -297,7 +297,7 @@ def test_closing_a_pool_ends_the_jobs_that_run_and_those_that_wait(walls):
 
     def converse(ask):
         entered.set()
-        ask(question("sleep"))
+        ask(question("stay"))
 
     running, waiting = (pool.submit(Job(None, BRIEF), converse) for _ in range(2))
     assert entered.wait(60)

@@ -3,6 +3,7 @@ import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 from peft_assay_harness.frames import read_frame, write_frame
@@ -22,11 +23,16 @@ def prepare(options):
             case "generate":
                 many = len(request["prompts"])
                 return {"op": "generate", "texts": ["x"] * many, "tokens": [[1]] * many}
-        if request.get("do") == "socket":
-            with contextlib.suppress(PermissionError):
-                socket.socket().close()
-        if request.get("do") == "end":
-            os._exit(7)
+        match request.get("do"):
+            case None:
+                pass
+            case "socket":
+                with contextlib.suppress(PermissionError):
+                    socket.socket().close()
+            case "stay":
+                time.sleep(3600)
+            case unknown:
+                os._exit(7 if unknown == "end" else 9)
         many = len(request["items"])
         return {"op": "score", "logLikelihoods": [now["score"]] * many, "counts": [1] * many}
 
