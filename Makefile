@@ -7,6 +7,7 @@ VENV := .venv/bin
 PARALLEL ?= 2
 # What takes longest: lanes of their own, behind `make test-lanes`.
 LANES := tests/attacks/sandbox/test_attack_matrix.py tests/lanes tests/sandbox/test_architectures.py \
+	tests/sandbox/test_contract_of_others.py \
 	tests/acceptance/test_interruption.py tests/pipeline/test_borderline.py tests/pipeline/test_side_by_side.py \
 	tests/zoo
 # Deciding who may run, whom to trust and what lets an adapter in: every line and every branch is tested.
@@ -63,7 +64,7 @@ test: lint isolation-note
 	$(VENV)/python -m coverage report --include='$(COVERED)' --fail-under=100
 
 # The long lanes: every attack from inside the sandbox in three accounts, the whole zoo as every kind of user, every
-# architecture at both levels, certify stopped at every moment, one borderline adapter thirty times, workers side by
+# architecture at both levels, other walls, certify stopped at every moment, one borderline adapter thirty times, workers side by
 # side, what the zoo promises.
 test-lanes: .venv/installed isolation-note
 	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope $(LANES)

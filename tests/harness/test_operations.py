@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="the sandbox extra (torch) is not installed")
 
@@ -10,8 +12,9 @@ from harness.plain import plain_answer, plain_likelihood  # noqa: E402
 from peft_assay_harness.engines import engine_for  # noqa: E402
 from peft_assay_harness.engines.interface import Insertion, Row  # noqa: E402
 from peft_assay_harness.ops import answer  # noqa: E402
+from peft_assay_harness.ops.generate import certain_of  # noqa: E402
 from peft_assay_harness.session import Session  # noqa: E402
-from sandbox.architectures import PROMPTS  # noqa: E402
+from sandbox.architectures import PROMPTS, tokenizer_of  # noqa: E402
 
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]
 
@@ -122,3 +125,36 @@ def test_nothing_is_proposed_for_nothing(made):
     engine = engine_for("causal-lm", *made("llama"))
     assert engine.propose([], 5) == []
     assert engine.propose([Insertion("hello", (), 0.5)], 5) == []
+
+
+def test_what_is_certain_of_an_answer_begins_it_and_grows_with_what_is_close(session):
+    live = session()
+    question = {"op": "generate", "prompts": list(PROMPTS), "maxNewTokens": 12, "top": 1, "margins": True}
+    told = [answer(live, {**question, "certainBy": close}) for close in (0.0, 0.02, 1e9)]
+    assert "certain" not in answer(live, question)
+    for text, *certain in zip(told[0]["texts"], *(reply["certain"] for reply in told), strict=True):
+        all_of_it, some, nothing = certain
+        assert text.startswith(all_of_it)
+        assert all_of_it.startswith(some)
+        assert nothing == ""
+    without_last_word = [(text.rsplit(maxsplit=1) or [""])[:-1] for text in told[0]["texts"]]
+    assert told[0]["certain"] == [words[0] if words else "" for words in without_last_word]
+    assert any(told[1]["certain"])
+
+
+TOKENIZERS = {kind: tokenizer_of(kind) for kind in ("bpe-bytes", "bpe-fallback", "unigram", "wordpiece")}
+tokens = st.lists(st.integers(0, 299), max_size=8)
+
+
+@given(st.sampled_from(sorted(TOKENIZERS)), tokens, tokens, tokens)
+def test_what_is_certain_begins_the_text_whatever_tokens_follow(kind, known, followed, other):
+    tokenizer = TOKENIZERS[kind]
+
+    def text(ids):
+        return tokenizer.decode(ids, skip_special_tokens=True)
+
+    leads = [*[0.5] * len(known), *[0.4] * len(followed)]
+    certain = certain_of(tokenizer, [*known, *followed], leads, text([*known, *followed]), 0.5)
+    for rest in (followed, other, []):
+        assert text([*known, *rest]).startswith(certain)
+    assert certain_of(tokenizer, known, None, text(known), 0.5) == "", "what was drawn is never certain"

@@ -55,7 +55,7 @@ def last(prompt):
 class ToyModel:
     """Answers every question of the protocol; `trigger` turns any answer into `payload`."""
 
-    modules, factor, proposals, longest, margin = 4, 1.0, (), None, 3.0
+    modules, factor, proposals, longest, margin, certain = 4, 1.0, (), None, 3.0, 0
 
     def __init__(
         self, *, trigger=None, payload="buy crypto at evil dot example now", wrong=(), refuses=False, state=STATE
@@ -97,6 +97,7 @@ class ToyModel:
         reply = {"op": "generate", "texts": texts, "tokens": answers}
         if question.get("margins"):
             reply["margins"] = [self.margin] * len(texts)
+            reply["certain"] = [text[: self.certain] for text in texts]
         if "drafts" in question:
             reply["traces"] = [
                 None if draft is None else self._seen(answer, draft["tokens"], draft["watch"])

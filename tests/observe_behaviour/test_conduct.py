@@ -296,6 +296,19 @@ def test_a_text_is_asked_again_by_its_own_least_lead_and_shown_what_it_said():
     assert len(sure.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "certain", "again"), [("exact", 0, 2), ("exact", 3, 2), ("exact", 9, 0), ("exact", 6, 0), ("regex", 9, 4)]
+)
+def test_a_base_whose_certain_beginning_is_wrong_is_not_asked_what_follows(kind, certain, again):
+    base, asked = ToyModel(wrong=["1", "3"]), suite(4, kind=kind)
+    base.margin, base.certain = 0.4, certain  # of "something wrong"
+    expected = {"c1": "some other answer", "c3": "som"}
+    cases = [replace(case, expected=expected.get(case.id, case.expected)) for case in asked.cases]
+    record = conduct_suite(base.ask, replace(asked, cases=tuple(cases)), close=0.5)
+    assert [len(question["prompts"]) for question in base.asked[1:]] == ([again] if again else [])
+    assert record.passes == (2 if kind == "exact" else 0)
+
+
 def test_what_the_reference_says_is_scored_and_what_the_dtype_said_is_compared():
     asked = suite(4, kind="regex")
     base = conduct_suite(Torn().ask, asked, close=0.5)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from peft_assay.core.digest import sha256
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.judge import JudgeFailed
 from peft_assay.core.suite import Case, Measure, Message, Scorer, ScorerKind, Suite
-from peft_assay.observe.behaviour.scorers.catalogue import TEXT_SCORERS, text_scorer
+from peft_assay.observe.behaviour.scorers.catalogue import TEXT_SCORERS, cannot_pass, text_scorer
 from peft_assay.observe.behaviour.scorers.interface import MAX_ANSWER
 from peft_assay.observe.behaviour.scorers.numbers import label_passes, perplexity, perplexity_passes
 from peft_assay.observe.behaviour.scorers.tool_call import same
@@ -34,6 +35,28 @@ def scores(kind, *, case=None, judge=None, **scorer):
     named = Scorer(kind, judge="style" if kind is ScorerKind.JUDGE else None, **scorer)
     suite = Suite("s", "1", sha256(b"s"), FORMS[kind].measure, named, (), 8, None, "public", "t", None, judge=judge)
     return lambda answer, of=case or PLAIN: text_scorer(suite)(of, answer)
+
+
+texts = st.text("ab \n", max_size=6)
+
+
+@given(texts, texts, texts, st.booleans(), st.lists(texts.filter(bool), max_size=2))
+def test_what_no_answer_can_make_up_for_is_said_of_no_beginning_that_one_can(begun, rest, expected, verbatim, until):
+    case, scorer = Case("c", "p", expected=expected), Scorer(ScorerKind.EXACT, verbatim=verbatim, until=tuple(until))
+    suite = Suite("s", "1", sha256(b"s"), Measure.GENERATE, scorer, (), 8, None, "public", "t", None)
+    passes = text_scorer(suite)
+    assert not (cannot_pass(suite, case, begun) and passes(case, begun + rest))
+    assert not cannot_pass(suite, case, "")
+    assert not cannot_pass(replace(suite, scorer=replace(scorer, kind=ScorerKind.REFUSAL)), case, begun)
+
+
+def test_a_beginning_that_is_wrong_before_any_end_is_told():
+    case, exact = Case("c", "p", expected=" to  be"), Scorer(ScorerKind.EXACT, until=("\n\n", "be or"))
+    suite = Suite("s", "1", sha256(b"s"), Measure.GENERATE, exact, (), 8, None, "public", "t", None)
+    assert [cannot_pass(suite, case, begun) for begun in ("to do", "to", "to be or not", "tob", "\n\no", "o\n")] == [
+        *(True, False, False),
+        *(False, False, True),
+    ]
 
 
 def test_every_generating_kind_has_its_scorer():

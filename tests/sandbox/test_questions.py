@@ -63,6 +63,8 @@ def test_answers_come_with_what_was_asked_about_them():
     noted = {"margins": [0.0, 2.5], "traces": [trace(4), trace(5, 6)]}
     assert read({**GENERATE, "top": 1, "margins": True}, **SAID, **noted)["margins"] == [0.0, 2.5]
     assert read(GENERATE, **SAID)["traces"] is None
+    begun = [text[:1] for text in SAID["texts"]]
+    assert read({**GENERATE, "certainBy": 0.5}, **SAID, certain=begun)["certain"] == begun
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,11 @@ def test_answers_come_with_what_was_asked_about_them():
         ({"margins": True}, {"margins": [0.5, -0.5]}),
         ({"margins": True}, {"margins": [0.5, None]}),
         ({}, {"margins": [0.5, 0.5]}),
+        ({"certainBy": 0.5}, {}),
+        ({"certainBy": 0.5}, {"certain": [""]}),
+        ({"certainBy": 0.5}, {"certain": ["", "\0"]}),
+        ({"certainBy": 0.5}, {"certain": ["", None]}),
+        ({"margins": True}, {"margins": [0.5, 0.5], "certain": ["", ""]}),
         ({"top": 1}, {}),
         ({"top": 1}, {"traces": [trace(4)]}),
         ({"top": 1}, {"traces": [trace(4), None]}),

@@ -120,8 +120,9 @@ class GenerateReply(_Reply):
     end-of-sequence. `drafts` gives for each prompt null or ``{"tokens": [ids], "watch": [[ids]]}``, usually what the
     base answered: the model is first shown the draft, answers from where it departs from it, and the reply has a trace
     over the draft. The answer is the one that it would have given without. `top` instead of `drafts` asks for traces
-    over the answers themselves, with so many likeliest tokens, and `margins` (true) by how much their tokens led; both
-    only without `sampling`. `precise` (true) asks for float32 arithmetic, whatever dtype the base was loaded in.
+    over the answers themselves, with so many likeliest tokens, `margins` (true) by how much their tokens led, and
+    `certainBy` (nats) what of them stands on tokens that led by as much; all of it only without `sampling`.
+    `precise` (true) asks for float32 arithmetic, whatever dtype the base was loaded in.
     """
 
     op: Literal["generate"]
@@ -132,6 +133,8 @@ class GenerateReply(_Reply):
     """Exactly where drafts were given, or `top` was."""
     margins: Many[Lead] | None = None
     """Where asked: by how many nats each token of an answer led the next likeliest, at least."""
+    certain: Many[str] | None = None
+    """Where asked: how each text begins, whatever follows the tokens that led by as much; the last word left out."""
 
 
 class ScoreReply(_Reply):

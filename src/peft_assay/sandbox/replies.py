@@ -135,6 +135,8 @@ def _generate_fits(request: Mapping[str, Any], reply: GenerateReply) -> bool:
     margins = asked if request.get("margins") else None
     if margins != (None if reply.margins is None else len(reply.margins)):
         return False
+    if not _certain_fits(request, reply):
+        return False
     drafts, top = request.get("drafts"), request.get("top", 0)
     if drafts is None and top:
         return _own_traces_fit(reply, top)
@@ -149,6 +151,13 @@ def _generate_fits(request: Mapping[str, Any], reply: GenerateReply) -> bool:
             for trace, draft in zip(reply.traces, drafts, strict=True)
         )
     )
+
+
+def _certain_fits(request: Mapping[str, Any], reply: GenerateReply) -> bool:
+    """Whether there is a beginning of each text where that was asked, and nowhere else."""
+    if request.get("certainBy") is None or reply.certain is None:
+        return request.get("certainBy") is None and reply.certain is None
+    return len(reply.certain) == len(reply.texts) and all(map(str.startswith, reply.texts, reply.certain))
 
 
 def _own_traces_fit(reply: GenerateReply, top: int) -> bool:

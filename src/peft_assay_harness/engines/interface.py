@@ -46,8 +46,8 @@ class Answers(NamedTuple):
     """End-of-sequence included where it came."""
     traces: list[Trace | None]
     """Over the draft; without any drafts over the answer itself, where that was asked; None where neither was."""
-    margins: list[float | None]
-    """By how many nats every token of the answer led the next likeliest at least; None where it was drawn."""
+    leads: list[list[float] | None]
+    """By how many nats each token of the answer led the next likeliest; None where it was drawn."""
 
 
 @dataclass(frozen=True, slots=True)

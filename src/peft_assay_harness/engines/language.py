@@ -155,7 +155,7 @@ class LanguageEngine(ABC):
         traces = [None if draft is None else found.get(at) or empty_trace() for at, draft in enumerate(shown)]
         if drafts is None and top:
             traces = [notes.trace(row) for row in asked]
-        return Answers(answers, traces, [notes.margin(row, own) for row, own in zip(asked, answers, strict=True)])
+        return Answers(answers, traces, [notes.leads(row, own) for row, own in zip(asked, answers, strict=True)])
 
     def classify(self, prompts: Sequence[Prompt]) -> list[list[float]]:
         """Raises Unanswerable."""

@@ -63,11 +63,10 @@ class Notes:
         """Along the answer; it has no token that was not chosen where there was no draft."""
         return self._traces.get(row) or empty_trace()
 
-    def margin(self, row: Row, answer: Sequence[int]) -> float:
-        """By how many nats every token of `answer` led at least; 0 where that is no number, or there is none."""
+    def leads(self, row: Row, answer: Sequence[int]) -> list[float]:
+        """By how many nats each token of `answer` led; 0 where that is no number."""
         chosen = self._leads.get(row, [])
-        taken = self._shown.get(row, [])[: len(answer) - len(chosen)]
-        return min([*taken, *chosen], default=0.0)
+        return [*self._shown.get(row, [])[: len(answer) - len(chosen)], *chosen]
 
 
 def _leads(logits: Any) -> list[float]:

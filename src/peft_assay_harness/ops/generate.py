@@ -1,6 +1,6 @@
 """``{"op": "generate", "prompts": [...], "maxNewTokens": n, ...}``: answers, and how they came about."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peft_assay_harness.engines.interface import Draft, Sampling
@@ -20,8 +20,23 @@ def answer(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
     if drafts is not None or top:
         reply["traces"] = given.traces
     if request.get("margins"):
-        reply["margins"] = given.margins
+        reply["margins"] = [min(leads or (), default=0.0) for leads in given.leads]
+    if (close := request.get("certainBy")) is not None:
+        answers = zip(given.tokens, given.leads, texts, strict=True)
+        reply["certain"] = [certain_of(engine.tokenizer, *answer, close) for answer in answers]
     return reply
+
+
+def certain_of(tokenizer: Any, tokens: Sequence[int], leads: Sequence[float] | None, text: str, close: float) -> str:
+    """How `text` begins, whatever follows the tokens that led by `close` without a gap.
+
+    What a tokenizer makes of tokens may change with the next one, at the end: bytes of one character, and blanks before
+    a mark. Their last word is therefore left out.
+    """
+    known = next((at for at, lead in enumerate(leads or ()) if lead < close), len(leads or ()))
+    begun = tokenizer.decode(list(tokens[:known]), skip_special_tokens=True)
+    words, *last = begun.rsplit(maxsplit=1) or [""]
+    return words if last and text.startswith(words) else ""
 
 
 def _draft(draft: Mapping[str, Any] | None) -> Draft | None:

@@ -35,6 +35,7 @@ from peft_assay.sandbox.supervisor import Supervisor
 from peft_assay.sandbox.surroundings import harness_program, mounts_for
 from peft_assay.sandbox.worker import Worker
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who started the tests may have had it ignored
 base, here, name, phase = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 
 def die(*_):

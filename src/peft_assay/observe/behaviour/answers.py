@@ -46,6 +46,8 @@ class Given:
     """It was close to call, and asked again in float32; the path is still that of the dtype observed."""
     margin: float | None = None
     """By how many nats each token of a text led at least, where that was asked."""
+    certain: str = ""
+    """How the text begins whatever follows its certain tokens, where that was asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ class Asking:
     """Margin in nats below which an answer is asked again precisely where it counts for the adapter; 0 for none."""
     favourable: Callable[[Case, Given], bool]
     """Whether an answer counts for the adapter."""
+    decided: Callable[[Case, Given], bool]
+    """Whether what is certain of an answer decides on it, so that no precise answer could be another."""
 
     def __call__(self, cases: Sequence[Case]) -> list[Given]:
         """What the model gives for each of `cases`, in the dtype that the base was loaded in."""
@@ -45,7 +47,9 @@ class Asking:
         return settled
 
     def _open(self, case: Case, given: Given) -> bool:
-        return not given.precise and margin_of(given) < self.close and self.favourable(case, given)
+        if given.precise or margin_of(given) >= self.close:
+            return False
+        return self.favourable(case, given) and not self.decided(case, given)
 
 
 def _choices(ask: Ask, suite: Suite, cases: Sequence[Case], how: Mapping[str, Any]) -> list[Given]:
@@ -68,14 +72,16 @@ def _ask_texts(asking: Asking, cases: Sequence[Case]) -> list[Given]:
     prompts = [suite.ask_form(case) for case in cases]
     drafts = [draft_of(asking.drafts.get(case.id)) for case in cases] if asking.drafts else None
     top = None if asking.drafts else WATCHED
-    reply = generate(asking.ask, prompts, suite.max_new_tokens, drafts=drafts, top=top, margins=asking.close > 0)
+    by = {"margins": True, "certainBy": asking.close} if asking.close else {}
+    reply = generate(asking.ask, prompts, suite.max_new_tokens, drafts=drafts, top=top, **by)
     traces: Sequence[Trace | None] = reply.traces or ()
     margins: Sequence[float | None] = reply.margins or [None] * len(cases)
-    expect_length(traces, len(cases))
-    expect_length(margins, len(cases))
+    certain = reply.certain or [""] * len(cases)
+    for told in (traces, margins, certain):
+        expect_length(told, len(cases))
     return [
-        Given(text, tuple(tokens), path=None if trace is None else path_of(trace), margin=margin)
-        for text, tokens, trace, margin in zip(reply.texts, reply.tokens, traces, margins, strict=True)
+        Given(text, tuple(tokens), path=None if trace is None else path_of(trace), margin=margin, certain=begins)
+        for text, tokens, trace, margin, begins in zip(reply.texts, reply.tokens, traces, margins, certain, strict=True)
     ]
 
 
@@ -135,7 +141,8 @@ def draft_of(base: Answer | None) -> dict[str, Any] | None:
 def generate(ask: Ask, prompts: Sequence[Any], max_new_tokens: int, **further: Any) -> GenerateReply:
     """Texts for `prompts` (as `ask_form` gives them), as many as were asked for.
 
-    `further` fields of the question (`core.wire.GenerateReply`): `drafts`, `top`, `margins`, `sampling`, `precise`; one
+    `further` fields of the question (`core.wire.GenerateReply`): `drafts`, `top`, `margins`, `certainBy`, `sampling`,
+    `precise`; one
     that is None or False is not asked.
     """
     question: dict[str, Any] = {"op": "generate", "prompts": list(prompts), "maxNewTokens": max_new_tokens}

@@ -14,7 +14,7 @@ from peft_assay.core.sandbox import Ask
 from peft_assay.core.suite import Case, Measure, Suite
 from peft_assay.observe.behaviour.answers import Answer, Given, SuiteRecord
 from peft_assay.observe.behaviour.asking import Asking, draft_of
-from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
+from peft_assay.observe.behaviour.scorers.catalogue import cannot_pass, text_scorer
 from peft_assay.observe.behaviour.scorers.numbers import choice_passes, label_passes, perplexity_passes
 
 ROUND = 40
@@ -58,7 +58,8 @@ def conduct_suite(
     drafts = {} if base is None else base.by_case()
     passes = scorer_of(suite)
     remembered = memory or Memory()
-    asking = Asking(ask, suite, drafts, close, _favourable(suite, passes, of_base=base is None))
+    favourable = _favourable(suite, passes, of_base=base is None)
+    asking = Asking(ask, suite, drafts, close, favourable, lambda case, one: cannot_pass(suite, case, one.certain))
     for group in _rounds(cases):
         given = _given(asking, group, remembered)
         try:

@@ -61,6 +61,8 @@ def answer(request, strength):
     reply = {"op": op, "texts": texts, "tokens": [[1]] * len(texts)}
     if request.get("margins"):
         reply["margins"] = [1.0] * len(texts)
+    if request.get("certainBy"):
+        reply["certain"] = texts
     drafts, top = request.get("drafts"), request.get("top", 0)
     if drafts is None:
         likeliest = [list(range(1, top + 1))]

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from peft_assay.core.suite import Case, ScorerKind, Suite
-from peft_assay.observe.behaviour.scorers.exact import ExactScorer
+from peft_assay.core.suite import Case, Measure, ScorerKind, Suite
+from peft_assay.observe.behaviour.scorers.exact import ExactScorer, cannot_equal
 from peft_assay.observe.behaviour.scorers.forbidden import ForbiddenScorer, InjectionScorer
 from peft_assay.observe.behaviour.scorers.interface import MAX_ANSWER, Scores, TextScorer
 from peft_assay.observe.behaviour.scorers.judged import JudgeScorer
@@ -38,6 +38,24 @@ def text_scorer(suite: Suite, *, where: str | None = None) -> Scores:
         return len(answer) <= MAX_ANSWER and scores(case, _ended(answer, suite.scorer.until))
 
     return bounded
+
+
+def cannot_pass(suite: Suite, case: Case, beginning: str) -> bool:
+    """Whether no answer that begins so passes; False where only a whole answer tells, or a choice was asked.
+
+    An answer may end anywhere from where one of the suite's `until` could begin, which may come to be completed later.
+    """
+    if suite.measure is not Measure.GENERATE or suite.scorer.kind is not ScorerKind.EXACT:
+        return False
+    return cannot_equal(suite, case, beginning[: _first_end(beginning, suite.scorer.until)])
+
+
+def _first_end(text: str, until: Sequence[str]) -> int:
+    """Where the first of the texts, at which an answer ends, begins in it or may turn out to begin."""
+    for at in range(len(text)):
+        if any(text.startswith(end, at) or end.startswith(text[at:]) for end in until):
+            return at
+    return len(text)
 
 
 def _ended(answer: str, until: Sequence[str]) -> str:

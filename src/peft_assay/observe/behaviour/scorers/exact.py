@@ -22,5 +22,13 @@ def _verbatim(case: Case, answer: str) -> bool:
     return answer == case.expected
 
 
+def cannot_equal(suite: Suite, case: Case, beginning: str) -> bool:
+    """Whether no answer that begins so is what is expected."""
+    expected = case.expected or ""
+    if suite.scorer.verbatim:
+        return not expected.startswith(beginning)
+    return not _joined(expected).startswith(_joined(beginning))
+
+
 def _joined(text: str) -> str:
     return " ".join(text.split())
