@@ -1,7 +1,8 @@
 """Opens the strongest sandbox that this host allows, and says what is missing where it is not the strongest."""
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from peft_assay.core.errors import ObservationError
@@ -119,14 +120,16 @@ def _backends(only: BackendName | None, lacking: dict[BackendName, str]) -> Iter
 def _try(candidate: Chosen, lacking: dict[BackendName, str]) -> Chosen | None:
     backend, configuration = candidate.backend, candidate.configuration
     name = backend.name
-    try:
-        findings = try_attacks(backend, attack_program(candidate.program), candidate.mounts, configuration)
-    except ObservationError as error:
-        lacking.setdefault(name, _why(name, error))
-        return None
-    found = replace(candidate, findings=findings)
-    if findings.level(backend.ceiling) is not IsolationLevel.NONE:
-        found = _with_group(found)
+    with ThreadPoolExecutor(1, "group") as thread:
+        strained = thread.submit(_strained, candidate)  # which takes longer than all attacks
+        try:
+            findings = try_attacks(backend, attack_program(candidate.program), candidate.mounts, configuration)
+        except ObservationError as error:
+            lacking.setdefault(name, _why(name, error))
+            return None
+        found = replace(candidate, findings=findings)
+        if findings.level(backend.ceiling) is not IsolationLevel.NONE:
+            found = _with_group(found, *strained.result())
     level = found.findings.level(backend.ceiling)
     if level < configuration.minimum_level or level is IsolationLevel.NONE:
         lacking[name] = f"{name}: {_shortfall(found, level)}"
@@ -139,15 +142,21 @@ def _why(name: BackendName, error: ObservationError) -> str:
     return f"{name}: {error.message} ({error.next_step or remedy_for(name)})"
 
 
-def _with_group(candidate: Chosen) -> Chosen:
-    """With a control group, where one can be made and bites; with what is missing, where it would raise the level."""
+def _strained(candidate: Chosen) -> tuple[Place | None, Mapping[str, bool], str | None]:
+    """Where control groups can be made, which of their bounds bite, and why they are of no use, where they are not."""
     place = find_place()
+    if place is None:
+        return None, {}, None
+    program = strain_program(candidate.program)
+    return place, *try_place(candidate.backend, program, candidate.mounts, candidate.configuration, place)
+
+
+def _with_group(candidate: Chosen, place: Place | None, bounds: Mapping[str, bool], problem: str | None) -> Chosen:
+    """With a control group, where one can be made and bites; with what is missing, where it would raise the level."""
     raised = candidate.findings.level(candidate.backend.ceiling) >= IsolationLevel.NAMESPACE
     if place is None:
         missing = (f"control group: this user cannot make one ({group_remedy()})",) if raised else ()
         return replace(candidate, missing=missing)
-    program = strain_program(candidate.program)
-    bounds, problem = try_place(candidate.backend, program, candidate.mounts, candidate.configuration, place)
     if problem is not None:
         missing = (f"control group: {problem} ({group_remedy()})",) if raised else ()
         return replace(candidate, missing=missing)

@@ -38,7 +38,7 @@ def pack(model: Any) -> int:
         return 0
     with torch.inference_mode():
         for weight in found:
-            blocks = blocks_of(weight)
+            blocks = _blocks_of(weight)
             if blocks is not None:
                 _packed.keep(weight, blocks)
     functional.linear = linear if _packed else plain
@@ -62,14 +62,19 @@ def _suits(weight: Any) -> bool:
     return weight.device.type == "cpu" and weight.dtype in DTYPES and not weight.requires_grad and weight.dim() == 2
 
 
-def blocks_of(weight: Any) -> Any:
+def _blocks_of(weight: Any) -> Any:
     """The packed weight; None where there are no such kernels, or they do not compute what the plain ones do."""
     probe = torch.linspace(-1, 1, 2 * weight.shape[1]).reshape(2, -1).to(weight.dtype)
     try:
-        blocks = torch.ops.mkldnn._reorder_linear_weight(weight.detach().clone(), None)  # noqa: SLF001
+        blocks = reordered(weight)
         return blocks if same(product(probe, blocks, None), plain(probe, weight)) else None
     except (RuntimeError, AttributeError, TypeError, ValueError):
         return None
+
+
+def reordered(weight: Any) -> Any:
+    """A copy of `weight` in the kernels' order; raises what torch raises where there are no such kernels."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)  # noqa: SLF001 - there is no other name
 
 
 def product(rows: Any, blocks: Any, bias: Any) -> Any:

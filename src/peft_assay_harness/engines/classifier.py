@@ -73,8 +73,8 @@ class ClassifierEngine:
             raise ValueError(f"a text of {len(tokens)} tokens is longer than the {self.longest} that the base takes")
         return tokens
 
-    def outputs(self, prompts: Sequence[Prompt]) -> Any:
-        """Logits over the labels."""
+    def outputs(self, prompts: Sequence[Prompt], *, most: int | None = None) -> Any:  # noqa: ARG002
+        """Logits over the labels, always of whole prompts: some bases look for the last token."""
         with torch.inference_mode():
             return torch.cat([self._pass([self.encode(prompt)]) for prompt in prompts])
 

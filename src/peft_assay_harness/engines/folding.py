@@ -56,7 +56,7 @@ class _Folded:
         self._bias = layer.base_layer.bias
         self._made_of = [Seen.of(tensor) for tensor in self._tensors()]
         self._setting = self._settings()
-        self._blocks = blocked.blocks_of(layer.base_layer.weight + layer.get_delta_weight(name))
+        self._blocks = blocked.reordered(layer.base_layer.weight + layer.get_delta_weight(name))
 
     def __call__(self, rows: Any, *arguments: Any, **more: Any) -> Any:
         if arguments or more or rows.requires_grad or rows.dtype is not torch.float32 or not self._holds():
@@ -65,8 +65,6 @@ class _Folded:
 
     def gives_the_same(self) -> bool:
         """Whether a probe is answered as by the layer's own forward."""
-        if self._blocks is None:
-            return False
         width = self._layer.base_layer.in_features
         probe = torch.linspace(-1, 1, 2 * width).reshape(2, width)
         return same(self(probe), self._plain(probe))

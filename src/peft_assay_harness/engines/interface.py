@@ -96,8 +96,11 @@ class Engine(Protocol):
     def row(self, prompt: Prompt, continuation: str | Sequence[int]) -> Row:
         """Prompt and continuation, a text or token ids; raises ValueError when the base cannot take them."""
 
-    def outputs(self, prompts: Sequence[Prompt]) -> Any:
-        """What the base says to each prompt, one at a time: float32 tensor of shape (prompts, outputs)."""
+    def outputs(self, prompts: Sequence[Prompt], *, most: int | None = None) -> Any:
+        """What the base says to each prompt, one at a time: float32 tensor of shape (prompts, outputs).
+
+        With `most`, after no more than so many tokens of each, where the base can say something after any of them.
+        """
 
     def log_likelihoods(self, rows: Sequence[Row]) -> list[float]:
         """Sum of log-probabilities (natural logarithm) of each row's continuation."""

@@ -91,9 +91,9 @@ class LanguageEngine(ABC):
         self._check_length(self._length_of(row))
         return row
 
-    def outputs(self, prompts: Sequence[Prompt]) -> Any:
-        """Logits after each prompt."""
-        rows = [Row(self.encode(prompt), (0,)) for prompt in prompts]
+    def outputs(self, prompts: Sequence[Prompt], *, most: int | None = None) -> Any:
+        """Logits after each prompt, or after no more than `most` of its tokens."""
+        rows = [Row(self.encode(prompt)[:most], (0,)) for prompt in prompts]
         with torch.inference_mode():
             return torch.cat([self.logits([row]) for row in rows])
 

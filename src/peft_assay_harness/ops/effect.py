@@ -1,6 +1,7 @@
 """``{"op": "effect", "prompts": [...]}``: does the adapter do anything, the same thing twice, and leave the base be?"""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,29 +14,29 @@ from peft_assay_loading.state import base_state
 
 NOISE = 1e-5
 """Relative to the base's largest logit: float32 noise of adding an exact zero (DoRA recomputes norms) is below it."""
-FIRST = 1
-"""Prompts, the shortest, that tell of nearly every adapter; the others are asked only where these do not."""
+FIRST_TOKENS = 16
+"""Of the shortest prompt, that tell of nearly every adapter; all prompts are asked only where these do not."""
 
 
 def answer(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
     """Compares what is said to the prompts: adapter against base, and two loads of the same bytes with each other."""
     engine = session.exercised()
     prompts = sorted(request["prompts"], key=lambda prompt: engine.length(prompt) or 0)
-    first, others = prompts[:FIRST], prompts[FIRST:]
-    loaded = engine.outputs(first)
+    glance = partial(engine.outputs, prompts[:1], most=FIRST_TOKENS)
+    loaded = glance()
     bare, rest = loaded, None
     if session.files is not None:
         engine.use(detach(engine.model))
         session.loaded = False
-        bare = engine.outputs(first)
-        if others and not _differs(loaded, bare):
-            rest = engine.outputs(others)
+        bare = glance()
+        if not _differs(loaded, bare):
+            rest = engine.outputs(prompts)
         attach_adapter(session)
         scale_adapter(engine.model, session.factor)
-    again = engine.outputs(first)
+    again = glance()
     pairs = [(loaded, bare)]
     if rest is not None:
-        pairs.append((engine.outputs(others), rest))
+        pairs.append((engine.outputs(prompts), rest))
     return {
         "op": "effect",
         "differs": any(_differs(own, base) for own, base in pairs),
