@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from harness.plain import plain_likelihood  # noqa: E402
-from peft_assay_harness.engines import engine_for  # noqa: E402
+from peft_assay_harness.engines import causal, engine_for  # noqa: E402
 from peft_assay_harness.engines.batches import PADDING, PASS_TOKENS, batches  # noqa: E402
 from peft_assay_harness.engines.interface import Row  # noqa: E402
 from peft_assay_harness.engines.trees import MAX_TREE, grow  # noqa: E402
@@ -17,6 +17,11 @@ pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]
 
 TOKENS = st.lists(st.integers(3, 299), min_size=1, max_size=12).map(tuple)
 ROWS = st.lists(st.builds(Row, TOKENS, TOKENS), min_size=1, max_size=6)
+
+
+@pytest.fixture(autouse=True)
+def unseen(monkeypatch):
+    monkeypatch.setattr(causal, "_seen", set())
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +98,22 @@ def test_a_model_that_packs_wrongly_is_found_out_and_asked_plainly_for_good(made
     assert engine.log_likelihoods(rows) == pytest.approx(expected, abs=1e-4)
     assert engine.model.calls
     assert all("position_ids" not in names for names in engine.model.calls)
+
+
+def test_what_was_seen_of_a_kind_in_float32_is_not_tried_again_and_another_kind_is(made, adapted, counted):
+    rows = [Row(tuple(range(10, 60)), (at, at + 1)) for at in range(100, 110)]
+
+    def passes(kind, dtype=torch.float32):
+        model, tokenizer = made("llama")
+        engine = engine_for("causal-lm", adapted(model.to(dtype), kind), tokenizer)
+        seen = counted(engine)
+        engine.log_likelihoods(rows)
+        return len(seen)
+
+    assert passes("lora", torch.bfloat16) == passes("lora", torch.bfloat16) == 2, "half precision shows too little"
+    assert (passes("lora"), passes("lora"), passes("lora", torch.bfloat16)) == (2, 1, 1)
+    assert passes("dora") == 2
+    assert len(causal._seen) == 2
 
 
 @pytest.mark.parametrize("kind", ["prefix", "prompt", "alora", "adaption"])

@@ -13,7 +13,10 @@ from pipeline.certified_world import ZOO, World
 
 class Closing:
     def __init__(self):
-        self.closed = 0
+        self.closed, self.expected = 0, []
+
+    def expect(self, jobs):
+        self.expected.append(jobs)
 
     def close(self):
         self.closed += 1
@@ -31,19 +34,20 @@ def test_it_is_opened_meanwhile_for_all_that_were_named_and_closed_once():
         assert taken_in.wait(20), "intake waited for the sandbox"
         return sandbox
 
-    with _opening(slow, "project", 5) as opened:
+    with _opening(slow, "project", 5, 3) as opened:
         taken_in.set()
         assert opened() is sandbox
         assert opened() is sandbox
         assert not sandbox.closed
     assert given == [("project", 5)]
+    assert sandbox.expected == [3]
     assert sandbox.closed == 1
 
 
 @pytest.mark.parametrize("waited", [True, False])
 def test_it_is_closed_when_something_else_goes_wrong(waited):
     sandbox = Closing()
-    with pytest.raises(KeyboardInterrupt), _opening(lambda *_: sandbox, "project", 1) as opened:
+    with pytest.raises(KeyboardInterrupt), _opening(lambda *_: sandbox, "project", 1, 1) as opened:
         if waited:
             opened()
         raise KeyboardInterrupt
@@ -51,12 +55,12 @@ def test_it_is_closed_when_something_else_goes_wrong(waited):
 
 
 def test_why_it_cannot_be_opened_is_told_to_whoever_waits_for_it():
-    with pytest.raises(ObservationError, match="no walls here"), _opening(fails, "project", 1) as opened:
+    with pytest.raises(ObservationError, match="no walls here"), _opening(fails, "project", 1, 1) as opened:
         opened()
 
 
 def test_nobody_is_told_where_nobody_waits():
-    with _opening(fails, "project", 1):
+    with _opening(fails, "project", 1, 1):
         pass
 
 

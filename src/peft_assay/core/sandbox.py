@@ -146,7 +146,7 @@ class Sandbox(Protocol):
         """The level that the start-up attacks showed, run through the same launcher as jobs."""
 
     def expect(self, jobs: int) -> None:
-        """So many jobs are sure to come: whatever can be made ready for them may be, from now on."""
+        """So many jobs are about to come: whatever can be made ready for them may be, from now on."""
 
     def base(self) -> BaseFacts:
         """Facts of the base that the worker has loaded."""

@@ -82,7 +82,8 @@ def certify(
     check_base(deployment.project.base_path)
     names = names_of(sources)
     done: dict[str, Certification] = {}
-    with _opening(open_sandbox, deployment.project, len(sources)) as opened:
+    likely = len(sources) if fresh or deployment.workspace.ledger_size() == 0 else 1
+    with _opening(open_sandbox, deployment.project, len(sources), likely) as opened:
         intake = [_candidate(deployment, source, name, clock) for source, name in zip(sources, names, strict=True)]
         candidates = [candidate for candidate in intake if isinstance(candidate, Candidate)]
         if candidates:
@@ -110,14 +111,23 @@ def _due(deployment: Deployment, candidates: Sequence[Candidate], *, fresh: bool
 
 
 @contextmanager
-def _opening(open_sandbox: OpenSandbox, project: Project, adapters: int) -> Iterator[Callable[[], Sandbox]]:
-    """Opens the sandbox while adapters are taken in: its start-up attacks need no adapter, and both take a while.
+def _opening(
+    open_sandbox: OpenSandbox, project: Project, adapters: int, likely: int
+) -> Iterator[Callable[[], Sandbox]]:
+    """Opens the sandbox while adapters are taken in: its attacks and its base need no adapter, and all take a while.
 
-    Gives what waits for it, and raises what went wrong; where nobody waits, because no adapter got so far, nobody is
+    `likely`: how many of the adapters will be exercised, as far as anybody knows before they are taken in. Gives what
+    waits for the sandbox, and raises what went wrong; where nobody waits, because no adapter got so far, nobody is
     told. It is closed in any case.
     """
+
+    def opened() -> Sandbox:
+        sandbox = open_sandbox(project, adapters)
+        sandbox.expect(likely)
+        return sandbox
+
     with ThreadPoolExecutor(1, "sandbox") as thread:
-        opening = thread.submit(open_sandbox, project, adapters)
+        opening = thread.submit(opened)
         try:
             yield opening.result
         finally:

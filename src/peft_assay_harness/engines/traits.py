@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+Kind = tuple[type, frozenset[type], frozenset[type]]
+"""The base's class, PEFT's classes around it, and those that vary a LoRA."""
+
 
 @dataclass(frozen=True, slots=True)
 class Traits:
@@ -15,7 +18,7 @@ class Traits:
     """A draft, seen at once, is seen as if it had been generated: not by activated LoRA."""
     packs: bool
     """Several continuations may be tried as branches after one context. Whether that gives what it should is verified
-    for each model; here it is only excluded where it cannot."""
+    once for each kind of model; here it is only excluded where it cannot."""
     window: int | None
     """Within how many tokens attention sees everything before; beyond it padding would push real tokens out."""
     virtual: int
@@ -41,6 +44,13 @@ def traits_of(base: Any, config: Any) -> Traits:
         virtual=config.num_virtual_tokens if prompt_learning else 0,
         alone=stretched,
     )
+
+
+def kind_of(model: Any, base: Any) -> Kind:
+    """What computes in `model`, a bare base or what PEFT made of it: classes, whatever their weights are."""
+    own = [module for module in model.modules() if type(module).__module__.split(".", 1)[0] == "peft"]
+    variants = (variant for module in own for variant in module.__dict__.get("lora_variant", {}).values())
+    return type(base), frozenset(map(type, own)), frozenset(map(type, variants))
 
 
 def _window(text: Any) -> int | None:
