@@ -98,3 +98,16 @@ def test_what_is_large_is_not_converted_in_advance_and_what_is_precise_not_at_al
     monkeypatch.setattr(copies, "PACK_BYTES", 4)
     assert copies.keep_precise(model(torch.bfloat16)) == 0
     assert not copies._twins
+
+
+def test_hooks_of_a_copy_are_its_own_and_those_that_were_set_are_copied(model):
+    original = model(torch.bfloat16)
+    seen = []
+    original.register_forward_hook(lambda *_: seen.append("whole"))
+    copied = copies.precise_copy(original)
+    copied.model.register_forward_hook(lambda *_: seen.append("part"))
+    tokens = torch.arange(5, 15)[None]
+    copied(tokens)
+    assert seen == ["part", "whole"]
+    original(tokens)
+    assert seen == ["part", "whole", "whole"]

@@ -175,14 +175,19 @@ def _unb64(text: str, where: str) -> bytes:
 
 
 def _read_by_in_toto(statement: Mapping[str, Any]) -> bytes:
-    """The canonical bytes; refuses what in-toto's own reader would refuse, so that others can read what we sign."""
+    """The canonical bytes; refuses what in-toto's own reader would refuse, so that others can read what we sign.
+
+    To it a predicate is any JSON object (protobuf's Struct), and canonical bytes are JSON: of a long one only the names
+    are shown to it, which takes a fraction of the time.
+    """
     from google.protobuf import json_format  # type: ignore[import-untyped]
     from in_toto_attestation.v1 import statement_pb2
     from in_toto_attestation.v1.statement import Statement as InTotoStatement
 
     try:
         payload = canonical_bytes(statement)
-        InTotoStatement.copy_from_pb(json_format.Parse(payload, statement_pb2.Statement())).validate()
+        shown = {**statement, "predicate": dict.fromkeys(statement.get("predicate", {}))}
+        InTotoStatement.copy_from_pb(json_format.ParseDict(shown, statement_pb2.Statement())).validate()
     except (ValueError, json_format.ParseError) as error:
         raise TrustError(f"not a valid in-toto statement: {error}") from None
     return payload
