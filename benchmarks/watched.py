@@ -67,8 +67,9 @@ def main() -> int:
     log: dict[str, Any] = {"jobs": [], "workers": 0}
     opener = door.sandbox_opener
 
-    def watched_opener(backend: Any, workers: int | None) -> Callable[[Any, int], Watched]:
-        return lambda project, adapters: Watched(opener(backend, workers)(project, adapters), log)
+    def watched_opener(*given: Any, **more: Any) -> Callable[[Any, int], Watched]:
+        open_sandbox = opener(*given, **more)
+        return lambda project, adapters: Watched(open_sandbox(project, adapters), log)
 
     out = io.StringIO()
     with mock.patch.object(door, "sandbox_opener", watched_opener), contextlib.redirect_stdout(out):

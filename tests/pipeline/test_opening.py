@@ -71,7 +71,7 @@ def test_a_refused_adapter_is_refused_whether_or_not_there_is_a_sandbox(tmp_path
     broken.mkdir(parents=True)
     (broken / "adapter_config.json").symlink_to("/etc/hostname")
     assert made.run("init", ".").code == 0
-    monkeypatch.setattr(door, "sandbox_opener", lambda *_: fails)
+    monkeypatch.setattr(door, "sandbox_opener", lambda *_, **__: fails)
     refused = made.run("certify", made.adapter("broken"))
     assert refused.code == 3
     assert "no walls here" not in refused.out + refused.err

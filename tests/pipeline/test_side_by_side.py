@@ -47,8 +47,9 @@ def opened(monkeypatch):
     found = []
     opener = door.sandbox_opener
 
-    def counting(*given):
-        return lambda project, adapters: found.append(Counting(opener(*given)(project, adapters))) or found[-1]
+    def counting(*given, **more):
+        open_sandbox = opener(*given, **more)
+        return lambda project, adapters: found.append(Counting(open_sandbox(project, adapters))) or found[-1]
 
     monkeypatch.setattr(door, "sandbox_opener", counting)
     return found

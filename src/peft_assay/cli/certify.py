@@ -26,21 +26,26 @@ def certify(
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
     """Certify adapters in the sandbox against the policy of peft-assay.yaml."""
+    where = place(context, workspace, trust)
     if plan:
-        _show_plan(place(context, workspace, trust), sources or [], output_format)
+        _show_plan(where, sources or [], output_format)
+    from peft_assay.pipeline.project import declared_sources, load_project
+
+    project = load_project(where.context_path())
+    open_sandbox = sandbox_opener(isolation, workers, ahead=project)
+    # Imported while the sandbox's walls are tried.
     from peft_assay.pipeline.certify import certify as run
     from peft_assay.pipeline.deployment import Deployment, utc_now
-    from peft_assay.pipeline.project import declared_sources
     from peft_assay.pipeline.reporting import certification_report
     from peft_assay.report import jsonout, terminal
 
-    with Deployment.open(place(context, workspace, trust), create=True, tell=output.note) as deployment:
+    with Deployment.open(where, project=project, create=True, tell=output.note) as deployment:
         located = declared_sources(deployment.project, sources or [], output.note)
         with output.Steps() as steps:
             done = run(
                 deployment,
                 located,
-                open_sandbox=sandbox_opener(isolation, workers),
+                open_sandbox=open_sandbox,
                 clock=utc_now,
                 progress=steps,
                 fresh=fresh,

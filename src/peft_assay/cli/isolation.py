@@ -4,6 +4,7 @@ What is observed without walls is signed as of level NONE. No anchor and no cont
 that the gate denies it whatever the policy says.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from peft_assay.core.sandbox import Limits, Sandbox
     from peft_assay.pipeline.certify import OpenSandbox
     from peft_assay.pipeline.project import Project
+    from peft_assay.sandbox.choose import Chosen
     from peft_assay.sandbox.interface import SandboxConfiguration
 
 WITHOUT_WALLS = "no walls: adapters run as ordinary processes here, and the gate denies what is observed so"
@@ -60,35 +62,47 @@ Workers = Annotated[
 ]
 
 
-def sandbox_opener(backend: Backend | None, workers: int | None = None) -> "OpenSandbox":
-    """How to start the sandbox for a project's base."""
+def sandbox_opener(
+    backend: Backend | None, workers: int | None = None, *, ahead: "Project | None" = None
+) -> "OpenSandbox":
+    """How to start the sandbox for a project's base.
+
+    `ahead` is that project, where it is known already: its walls are tried while the caller goes on.
+    """
+    from peft_assay.sandbox.choose import choose
+
+    def try_walls(project: "Project") -> "Chosen":
+        force = None if backend is None else backend.value
+        return choose(_configuration(project), force=force, allow_unsafe=backend is Backend.NONE)
+
+    trying = None if ahead is None else ThreadPoolExecutor(1, "walls").submit(try_walls, ahead)
 
     def open_for(project: "Project", adapters: int) -> "Sandbox":
-        from peft_assay.core.sandbox import IsolationLevel
-        from peft_assay.sandbox.allowlist import configured_device
-        from peft_assay.sandbox.choose import choose, open_sandbox
-        from peft_assay.sandbox.interface import JOBS_PER_WORKER, SandboxConfiguration
         from peft_assay.sandbox.pool import SandboxPool
 
-        configuration = SandboxConfiguration(
-            base=project.base_path,
-            dtype=project.context.engine.dtype,
-            task=project.document.context.base.task,
-            minimum_level=IsolationLevel(project.context.minimum_isolation),
-            limits=_ceilings(project),
-            device=configured_device(),
-            sentinel_every=JOBS_PER_WORKER,  # whoever signs asks before it does (pipeline.waves)
-        )
         if backend is Backend.NONE:
             output.note(WITHOUT_WALLS)
-        force = None if backend is None else backend.value
-        unsafe = backend is Backend.NONE
-        size = _size(workers, adapters, configuration)
-        if size == 1:
-            return open_sandbox(configuration, force=force, allow_unsafe=unsafe)
-        return SandboxPool(choose(configuration, force=force, allow_unsafe=unsafe), size)
+        chosen = try_walls(project) if trying is None else trying.result()
+        size = _size(workers, adapters, chosen.configuration)
+        return chosen.supervise() if size == 1 else SandboxPool(chosen, size)
 
     return open_for
+
+
+def _configuration(project: "Project") -> "SandboxConfiguration":
+    from peft_assay.core.sandbox import IsolationLevel
+    from peft_assay.sandbox.allowlist import configured_device
+    from peft_assay.sandbox.interface import JOBS_PER_WORKER, SandboxConfiguration
+
+    return SandboxConfiguration(
+        base=project.base_path,
+        dtype=project.context.engine.dtype,
+        task=project.document.context.base.task,
+        minimum_level=IsolationLevel(project.context.minimum_isolation),
+        limits=_ceilings(project),
+        device=configured_device(),
+        sentinel_every=JOBS_PER_WORKER,  # whoever signs asks before it does (pipeline.waves)
+    )
 
 
 def _size(workers: int | None, adapters: int, configuration: "SandboxConfiguration") -> int:

@@ -82,7 +82,7 @@ def certify(
     check_base(deployment.project.base_path)
     names = names_of(sources)
     done: dict[str, Certification] = {}
-    likely = len(sources) if fresh or deployment.workspace.ledger_size() == 0 else 1
+    likely = _likely(deployment, sources, fresh=fresh)
     with _opening(open_sandbox, deployment.project, len(sources), likely) as opened:
         intake = [_candidate(deployment, source, name, clock) for source, name in zip(sources, names, strict=True)]
         candidates = [candidate for candidate in intake if isinstance(candidate, Candidate)]
@@ -102,6 +102,11 @@ def certify(
                 done[item.source] = item
     deployment.raise_mark(clock())
     return tuple(item if isinstance(item, Certification) else done[item.source] for item in intake)
+
+
+def _likely(deployment: Deployment, sources: Sequence[Located], *, fresh: bool) -> int:
+    """How many of the sources will be exercised, as far as is known before they are read: those that are new here."""
+    return max(1, sum(fresh or not deployment.workspace.admitted_from(source.shown) for source in sources))
 
 
 def _due(deployment: Deployment, candidates: Sequence[Candidate], *, fresh: bool) -> int:
