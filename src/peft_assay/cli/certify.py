@@ -29,17 +29,15 @@ def certify(
     where = place(context, workspace, trust)
     if plan:
         _show_plan(where, sources or [], output_format)
-    from peft_assay.pipeline.project import declared_sources, load_project
-
-    project = load_project(where.context_path())
-    open_sandbox = sandbox_opener(isolation, workers, ahead=project)
-    # Imported while the sandbox's walls are tried.
+    open_sandbox = sandbox_opener(isolation, workers, ahead=where.context_path())
+    # The rest is imported while the sandbox's walls are tried.
     from peft_assay.pipeline.certify import certify as run
     from peft_assay.pipeline.deployment import Deployment, utc_now
+    from peft_assay.pipeline.project import declared_sources
     from peft_assay.pipeline.reporting import certification_report
     from peft_assay.report import jsonout, terminal
 
-    with Deployment.open(where, project=project, create=True, tell=output.note) as deployment:
+    with Deployment.open(where, create=True, tell=output.note) as deployment:
         located = declared_sources(deployment.project, sources or [], output.note)
         with output.Steps() as steps:
             done = run(

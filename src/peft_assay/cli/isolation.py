@@ -4,14 +4,16 @@ What is observed without walls is signed as of level NONE. No anchor and no cont
 that the gate denies it whatever the policy says.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from peft_assay.cli import output
+from peft_assay.pipeline.documents import AssayDocument, read_assay
 
 if TYPE_CHECKING:
     from peft_assay.core.sandbox import Limits, Sandbox
@@ -62,47 +64,47 @@ Workers = Annotated[
 ]
 
 
-def sandbox_opener(
-    backend: Backend | None, workers: int | None = None, *, ahead: "Project | None" = None
-) -> "OpenSandbox":
+def sandbox_opener(backend: Backend | None, workers: int | None = None, *, ahead: Path | None = None) -> "OpenSandbox":
     """How to start the sandbox for a project's base.
 
-    `ahead` is that project, where it is known already: its walls are tried while the caller goes on.
+    `ahead` is the project's peft-assay.yaml: its walls are tried from now on, while the caller reads everything else.
+    Raises DocumentError for what is wrong in it.
     """
-    from peft_assay.sandbox.choose import choose
-
-    def try_walls(project: "Project") -> "Chosen":
-        force = None if backend is None else backend.value
-        return choose(_configuration(project), force=force, allow_unsafe=backend is Backend.NONE)
-
-    trying = None if ahead is None else ThreadPoolExecutor(1, "walls").submit(try_walls, ahead)
+    trying = None if ahead is None else _begin(read_assay(ahead), ahead, backend)
 
     def open_for(project: "Project", adapters: int) -> "Sandbox":
         from peft_assay.sandbox.pool import SandboxPool
 
         if backend is Backend.NONE:
             output.note(WITHOUT_WALLS)
-        chosen = try_walls(project) if trying is None else trying.result()
+        tried = (trying or _begin(project.document, project.path, backend)).result()
+        chosen = replace(tried, configuration=replace(tried.configuration, limits=_ceilings(project)))
         size = _size(workers, adapters, chosen.configuration)
         return chosen.supervise() if size == 1 else SandboxPool(chosen, size)
 
     return open_for
 
 
-def _configuration(project: "Project") -> "SandboxConfiguration":
+def _begin(document: AssayDocument, path: Path, backend: Backend | None) -> "Future[Chosen]":
+    """Walls for the base that `document`, read from `path`, names; attacks show what they are worth."""
     from peft_assay.core.sandbox import IsolationLevel
     from peft_assay.sandbox.allowlist import configured_device
+    from peft_assay.sandbox.choose import choose
     from peft_assay.sandbox.interface import JOBS_PER_WORKER, SandboxConfiguration
 
-    return SandboxConfiguration(
-        base=project.base_path,
-        dtype=project.context.engine.dtype,
-        task=project.document.context.base.task,
-        minimum_level=IsolationLevel(project.context.minimum_isolation),
-        limits=_ceilings(project),
-        device=configured_device(),
-        sentinel_every=JOBS_PER_WORKER,  # whoever signs asks before it does (pipeline.waves)
-    )
+    def chosen() -> "Chosen":
+        configuration = SandboxConfiguration(
+            base=(path.parent / document.context.base.path).resolve(),
+            dtype=document.context.engine.dtype,
+            task=document.context.base.task,
+            minimum_level=IsolationLevel(document.context.minimumIsolation),
+            device=configured_device(),
+            sentinel_every=JOBS_PER_WORKER,  # whoever signs asks before it does (pipeline.waves)
+        )
+        force = None if backend is None else backend.value
+        return choose(configuration, force=force, allow_unsafe=backend is Backend.NONE)
+
+    return ThreadPoolExecutor(1, "walls").submit(chosen)
 
 
 def _size(workers: int | None, adapters: int, configuration: "SandboxConfiguration") -> int:

@@ -50,15 +50,13 @@ class Deployment:
     """As the invoker said it."""
 
     @classmethod
-    def open(cls, place: Place, *, project: Project | None = None, create: bool = False, tell: Tell = quiet) -> Self:
+    def open(cls, place: Place, *, create: bool = False, tell: Tell = quiet) -> Self:
         """Reads the project, finds the anchor, opens the workspace; with `create` makes it, and tells so.
-
-        `project` is that of the place, for whoever has read it already.
 
         Raises DocumentError, UsageError, TrustError, StorageError; a workspace that is not there is a StorageError.
         """
         path = place.context_path()
-        project = project or load_project(path)
+        project = load_project(path)
         holder = (place.workspace or path.parent).absolute()
         location = find_anchor(place.trust, judged=path.parent)
         find_anchor(place.trust, judged=holder / ".peft-assay")
