@@ -25,6 +25,8 @@ CANARY_SECONDS = 20.0
 LINEAR = ("Linear", "Conv1D")
 ADAPTED = 16
 """About how many layers the reference adapter is on."""
+Made = tuple[Files, Shapes]
+"""An adapter of the worker's own: its files, and the tensors that it consists of."""
 FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 """What libraries raise where base and question do not fit."""
 
@@ -46,7 +48,7 @@ def prepare(options: argparse.Namespace) -> Prepared:
     if not options.fresh and not canary_survives():
         greeting["forks"] = False
     blank = _blank(engine.model)
-    return Prepared(greeting, lambda job: _serve(engine, blank, job), reference)
+    return Prepared(greeting, lambda job: _serve(engine, blank, job, reference), reference and reference[0])
 
 
 @contextlib.contextmanager
@@ -117,7 +119,7 @@ def _refuse_made_up(folder: Path, task: Task, loading: Mapping[str, Any]) -> Non
         )
 
 
-def _warm(engine: Any) -> tuple[str, Files | None]:
+def _warm(engine: Any) -> tuple[str, Made | None]:
     """Exercises every operation on the first self-made adapter that works: the reference.
 
     What an adapter answers goes through the base, so the base is asked one question, and all of them only where no
@@ -143,7 +145,7 @@ def _warm(engine: Any) -> tuple[str, Files | None]:
             # A type that does not work here is found out by the job that asks.
             session = Session(engine, base, files, required=shapes)
             if _exercise(session, glance=reference is not None) and reference is None:
-                reference = files
+                reference = made
         if engine.model is not base:
             # PEFT wraps fused experts in a way that counts as writing to them; whether it was is seen below.
             with contextlib.suppress(LoadingError):
@@ -184,8 +186,8 @@ def _warming(base: Any) -> tuple[dict[str, Any], ...]:
     )
 
 
-def _self_made(base: Any, fields: dict[str, Any]) -> tuple[Files, Shapes] | None:
-    """A constant adapter as files, and its tensors' shapes; None when this base takes no such adapter."""
+def _self_made(base: Any, fields: dict[str, Any]) -> Made | None:
+    """A constant adapter; None when this base takes no such adapter."""
     import safetensors.torch
     import torch
 
@@ -303,11 +305,12 @@ def _blank(base: Any) -> Any:
     return None
 
 
-def _serve(engine: Any, blank: Any, job: Job) -> None:
+def _serve(engine: Any, blank: Any, job: Job, reference: Made | None) -> None:
     from peft_assay_harness.frames import read_frame, write_frame
     from peft_assay_harness.ops import answer
     from peft_assay_harness.session import Session
 
-    session = Session(engine, engine.model, job.files, blank=blank)
+    known = reference[1] if reference is not None and job.files is reference[0] else None
+    session = Session(engine, engine.model, job.files, required=known, blank=blank)
     while (request := read_frame(job.request)) is not None:
         write_frame(job.response, answer(session, request))

@@ -95,7 +95,7 @@ LANGUAGE = set(ops.OPERATIONS) - {"classify", "load"}
 
 
 def test_the_reference_adapter_answers_everything_and_the_base_one_question(engine, asked):
-    state, reference = prepare._warm(engine)
+    state, (reference, _) = prepare._warm(engine)
     assert state.startswith("sha256:")
     assert reference is not None
     assert {op for adapter, op in asked if adapter} == LANGUAGE | {"load"}

@@ -36,10 +36,13 @@ def pack(model: Any) -> int:
     found = [weight for weight in weights.values() if _suits(weight)]
     if sum(weight.numel() * weight.element_size() for weight in found) > PACK_BYTES:
         return 0
+    seen: set[Any] = set()
     with torch.inference_mode():
         for weight in found:
-            blocks = _blocks_of(weight)
+            kind = weight.shape, weight.dtype  # which is what kernels are chosen by
+            blocks = _blocks_of(weight, seen=kind in seen)
             if blocks is not None:
+                seen.add(kind)
                 _packed.keep(weight, blocks)
     functional.linear = linear if _packed else plain
     return len(_packed)
@@ -62,12 +65,15 @@ def _suits(weight: Any) -> bool:
     return weight.device.type == "cpu" and weight.dtype in DTYPES and not weight.requires_grad and weight.dim() == 2
 
 
-def _blocks_of(weight: Any) -> Any:
-    """The packed weight; None where there are no such kernels, or they do not compute what the plain ones do."""
+def _blocks_of(weight: Any, *, seen: bool) -> Any:
+    """The packed weight; None where there are no such kernels, or they do not compute what the plain ones do.
+
+    `seen`: that was seen already, of a weight like this one.
+    """
     probe = torch.linspace(-1, 1, 2 * weight.shape[1]).reshape(2, -1).to(weight.dtype)
     try:
         blocks = reordered(weight)
-        return blocks if same(product(probe, blocks, None), plain(probe, weight)) else None
+        return blocks if seen or same(product(probe, blocks, None), plain(probe, weight)) else None
     except (RuntimeError, AttributeError, TypeError, ValueError):
         return None
 
