@@ -247,7 +247,10 @@ def _questions(engine: Any) -> Iterator[Mapping[str, Any]]:
     shown = {"tokens": [1, 2], "watch": [[1], [2]]}
     drawn = {"temperature": 1.0, "topP": 0.9, "seed": 1}
     item = {"prompt": prompt, "continuation": [1, 2]}
-    alternatives = {"op": "choices", "items": [{"prompt": prompt, "choices": [prompt, f"{prompt} {prompt}"]}]}
+    alternatives = {
+        "op": "choices",
+        "items": [{"prompt": " ".join([prompt] * 8), "choices": [prompt, f"{prompt} {prompt}"]}],
+    }
     yield from ({**alternatives, "precise": precise} for precise in (False, True))
     yield {"op": "generate", "prompts": prompts, "maxNewTokens": 2, "top": 2, "margins": True}
     yield {"op": "generate", "prompts": prompts, "maxNewTokens": 2, "drafts": [shown, *[None] * (len(prompts) - 1)]}

@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="the sandbox extra (torch) is not installed")
+import tokenizers  # noqa: E402
+import transformers  # noqa: E402
+from tokenizers import decoders, models  # noqa: E402
 
 from harness.plain import plain_answer, plain_likelihood  # noqa: E402
 from peft_assay_harness.engines import engine_for  # noqa: E402
@@ -142,8 +145,20 @@ def test_what_is_certain_of_an_answer_begins_it_and_grows_with_what_is_close(ses
     assert any(told[1]["certain"])
 
 
+def falling_back():
+    """A tokenizer as Llama's first ones: what it does not know is bytes, and a row of them is a text only as a whole."""
+    pieces = ["<pad>", "</s>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"\u2581abc", "\u2581a", "bc"]
+    vocabulary = {piece: at for at, piece in enumerate(pieces)}
+    merges = [("\u2581", "a"), ("b", "c")]
+    tokenizer = tokenizers.Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True))
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
 TOKENIZERS = {kind: tokenizer_of(kind) for kind in ("bpe-bytes", "bpe-fallback", "unigram", "wordpiece")}
-tokens = st.lists(st.integers(0, 299), max_size=8)
+TOKENIZERS["llama"] = falling_back()
+tokens = st.lists(st.integers(0, 258) | st.integers(253, 299), max_size=8)
 
 
 @given(st.sampled_from(sorted(TOKENIZERS)), tokens, tokens, tokens)
@@ -158,3 +173,14 @@ def test_what_is_certain_begins_the_text_whatever_tokens_follow(kind, known, fol
     for rest in (followed, other, []):
         assert text([*known, *rest]).startswith(certain)
     assert certain_of(tokenizer, known, None, text(known), 0.5) == "", "what was drawn is never certain"
+
+
+def test_a_row_of_bytes_is_not_certain_while_another_may_follow():
+    tokenizer = TOKENIZERS["llama"]
+    known = [259 + 4, *(3 + byte for byte in "\u4f60\n".encode())]
+    assert tokenizer.decode(known) == " a\u4f60\n"
+    assert "\u4f60" not in tokenizer.decode([*known, 3 + 0xE4])
+    leads = [*[0.5] * len(known), 0.1]
+    assert certain_of(tokenizer, [*known, 263], leads, tokenizer.decode([*known, 263]), 0.5) == ""
+    told = [*known, 259 + 4, 259 + 4, 263]
+    assert certain_of(tokenizer, told, [0.5] * len(told), tokenizer.decode(told), 0.5).startswith(" a\u4f60")

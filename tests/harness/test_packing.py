@@ -116,6 +116,21 @@ def test_what_was_seen_of_a_kind_in_float32_is_not_tried_again_and_another_kind_
     assert len(causal._seen) == 2
 
 
+def test_branches_that_nothing_stands_behind_show_nothing_of_a_kind(made):
+    model, tokenizer = made("llama")
+    engine = engine_for("causal-lm", Deaf(model, "position_ids"), tokenizer)
+    letters = [Row((9, 8, 7), (at,)) for at in range(20, 24)]
+    last = [*letters, Row((9, 8, 7), (30, 31))]
+    for rows in (letters, last):
+        expected = [plain_likelihood(model, row) for row in rows]
+        assert engine.log_likelihoods(rows) == pytest.approx(expected, abs=1e-4)
+    assert not causal._seen
+    assert engine._packs
+    words = [Row((9, 8, 7), (at, at + 1, at + 2)) for at in range(40, 43)]
+    assert engine.log_likelihoods(words) == pytest.approx([plain_likelihood(model, row) for row in words], abs=1e-4)
+    assert not engine._packs
+
+
 @pytest.mark.parametrize("kind", ["prefix", "prompt", "alora", "adaption"])
 def test_types_that_look_at_more_than_the_mask_are_never_packed(made, adapted, kind):
     model, tokenizer = made("llama")

@@ -97,6 +97,7 @@ class ToyModel:
         reply = {"op": "generate", "texts": texts, "tokens": answers}
         if question.get("margins"):
             reply["margins"] = [self.margin] * len(texts)
+        if question.get("certainBy") == 0.5:
             reply["certain"] = [text[: self.certain] for text in texts]
         if "drafts" in question:
             reply["traces"] = [

@@ -307,6 +307,10 @@ def test_a_base_whose_certain_beginning_is_wrong_is_not_asked_what_follows(kind,
     record = conduct_suite(base.ask, replace(asked, cases=tuple(cases)), close=0.5)
     assert [len(question["prompts"]) for question in base.asked[1:]] == ([again] if again else [])
     assert record.passes == (2 if kind == "exact" else 0)
+    assert base.asked[0]["certainBy"] == 0.5
+    adapter = ToyModel()
+    conduct_suite(adapter.ask, asked, record, close=0.5)
+    assert all("certainBy" not in question for question in adapter.asked), "an adapter's failures stand as they are"
 
 
 def test_what_the_reference_says_is_scored_and_what_the_dtype_said_is_compared():

@@ -2,12 +2,17 @@
 
 import shutil
 import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 
 import pytest
 
 from peft_assay.cli import certify as door
+from peft_assay.cli import isolation
 from peft_assay.core.errors import ObservationError
 from peft_assay.pipeline.certify import _opening
+from peft_assay.pipeline.project import load_project
+from peft_assay.sandbox.interface import SandboxConfiguration
 from pipeline.certified_world import ZOO, World
 
 
@@ -41,6 +46,17 @@ def test_it_is_opened_meanwhile_for_all_that_were_named_and_closed_once():
         assert not sandbox.closed
     assert given == [("project", 5)]
     assert sandbox.expected == [3]
+    assert sandbox.closed == 1
+
+
+def test_it_is_closed_where_nothing_can_be_got_ready():
+    class Full(Closing):
+        def expect(self, jobs):
+            raise RuntimeError("no more threads")
+
+    sandbox = Full()
+    with pytest.raises(RuntimeError, match="no more threads"), _opening(lambda *_: sandbox, "project", 1, 1) as opened:
+        opened()
     assert sandbox.closed == 1
 
 
@@ -79,3 +95,35 @@ def test_a_refused_adapter_is_refused_whether_or_not_there_is_a_sandbox(tmp_path
     told = made.run("certify", made.adapter("lora"), made.adapter("broken"))
     assert "no walls here" in told.err
     assert told.code == 4
+
+
+@dataclass(frozen=True)
+class Tried:
+    configuration: SandboxConfiguration
+
+    def supervise(self):
+        return self
+
+
+def test_walls_are_tried_anew_where_the_document_was_edited_meanwhile(monkeypatch):
+    begun = []
+
+    def begin(document, path, backend):
+        begun.append((document, path))
+        trying = Future()
+        trying.set_result(Tried(SandboxConfiguration(base=path)))
+        return trying
+
+    monkeypatch.setattr(isolation, "_begin", begin)
+    path = ZOO / "peft-assay.yaml"
+    project = load_project(path)
+    open_sandbox = isolation.sandbox_opener(None, 1, ahead=path)
+    assert begun == [(project.document, path)]
+    assert open_sandbox(project, 1).configuration.limits.wall_seconds == project.limits.wall_seconds
+    assert len(begun) == 1
+    limits = project.document.limits.model_copy(update={"wallSeconds": 7})
+    edited = replace(project, document=project.document.model_copy(update={"limits": limits}))
+    open_sandbox(edited, 1)
+    assert begun[1:] == [(edited.document, path)]
+    isolation.sandbox_opener(None, 1)(project, 1)
+    assert len(begun) == 3

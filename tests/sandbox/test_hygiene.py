@@ -263,9 +263,15 @@ def test_what_is_wrong_with_a_worker_that_nobody_asked_yet_is_told_by_its_first_
             pool.run(Job(ADAPTER, BRIEF), lambda ask: ask(question(None)))
 
 
-def test_a_pool_can_be_closed_while_its_workers_start(walls):
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_pool_can_be_closed_while_its_workers_start_however_long_that_takes(walls, base, begun):
+    says(base, takes=3600)
     pool = SandboxPool(walls(), 2)
     pool.expect(2)
+    until = time.monotonic() + 30
+    while begun and not all(member.supervisor._starting for member in pool._members):
+        assert time.monotonic() < until
+        time.sleep(0.01)
     started = time.monotonic()
     pool.close()
     assert time.monotonic() - started < 30

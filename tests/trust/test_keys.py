@@ -214,7 +214,16 @@ def test_a_signer_that_fails_and_statements_that_in_toto_refuses() -> None:
     seal(document(OBSERVATION), key)
     with pytest.raises(TrustError, match="pulled out"):
         seal(document(OBSERVATION), Broken(key._private_key))
-    for change in ({"subject": []}, {"predicateType": ""}, {"predicate": {}}, {"_type": "other"}, {"extra": 1}):
+    for change in (
+        {"subject": []},
+        {"predicateType": ""},
+        {"predicate": {}},
+        {"_type": "other"},
+        {"extra": 1},
+        {"predicate": "text"},
+        {"predicate": [1]},
+        {"predicate": None},
+    ):
         with pytest.raises(TrustError, match="not a valid in-toto statement"):
             seal({**document(OBSERVATION), **change}, key)
     with pytest.raises(TrustError, match="statement"):

@@ -70,14 +70,16 @@ def sandbox_opener(backend: Backend | None, workers: int | None = None, *, ahead
     `ahead` is the project's peft-assay.yaml: its walls are tried from now on, while the caller reads everything else.
     Raises DocumentError for what is wrong in it.
     """
-    trying = None if ahead is None else _begin(read_assay(ahead), ahead, backend)
+    document = None if ahead is None else read_assay(ahead)
+    trying = None if ahead is None or document is None else _begin(document, ahead, backend)
 
     def open_for(project: "Project", adapters: int) -> "Sandbox":
         from peft_assay.sandbox.pool import SandboxPool
 
         if backend is Backend.NONE:
             output.note(WITHOUT_WALLS)
-        tried = (trying or _begin(project.document, project.path, backend)).result()
+        same = (ahead, document) == (project.path, project.document)  # it is read again, and may have been edited
+        tried = (trying if trying and same else _begin(project.document, project.path, backend)).result()
         chosen = replace(tried, configuration=replace(tried.configuration, limits=_ceilings(project)))
         size = _size(workers, adapters, chosen.configuration)
         return chosen.supervise() if size == 1 else SandboxPool(chosen, size)

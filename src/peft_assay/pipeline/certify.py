@@ -128,7 +128,11 @@ def _opening(
 
     def opened() -> Sandbox:
         sandbox = open_sandbox(project, adapters)
-        sandbox.expect(likely)
+        try:
+            sandbox.expect(likely)
+        except BaseException:
+            sandbox.close()
+            raise
         return sandbox
 
     with ThreadPoolExecutor(1, "sandbox") as thread:

@@ -81,7 +81,7 @@ class Backend(Protocol):
         """The best level that these walls can reach; start-up attacks decide what they did reach."""
 
     def command(self, worker: Sequence[str], mounts: Mounts) -> Command:
-        """How to start `worker` (the interpreter and its arguments) behind the walls."""
+        """How to start `worker` (the interpreter and its arguments) behind the walls; called by several threads."""
 
     def describe(self) -> Mapping[str, Any]:
         """What builds the walls, for the attestation: programs with their digests, user."""

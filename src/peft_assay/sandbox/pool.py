@@ -3,7 +3,7 @@
 Workers die with the thread that started them, so each thread lives as long as its sandbox. Jobs share nothing but the
 walls' description and the page cache; each worker holds its own copy of the base. A sandbox is opened when a job meets
 none that is free, so that a run of one adapter starts one worker, however large its pool may become; as many as are
-sure to be needed (`expect`) start side by side.
+likely to be needed (`expect`) start side by side.
 """
 
 import os

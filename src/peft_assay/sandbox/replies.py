@@ -72,7 +72,7 @@ def longest_reply(request: Mapping[str, Any]) -> int:
         case "generate":
             drafts = [draft for draft in request.get("drafts") or () if draft is not None]
             prompts, tokens = len(request["prompts"]), int(request["maxNewTokens"])
-            texts = (TOKEN_BYTES * tokens + NUMBER_BYTES) * prompts
+            texts = (TOKEN_BYTES * tokens + NUMBER_BYTES) * prompts * (1 if request.get("certainBy") is None else 2)
             own = prompts * _longest_trace([0] * tokens, None, top) if (top := request.get("top", 0)) else 0
             shown = sum(_longest_trace(draft["tokens"], draft["watch"], 0) for draft in drafts)
             return FIXED_BYTES + texts + own + shown

@@ -53,6 +53,7 @@ class Supervisor:
         if configuration.device.nodes or configuration.device.name != CPU:
             self._processes = FRESH_FOR_DEVICE
         self._worker: Worker | None = None
+        self._starting: Worker | None = None
         self._compartment = ""
         self._served = 0
         self._workers = 0
@@ -133,9 +134,9 @@ class Supervisor:
     def interrupt(self) -> None:
         """Ends the running worker, and with it a job that waits for it. For other threads than the supervisor's own."""
         self._closed = True
-        worker = self._worker
-        if worker is not None:
-            worker.interrupt()
+        for worker in (self._worker, self._starting):
+            if worker is not None:
+                worker.interrupt()
 
     def close(self) -> None:
         """Ends all processes; the sandbox cannot be used afterwards."""
@@ -203,7 +204,18 @@ class Supervisor:
         return self._served == 0 or compartment == self._compartment
 
     def _start(self, *, fresh: bool) -> Worker:
-        worker = Worker(self._backend, self._program, self._mounts, self._configuration, place=self._place, fresh=fresh)
+        try:
+            worker = Worker(
+                self._backend,
+                self._program,
+                self._mounts,
+                self._configuration,
+                place=self._place,
+                fresh=fresh,
+                started=self._is_starting,
+            )
+        finally:
+            self._starting = None
         self._workers += 1
         self._served = 0
         try:
@@ -212,6 +224,11 @@ class Supervisor:
             worker.kill()
             raise
         return worker
+
+    def _is_starting(self, worker: Worker) -> None:
+        self._starting = worker
+        if self._closed:  # by `interrupt`, which came too early to find it
+            worker.interrupt()
 
     def _learn(self, worker: Worker) -> None:
         greeting = worker.greeting

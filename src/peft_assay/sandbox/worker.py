@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -62,7 +62,9 @@ class Worker:
         place: Place | None = None,
         bounds: Bounds = WORKER_BOUNDS,
         fresh: bool = False,
+        started: "Callable[[Worker], None]" = lambda _: None,
     ) -> None:
+        """Waits until the worker greets; `started` is called before that with what may be interrupted meanwhile."""
         self.backend = backend
         self.fresh = fresh
         """It serves one job, in a process that loads the base itself."""
@@ -92,6 +94,7 @@ class Worker:
             theirs.close()
             os.close(their_errors)
         try:
+            started(self)
             self.greeting = self._greet(setup_message(program, mounts))
             self._bound_memory(configuration.limits.memory_bytes, bounds)
         except BaseException:

@@ -177,8 +177,8 @@ def _unb64(text: str, where: str) -> bytes:
 def _read_by_in_toto(statement: Mapping[str, Any]) -> bytes:
     """The canonical bytes; refuses what in-toto's own reader would refuse, so that others can read what we sign.
 
-    To it a predicate is any JSON object (protobuf's Struct), and canonical bytes are JSON: of a long one only the names
-    are shown to it, which takes a fraction of the time.
+    To it a predicate is any JSON object (protobuf's Struct, some fifty levels deep; `open_envelope` reads fewer), and
+    canonical bytes are JSON: only the names in it are shown, which takes a fraction of the time.
     """
     from google.protobuf import json_format  # type: ignore[import-untyped]
     from in_toto_attestation.v1 import statement_pb2
@@ -186,7 +186,8 @@ def _read_by_in_toto(statement: Mapping[str, Any]) -> bytes:
 
     try:
         payload = canonical_bytes(statement)
-        shown = {**statement, "predicate": dict.fromkeys(statement.get("predicate", {}))}
+        predicate = statement.get("predicate")
+        shown = {**statement, "predicate": dict.fromkeys(predicate)} if isinstance(predicate, Mapping) else statement
         InTotoStatement.copy_from_pb(json_format.ParseDict(shown, statement_pb2.Statement())).validate()
     except (ValueError, json_format.ParseError) as error:
         raise TrustError(f"not a valid in-toto statement: {error}") from None

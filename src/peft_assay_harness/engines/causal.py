@@ -129,20 +129,20 @@ class CausalEngine(LanguageEngine):
             self._packs = False
             return None
         parts = _parts(logits, rows)
-        if self._kind not in _seen and not self._verified:
-            self._packs = self._verified = self._same(trees, rows, parts)
+        telling = next((row for tree in trees for row in tree.beside_others()), None)
+        if telling is not None and self._kind not in _seen and not self._verified:
+            self._packs = self._verified = self._same(telling, parts[rows.index(telling)])
             if self._packs and not self._half:
                 _seen.add(self._kind)
         return parts if self._packs else None
 
-    def _same(self, trees: Sequence[Tree], rows: Sequence[Row], parts: Sequence[Any]) -> bool:
-        """Whether the last branch of the first tree that has several is what it is as a row of its own.
+    def _same(self, row: Row, logits: Any) -> bool:
+        """Whether a row is given the same on its own.
 
         Not a number in both is the same, too: an adapter may give nothing else.
         """
-        last = next(tree.rows[-1] for tree in trees if len(tree.rows) > 1)
-        plain = log_probabilities(self.logits([last]), last.continuation)
-        packed = log_probabilities(parts[rows.index(last)], last.continuation)
+        plain = log_probabilities(self.logits([row]), row.continuation)
+        packed = log_probabilities(logits, row.continuation)
         tolerance = SAME_IN_HALF if self._half else SAME
         return bool(torch.allclose(plain, packed, rtol=0.0, atol=tolerance, equal_nan=True))
 

@@ -28,6 +28,15 @@ class Tree:
         """Input tokens."""
         return len(self.context) + sum(len(row.continuation) - 1 for row in self.rows)
 
+    def beside_others(self) -> Iterator[Row]:
+        """Rows of which something stands behind another branch's tokens: all others are what they are in any layout."""
+        others = False
+        for row in self.rows:
+            branches = len(row.continuation) > 1
+            if branches and others:
+                yield row
+            others = others or branches
+
     @property
     def wanted(self) -> int:
         """Positions whose logits are wanted."""

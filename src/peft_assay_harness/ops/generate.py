@@ -1,10 +1,14 @@
 """``{"op": "generate", "prompts": [...], "maxNewTokens": n, ...}``: answers, and how they came about."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peft_assay_harness.engines.interface import Draft, Sampling
 from peft_assay_harness.session import Session
+
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+"""A token that is one byte, where a tokenizer falls back to bytes (github.com/google/sentencepiece, byte_fallback)."""
 
 
 def answer(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,10 +34,13 @@ def answer(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
 def certain_of(tokenizer: Any, tokens: Sequence[int], leads: Sequence[float] | None, text: str, close: float) -> str:
     """How `text` begins, whatever follows the tokens that led by `close` without a gap.
 
-    What a tokenizer makes of tokens may change with the next one, at the end: bytes of one character, and blanks before
-    a mark. Their last word is therefore left out.
+    What a tokenizer makes of tokens may change with the next one, at the end: blanks before a mark, bytes of one
+    character, and any row of tokens that are bytes, which is no text at all where one of them is wrong. Such a row and
+    the last word are therefore left out.
     """
     known = next((at for at, lead in enumerate(leads or ()) if lead < close), len(leads or ()))
+    while known and BYTE.fullmatch(str(tokenizer.convert_ids_to_tokens(int(tokens[known - 1])))):
+        known -= 1
     begun = tokenizer.decode(list(tokens[:known]), skip_special_tokens=True)
     words, *last = begun.rsplit(maxsplit=1) or [""]
     return words if last and text.startswith(words) else ""

@@ -13,6 +13,7 @@ from peft_assay_harness.zygote import Prepared, run
 def prepare(options):
     base = Path(options.base)
     told = json.loads((base / "config.json").read_text("utf-8"))
+    time.sleep(told.get("takes", 0))
 
     def answer(request):
         now = json.loads((base / "config.json").read_text("utf-8"))

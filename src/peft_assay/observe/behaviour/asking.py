@@ -30,8 +30,9 @@ class Asking:
     """Margin in nats below which an answer is asked again precisely where it counts for the adapter; 0 for none."""
     favourable: Callable[[Case, Given], bool]
     """Whether an answer counts for the adapter."""
-    decided: Callable[[Case, Given], bool]
-    """Whether what is certain of an answer decides on it, so that no precise answer could be another."""
+    hopeless: Callable[[Case, Given], bool] | None
+    """Whether what is certain of an answer cannot become one that passes. None for adapters, whose failures count
+    against them however close they were."""
 
     def __call__(self, cases: Sequence[Case]) -> list[Given]:
         """What the model gives for each of `cases`, in the dtype that the base was loaded in."""
@@ -49,7 +50,7 @@ class Asking:
     def _open(self, case: Case, given: Given) -> bool:
         if given.precise or margin_of(given) >= self.close:
             return False
-        return self.favourable(case, given) and not self.decided(case, given)
+        return self.favourable(case, given) and not (self.hopeless is not None and self.hopeless(case, given))
 
 
 def _choices(ask: Ask, suite: Suite, cases: Sequence[Case], how: Mapping[str, Any]) -> list[Given]:
@@ -72,8 +73,9 @@ def _ask_texts(asking: Asking, cases: Sequence[Case]) -> list[Given]:
     prompts = [suite.ask_form(case) for case in cases]
     drafts = [draft_of(asking.drafts.get(case.id)) for case in cases] if asking.drafts else None
     top = None if asking.drafts else WATCHED
-    by = {"margins": True, "certainBy": asking.close} if asking.close else {}
-    reply = generate(asking.ask, prompts, suite.max_new_tokens, drafts=drafts, top=top, **by)
+    by = None if asking.hopeless is None or asking.close <= 0 else asking.close
+    about = {"drafts": drafts, "top": top, "margins": asking.close > 0, "certainBy": by}
+    reply = generate(asking.ask, prompts, suite.max_new_tokens, **about)
     traces: Sequence[Trace | None] = reply.traces or ()
     margins: Sequence[float | None] = reply.margins or [None] * len(cases)
     certain = reply.certain or [""] * len(cases)
@@ -142,8 +144,7 @@ def generate(ask: Ask, prompts: Sequence[Any], max_new_tokens: int, **further: A
     """Texts for `prompts` (as `ask_form` gives them), as many as were asked for.
 
     `further` fields of the question (`core.wire.GenerateReply`): `drafts`, `top`, `margins`, `certainBy`, `sampling`,
-    `precise`; one
-    that is None or False is not asked.
+    `precise`; one that is None or False is not asked.
     """
     question: dict[str, Any] = {"op": "generate", "prompts": list(prompts), "maxNewTokens": max_new_tokens}
     question.update({name: value for name, value in further.items() if value not in (None, False)})

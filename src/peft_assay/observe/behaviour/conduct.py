@@ -59,7 +59,7 @@ def conduct_suite(
     passes = scorer_of(suite)
     remembered = memory or Memory()
     favourable = _favourable(suite, passes, of_base=base is None)
-    asking = Asking(ask, suite, drafts, close, favourable, lambda case, one: cannot_pass(suite, case, one.certain))
+    asking = Asking(ask, suite, drafts, close, favourable, _hopeless(suite) if base is None else None)
     for group in _rounds(cases):
         given = _given(asking, group, remembered)
         try:
@@ -77,6 +77,10 @@ def _favourable(suite: Suite, passes: Callable[[Case, Given], bool], *, of_base:
     if suite.judged:
         return lambda _case, _given: True
     return lambda case, given: passes(case, given) is not of_base
+
+
+def _hopeless(suite: Suite) -> Callable[[Case, Given], bool]:
+    return lambda case, given: cannot_pass(suite, case, given.certain)
 
 
 def _scored(passes: Callable[[Case, Given], bool], case: Case, given: Given) -> Answer:

@@ -29,7 +29,7 @@ class EffectProbe:
     """Compares logits of adapter, base, and a second load."""
 
     id = "effect"
-    version = "2"
+    version = "3"
     kind = EffectRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan

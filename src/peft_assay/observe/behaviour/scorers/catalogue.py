@@ -53,7 +53,8 @@ def cannot_pass(suite: Suite, case: Case, beginning: str) -> bool:
 def _first_end(text: str, until: Sequence[str]) -> int:
     """Where the first of the texts, at which an answer ends, begins in it or may turn out to begin."""
     for at in range(len(text)):
-        if any(text.startswith(end, at) or end.startswith(text[at:]) for end in until):
+        left = len(text) - at
+        if any(text.startswith(end, at) or (left < len(end) and end.startswith(text[at:])) for end in until):
             return at
     return len(text)
 
