@@ -6,15 +6,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
 from peft_assay.core.artifact import Artifact, File
 from peft_assay.core.certificate import Activation
 from peft_assay.core.digest import Digest, hex_of, sha256
 from peft_assay.core.errors import Door, StorageError, TrustError, UsageError
 from peft_assay.core.verdict import Outcome, RuleResult, Verdict
-from peft_assay.store import ledger
+from peft_assay.store import database, ledger
 from peft_assay.store.blobs import LocalBlobs
 from peft_assay.store.errors import storage_errors
 from peft_assay.store.ledger import Kind
@@ -103,6 +106,25 @@ def test_written_by_a_newer_version(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"newer version of peft-assay \(schema 9999\)") as error:
         Workspace.open(tmp_path)
     assert error.value.next_step == "upgrade peft-assay"
+
+
+def test_the_newest_revision_is_the_one_that_alembic_knows() -> None:
+    assert ScriptDirectory(str(database._MIGRATIONS)).get_current_head() == database.HEAD
+
+
+def test_a_database_that_cannot_be_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object) -> None:
+        raise CommandError("multiple heads")
+
+    monkeypatch.setattr(command, "upgrade", refuses)
+    with pytest.raises(StorageError, match="cannot be brought up to date: multiple heads"):
+        Workspace.open(tmp_path, create=True)
+
+
+def test_an_older_database_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Workspace.open(tmp_path, create=True).close()
+    monkeypatch.setattr(database, "HEAD", "of tomorrow")
+    Workspace.open(tmp_path).close()
 
 
 def test_urls(tmp_path: Path) -> None:

@@ -87,12 +87,16 @@ class Waves:
 
     @property
     def _ahead(self) -> int:
-        """How many adapters may run while the next is made ready; one more than workers, so that none of them waits."""
-        return 0 if self.observing.at_once == 1 else self.observing.at_once
+        """How many adapters may run or wait while the next is made ready: half of the workers may end at the same time.
+
+        What waits is held in memory.
+        """
+        at_once = self.observing.at_once
+        return 0 if at_once == 1 else at_once + at_once // 2
 
     def _run(self, due: Due) -> "Future[Unsigned]":
         if self.observing.at_once > 1:
-            self._threads = self._threads or ThreadPoolExecutor(self.observing.at_once + 1, "exercise")
+            self._threads = self._threads or ThreadPoolExecutor(self._ahead + 1, "exercise")
             return self._threads.submit(self.observing.exercise, due)
         done: Future[Unsigned] = Future()  # a sandbox with one worker belongs to this thread
         try:

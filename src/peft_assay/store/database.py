@@ -4,9 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, column, create_engine, event, inspect, select, table
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -16,6 +14,10 @@ BUSY_SECONDS = 30
 WRITE = "peft_assay_write"
 """Execution option: whether a transaction takes the write lock from its first statement."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
+HEAD = "0001"
+"""Revision of the newest of them."""
+_VERSION = table("alembic_version", column("version_num"))
+"""In which alembic keeps a database's revision (alembic.sqlalchemy.org, "The Migration Environment")."""
 
 
 def open_engine(url: str) -> Engine:
@@ -40,25 +42,30 @@ def migrate(connection: Connection) -> None:
 
     Raises StorageError for a database that is not ours or that a newer version has written.
     """
-    script = ScriptDirectory(str(_MIGRATIONS))
-    known = {revision.revision for revision in script.walk_revisions()}
-    current = MigrationContext.configure(connection).get_current_revision()
+    tables = inspect(connection).get_table_names()
+    current = connection.execute(select(_VERSION.c.version_num)).scalar() if _VERSION.name in tables else None
+    if current == HEAD:
+        return
     where = connection.engine.url.render_as_string()
-    if current is None and inspect(connection).get_table_names():
+    if current is None and tables:
         raise StorageError("a database of another program", where=where, next_step="use another workspace")
+    from alembic import command  # takes a while to import, and nearly all databases are up to date
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    known = {revision.revision for revision in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}
     if current is not None and current not in known:
         raise StorageError(
             f"written by a newer version of peft-assay (schema {current})", where=where, next_step="upgrade peft-assay"
         )
-    if current == script.get_current_head():
-        return
-    from alembic import command
-    from alembic.config import Config
-
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise StorageError(f"the database cannot be brought up to date: {error}", where=where) from error
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:

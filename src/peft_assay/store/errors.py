@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from peft_assay.core.errors import StorageError
@@ -47,7 +46,7 @@ def storage_errors(where: Path) -> Iterator[None]:
     except OSError as error:
         step = _STEPS.get(error.errno or 0)
         raise StorageError(error.strerror or "input/output error", where=str(where), next_step=step) from error
-    except (SQLAlchemyError, sqlite3.Error, CommandError) as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
         cause = str(getattr(error, "orig", None) or error)
         step = next((step for words, step in _SAID.items() if words in cause), None)
         raise StorageError(f"the database refuses: {cause}", where=str(where), next_step=step) from error

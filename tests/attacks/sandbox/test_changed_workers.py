@@ -238,10 +238,12 @@ def test_a_wave_is_closed_when_it_is_old_enough(world, walls, monkeypatch):
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_an_interruption_loses_the_open_wave_and_nothing_else(end, workers, world, walls, monkeypatch):
     monkeypatch.setattr(waves, "WAVE_ADAPTERS", 2 // workers)
-    signed = {1: 2, 2: 3}[workers]  # of three that ran, where two may run while the next is made ready
+    signed = (
+        4  # of five that ran: two waves of two, or one that had grown meanwhile, since three may wait for their turn
+    )
 
     def interrupt(what, at, of):
-        if at == 3:
+        if at == 5:
             os.kill(os.getpid(), end)
 
     child = os.fork()
@@ -249,7 +251,7 @@ def test_an_interruption_loses_the_open_wave_and_nothing_else(end, workers, worl
         signal.signal(signal.SIGINT, signal.default_int_handler)
         status = 1
         try:
-            certified(world, walls, *[HONEST] * 4, progress=interrupt, workers=workers)
+            certified(world, walls, *[HONEST] * 6, progress=interrupt, workers=workers)
         except KeyboardInterrupt:
             status = 130
         finally:
@@ -257,8 +259,8 @@ def test_an_interruption_loses_the_open_wave_and_nothing_else(end, workers, worl
     ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert ended == (130 if end == signal.SIGINT else -signal.SIGKILL)
     kinds = ledger(world, Kind.ATTEMPT, Kind.OBSERVED, Kind.CERTIFIED)
-    assert [kinds.count(kind) for kind in (Kind.ATTEMPT, Kind.OBSERVED, Kind.CERTIFIED)] == [3, signed, signed]
-    done = certified(world, walls, *[HONEST] * 4)
-    assert outcomes(done) == [PASS] * 4
-    assert [item.reused for item in done] == [True] * signed + [False] * (4 - signed)
-    assert [item.attempts for item in done] == [2, 2, 2, 1]
+    assert [kinds.count(kind) for kind in (Kind.ATTEMPT, Kind.OBSERVED, Kind.CERTIFIED)] == [5, signed, signed]
+    done = certified(world, walls, *[HONEST] * 6)
+    assert outcomes(done) == [PASS] * 6
+    assert [item.reused for item in done] == [True] * signed + [False] * (6 - signed)
+    assert [item.attempts for item in done] == [2, 2, 2, 2, 2, 1]
