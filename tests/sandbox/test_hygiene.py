@@ -1,5 +1,6 @@
 """What jobs share and what they never share: workers, compartments, the reference adapter, pools, forks that work."""
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -263,7 +264,23 @@ def test_what_is_wrong_with_a_worker_that_nobody_asked_yet_is_told_by_its_first_
             pool.run(Job(ADAPTER, BRIEF), lambda ask: ask(question(None)))
 
 
-@pytest.mark.parametrize("begun", [False, True])
+def left_of(base):
+    """Processes whose command line names this base, a moment later."""
+
+    def running():
+        lines = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                lines.append(path.read_bytes())
+        return [line for line in lines if str(base).encode() in line and b"--control" in line]
+
+    until = time.monotonic() + 10
+    while running() and time.monotonic() < until:
+        time.sleep(0.02)
+    return running()
+
+
+@pytest.mark.parametrize("begun", [False, *[True] * 8])
 def test_a_pool_can_be_closed_while_its_workers_start_however_long_that_takes(walls, base, begun):
     says(base, takes=3600)
     pool = SandboxPool(walls(), 2)
@@ -276,6 +293,7 @@ def test_a_pool_can_be_closed_while_its_workers_start_however_long_that_takes(wa
     pool.close()
     assert time.monotonic() - started < 30
     assert not any(member.is_alive() for member in pool._members)
+    assert left_of(base) == []
 
 
 def test_workers_of_a_pool_that_do_not_agree_on_the_base_serve_nobody(walls, base):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,6 +26,8 @@ from peft_assay.sandbox.surroundings import SYSTEM, identity, interpreter
 
 MAX_MESSAGE = 1 << 16
 MAX_DIAGNOSTICS = 4096
+STOP_SECONDS = 0.5
+"""Until a process that was told to stop has stopped; one in the middle of a system call takes a moment."""
 INSIDE = "inside the sandbox"
 UNLIKE = "have Python and peft-assay in a folder that is readable to every user, such as below /usr or /opt"
 """The usual reason: the sandbox's user cannot reach the interpreter and got another one."""
@@ -108,14 +111,14 @@ class Worker:
         """Ends the processes, and leaves it to the worker's own thread to find that out and to clear up."""
         process = self._process
         if process is not None and process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            self._end(process.pid)
+        with contextlib.suppress(OSError):  # whoever is left of them has nobody to talk to
+            self.control.shutdown(socket.SHUT_RDWR)
 
     def kill(self) -> None:
         """Ends the worker and all its children: by namespace, or because they die with their parent."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._end(self._process.pid)
             self._process.wait()
             self._process = None
         if self.errors >= 0:
@@ -125,6 +128,17 @@ class Worker:
         if self.group is not None:
             self.group.close()
             self.group = None
+
+    def _end(self, process: int) -> None:
+        """Ends the process's group; before the worker has greeted also its children, who may have left the group.
+
+        Bubblewrap's child begins a session of its own a moment before it asks to die with its parent.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            children = [] if hasattr(self, "greeting") else stopped_with_children(process)
+            os.killpg(process, signal.SIGKILL)
+            for child in children:
+                os.kill(child, signal.SIGKILL)
 
     def killed_for_memory(self) -> bool:
         """Whether the kernel ended any process of this worker because its group had no memory left."""
@@ -201,6 +215,21 @@ class Worker:
                     return self.control.recv(MAX_MESSAGE)
                 except ConnectionResetError:
                     return b""
+
+
+def stopped_with_children(process: int) -> list[int]:
+    """Stops `process`, so that it makes no more children, and names those that it has (proc(5), children).
+
+    Raises ProcessLookupError where there is no such process.
+    """
+    os.kill(process, signal.SIGSTOP)
+    proc = Path(f"/proc/{process}")
+    deadline = time.monotonic() + STOP_SECONDS
+    with contextlib.suppress(OSError):
+        while time.monotonic() < deadline and proc.joinpath("stat").read_text().rpartition(")")[2].split()[0] in "RSD":
+            time.sleep(0.001)
+        return [int(child) for child in proc.joinpath("task", str(process), "children").read_text().split()]
+    return []
 
 
 def worker_arguments(
