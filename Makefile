@@ -64,8 +64,8 @@ test: lint isolation-note
 	$(VENV)/python -m coverage report --include='$(COVERED)' --fail-under=100
 
 # The long lanes: every attack from inside the sandbox in three accounts, the whole zoo as every kind of user, every
-# architecture at both levels, other walls, certify stopped at every moment, one borderline adapter thirty times, workers side by
-# side, what the zoo promises.
+# architecture at both levels, other walls, certify stopped at every moment, one borderline adapter thirty times,
+# workers side by side, what the zoo promises.
 test-lanes: .venv/installed isolation-note
 	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope $(LANES)
 

@@ -1,6 +1,5 @@
 """What jobs share and what they never share: workers, compartments, the reference adapter, pools, forks that work."""
 
-import contextlib
 import json
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from peft_assay.sandbox.interface import Program, SandboxConfiguration
 from peft_assay.sandbox.microsuite import Findings
 from peft_assay.sandbox.pool import SandboxPool
 from peft_assay.sandbox.surroundings import harness_program, mounts_for
+from sandbox.processes import left_of
 
 pytestmark = pytest.mark.sandbox
 
@@ -262,22 +262,6 @@ def test_what_is_wrong_with_a_worker_that_nobody_asked_yet_is_told_by_its_first_
             pool.base()
         with pytest.raises(ObservationError):
             pool.run(Job(ADAPTER, BRIEF), lambda ask: ask(question(None)))
-
-
-def left_of(base):
-    """Processes whose command line names this base, a moment later."""
-
-    def running():
-        lines = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                lines.append(path.read_bytes())
-        return [line for line in lines if str(base).encode() in line and b"--control" in line]
-
-    until = time.monotonic() + 10
-    while running() and time.monotonic() < until:
-        time.sleep(0.02)
-    return running()
 
 
 @pytest.mark.parametrize("begun", [False, *[True] * 8])

@@ -123,8 +123,13 @@ def test_a_database_that_cannot_be_brought_up_to_date(tmp_path: Path, monkeypatc
 
 def test_an_older_database_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Workspace.open(tmp_path, create=True).close()
+    asked = []
+    monkeypatch.setattr(command, "upgrade", lambda _, target: asked.append(target))
+    Workspace.open(tmp_path).close()
+    assert asked == [], "it is up to date"
     monkeypatch.setattr(database, "HEAD", "of tomorrow")
     Workspace.open(tmp_path).close()
+    assert asked == ["head"]
 
 
 def test_urls(tmp_path: Path) -> None:

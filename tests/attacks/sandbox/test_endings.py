@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.sandbox import choose, filters, surroundings
 from peft_assay.sandbox.choose import open_sandbox
 from peft_assay.sandbox.interface import SandboxConfiguration
+from sandbox.processes import left_of, workers
 
 pytestmark = pytest.mark.sandbox
 
@@ -72,27 +72,6 @@ with Supervisor(BACKENDS[name](), program, mounts_for(program, base), configurat
     sandbox.run(Job(None, Limits()), converse)
 """
 PHASES = ("straining", "starting", "loading", "idle", "job", "fresh")
-
-
-def workers(base):
-    """Processes whose command line names this base and the worker."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            line = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
-        except OSError:
-            continue
-        if str(base).encode() in line and b"--control" in line:
-            found.append(int(entry.name))
-    return found
-
-
-def left_of(base):
-    """What still runs a moment later; a worker that only loads its base would go on for longer."""
-    deadline = time.monotonic() + 10
-    while workers(base) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return workers(base)
 
 
 @pytest.fixture

@@ -29,10 +29,9 @@ class Asking:
     close: float
     """Margin in nats below which an answer is asked again precisely where it counts for the adapter; 0 for none."""
     favourable: Callable[[Case, Given], bool]
-    """Whether an answer counts for the adapter."""
-    hopeless: Callable[[Case, Given], bool] | None
-    """Whether what is certain of an answer cannot become one that passes. None for adapters, whose failures count
-    against them however close they were."""
+    """Whether an answer counts for the adapter, as far as a precise one could say otherwise."""
+    of_base: bool
+    """Whether it is told how a close text certainly begins: an adapter's failures stand, however close they were."""
 
     def __call__(self, cases: Sequence[Case]) -> list[Given]:
         """What the model gives for each of `cases`, in the dtype that the base was loaded in."""
@@ -48,9 +47,7 @@ class Asking:
         return settled
 
     def _open(self, case: Case, given: Given) -> bool:
-        if given.precise or margin_of(given) >= self.close:
-            return False
-        return self.favourable(case, given) and not (self.hopeless is not None and self.hopeless(case, given))
+        return not given.precise and margin_of(given) < self.close and self.favourable(case, given)
 
 
 def _choices(ask: Ask, suite: Suite, cases: Sequence[Case], how: Mapping[str, Any]) -> list[Given]:
@@ -73,7 +70,7 @@ def _ask_texts(asking: Asking, cases: Sequence[Case]) -> list[Given]:
     prompts = [suite.ask_form(case) for case in cases]
     drafts = [draft_of(asking.drafts.get(case.id)) for case in cases] if asking.drafts else None
     top = None if asking.drafts else WATCHED
-    by = None if asking.hopeless is None or asking.close <= 0 else asking.close
+    by = asking.close if asking.of_base and asking.close > 0 else None
     about = {"drafts": drafts, "top": top, "margins": asking.close > 0, "certainBy": by}
     reply = generate(asking.ask, prompts, suite.max_new_tokens, **about)
     traces: Sequence[Trace | None] = reply.traces or ()

@@ -58,8 +58,8 @@ def conduct_suite(
     drafts = {} if base is None else base.by_case()
     passes = scorer_of(suite)
     remembered = memory or Memory()
-    favourable = _favourable(suite, passes, of_base=base is None)
-    asking = Asking(ask, suite, drafts, close, favourable, _hopeless(suite) if base is None else None)
+    of_base = base is None
+    asking = Asking(ask, suite, drafts, close, _favourable(suite, passes, of_base=of_base), of_base)
     for group in _rounds(cases):
         given = _given(asking, group, remembered)
         try:
@@ -73,14 +73,15 @@ def conduct_suite(
 
 
 def _favourable(suite: Suite, passes: Callable[[Case, Given], bool], *, of_base: bool) -> Callable[[Case, Given], bool]:
-    """What counts for the adapter: its own passes, the base's failures; anything where a judge would have to say."""
+    """What counts for the adapter: its own passes, the base's failures; anything where a judge would have to say.
+
+    A failure of the base's that follows from how its answer certainly begins is none that could count otherwise.
+    """
     if suite.judged:
         return lambda _case, _given: True
-    return lambda case, given: passes(case, given) is not of_base
-
-
-def _hopeless(suite: Suite) -> Callable[[Case, Given], bool]:
-    return lambda case, given: cannot_pass(suite, case, given.certain)
+    if of_base:
+        return lambda case, given: not (passes(case, given) or cannot_pass(suite, case, given.certain))
+    return passes
 
 
 def _scored(passes: Callable[[Case, Given], bool], case: Case, given: Given) -> Answer:
