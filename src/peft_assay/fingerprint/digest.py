@@ -1,0 +1,66 @@
+"""The function's digest: the same for all files that say the same numbers, in whatever order, dtype or spelling.
+
+Covered are names without prefixes, operations, shapes and numbers with the scale folded in. Not covered: README,
+metadata, the order of tensors, the dtype that exactly equal numbers are stored in, and fields of the configuration that
+change no function. Of updates in factors it is also the same after ranks are permuted, padded with zeros, or scaled by
+powers of two (with alpha and B traded against each other so); rotations and rounding change it, and are what the
+fingerprint is for.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from peft_assay.core.artifact import WEIGHTS_FILE
+from peft_assay.core.digest import Digest
+from peft_assay.fingerprint.interface import VANISHING, Part, Uncomputable
+from peft_assay.fingerprint.normal import normal_form
+from peft_assay.fingerprint.tensors import narrowest
+
+_FORM = b"peft-assay function 1\n"
+
+
+def function_digest(files: Mapping[str, bytes]) -> Digest:
+    """Digest of what the adapter in `files` (path -> bytes, the whole artifact or just configuration and weights) does.
+
+    Raises Uncomputable where configuration or weights have not one reading.
+    """
+    lines = sorted(line for part in normal_form(files) if (line := _line(part)) is not None)
+    return Digest("sha256:" + hashlib.sha256(_FORM + b"".join(lines)).hexdigest())
+
+
+def _line(part: Part) -> bytes | None:
+    """One part, by its digest; None where it does nothing."""
+    if part.stored is None:
+        found = _components(part.left, part.right)
+        content = hashlib.sha256(b"".join(found)).digest() if found else None
+    else:
+        vanished = part.operation in VANISHING and not all(array.any() for array in part.stored)
+        content = None if vanished else hashlib.sha256(b"".join(map(_array, part.stored))).digest()
+    if content is None:
+        return None
+    what = f"{part.module}\0{part.operation.value}\0{part.shape[0]}x{part.shape[1]}\0"
+    return what.encode() + content.hex().encode() + b"\n"
+
+
+def _components(left: Any, right: Any) -> list[bytes]:
+    """One digest for each rank that is not zero, in an order of their own: scaled so that it does not matter how."""
+    found = []
+    for column, row in zip(left.T, right, strict=True):
+        largest = np.abs(row).max(initial=0.0)
+        if largest == 0 or not column.any():
+            continue
+        power = float(np.ldexp(1.0, -int(np.frexp(largest)[1])))
+        sign = np.sign(row[np.flatnonzero(row)[0]])
+        found.append(hashlib.sha256(_array(row * power * sign) + _array(column / power * sign)).digest())
+    return sorted(found)
+
+
+def _array(values: Any) -> bytes:
+    if not np.isfinite(values).all():
+        raise Uncomputable("its numbers overflow when its scale is applied", where=WEIGHTS_FILE)
+    dtype, content = narrowest(values)
+    shape = "x".join(map(str, values.shape))
+    return hashlib.sha256(f"{dtype}\0{shape}\0".encode() + content).digest()

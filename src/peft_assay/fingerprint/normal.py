@@ -1,0 +1,58 @@
+"""The normal form: an adapter's files as parts, one for each module and operation, whatever type they are written as.
+
+What a type needs the base's weights for (PiSSA before its conversion, LN tuning, modules in full) and what is no matrix
+at all is kept as its tensors are stored.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from peft_assay.core.artifact import WEIGHTS_FILE
+from peft_assay.fingerprint.configuration import Configuration, read_configuration
+from peft_assay.fingerprint.families import delora, gralora, hadamard, kronecker, lora, rotations, vblora, vectors, vera
+from peft_assay.fingerprint.interface import Operation, Part, Uncomputable, plain
+from peft_assay.fingerprint.names import SHARED, sort_tensors
+from peft_assay.fingerprint.tensors import Tensor, read_tensors
+
+Family = Callable[[str, Mapping[str, Tensor], Configuration], Iterator[Part]]
+FAMILIES: tuple[tuple[tuple[str, ...], Family], ...] = tuple(
+    (family.MARKS, family.parts)
+    for family in (lora, hadamard, kronecker, vera, vectors, rotations, delora, gralora, vblora)
+)
+PROMPTS = ("prompt_embeddings", "prefix_task_cols", "prefix_task_rows")
+
+
+def normal_form(files: Mapping[str, bytes]) -> Iterator[Part]:
+    """Parts of the adapter in `files` by module, each with its arrays made when it is reached.
+
+    Raises Uncomputable, while it is gone through too, where configuration or weights have not one reading.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            yield from _parts(files)
+    except (ValueError, IndexError, ArithmeticError, MemoryError, TypeError) as error:
+        # Shapes that do not go together; which of them, each family checks as far as it can say it well.
+        raise Uncomputable(f"its tensors do not fit together: {type(error).__name__}", where=WEIGHTS_FILE) from None
+
+
+def _parts(files: Mapping[str, bytes]) -> Iterator[Part]:
+    config = read_configuration(files)
+    content = files.get(WEIGHTS_FILE)
+    if content is None:
+        raise Uncomputable("is absent", where=WEIGHTS_FILE)
+    grouped, others = sort_tensors(read_tensors(content))
+    config.check_patterns(len(grouped))
+    shared = {name: tensor for path, tensor in others.items() if (name := _last(path)) in SHARED}
+    for module, at in sorted(grouped.items()):
+        families = [parts for marks, parts in FAMILIES if not at.keys().isdisjoint(marks)]
+        if len(families) != 1:
+            raise Uncomputable("it has tensors of several PEFT types, or none that is known", where=module)
+        yield from families[0](module, {**shared, **at}, config)
+    for path, tensor in sorted(others.items()):
+        if _last(path) not in SHARED:
+            yield plain(path, Operation.PROMPT if path in PROMPTS else Operation.TENSOR, tensor.values())
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]
