@@ -19,7 +19,7 @@ from peft_assay.trust.withdrawals import Certifiable, lifting, touching
 
 
 class Withheld(TrustError):
-    """A withdrawal in force touches what would be certified: a hold, which only a signed lift ends."""
+    """The policy passes, and it may not be certified: it is withdrawn, or the gate would refuse it at once."""
 
 
 def issue(
@@ -91,7 +91,7 @@ def _validity(
     observed_at = min(record.started_at for record in observations)
     not_after = min([observed_at + maximum_age, *(waiver.expires for waiver in waivers)])
     if not_after <= issued_at:
-        raise TrustError("the oldest observation is already too old", next_step="observe again")
+        raise Withheld("the oldest observation is already too old", next_step="peft-assay certify --fresh TARGET")
     return observed_at, not_after
 
 

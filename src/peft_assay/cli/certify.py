@@ -33,11 +33,14 @@ def certify(
     # The rest is imported while the sandbox's walls are tried.
     from peft_assay.pipeline.certify import certify as run
     from peft_assay.pipeline.deployment import Deployment, utc_now
+    from peft_assay.pipeline.forecast import remarks, stand_of
     from peft_assay.pipeline.project import declared_sources
     from peft_assay.pipeline.reporting import certification_report
     from peft_assay.report import jsonout, terminal
 
     with Deployment.open(where, create=True, tell=output.note) as deployment:
+        for remark in remarks(stand_of(deployment)):
+            output.note(remark)
         located = declared_sources(deployment.project, sources or [], output.note)
         with output.Steps() as steps:
             done = run(
@@ -58,11 +61,9 @@ def certify(
 
 def _show_plan(where: Place, named: Sequence[str], output_format: Format) -> None:
     from peft_assay.pipeline.plan import plan as make
-    from peft_assay.pipeline.project import load_project, named_sources
     from peft_assay.report.plan import plan_text
 
-    project = load_project(where.context_path())
-    planned = make(project, named_sources(project, named))
+    planned = make(where, named)
     if output_format is Format.JSON:
         output.document(asdict(planned))
     else:
@@ -72,7 +73,8 @@ def _show_plan(where: Place, named: Sequence[str], output_format: Format) -> Non
         (Door.FAILED, planned.unsatisfiable),
         (Door.INDETERMINATE, planned.undecidable),
     )
-    raise typer.Exit(int(first_door([Door.PASSED, *(door for door, met in found if met)])))
+    doors = [*(refused.door for refused in planned.refused), *(door for door, met in found if met)]
+    raise typer.Exit(int(first_door([Door.PASSED, *doors])))
 
 
 def _command(named: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ step (`next_step`). Doors (exit codes, later HTTP states) are properties of the 
       DocumentError           2   a document somebody wrote is malformed
       IntakeError             3   the source cannot become an artifact
       ObservationError        4   the sandbox or the harness could not observe
+      Unsatisfiable          10   in this context no adapter can pass the policy; nothing was run
       TrustError             11   signature, key, ledger, rolled-back evidence
       ActivationDenied       12   the gate says no
       StorageError           74   the disk, the database, the file system
@@ -111,6 +112,12 @@ class ObservationError(AssayError):
     """The sandbox or the harness could not observe; nothing is known about the adapter."""
 
     door = Door.UNOBSERVED
+
+
+class Unsatisfiable(AssayError):
+    """No adapter can pass the policy in this context: known before anything ran."""
+
+    door = Door.FAILED
 
 
 class TrustError(AssayError):

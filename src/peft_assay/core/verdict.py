@@ -15,7 +15,7 @@ class Outcome(StrEnum):
 
     WAIVED is a rule's only: it fails, and an approver accepts that. The whole is then PASS, with its waivers named.
     REFUSED is intake's: there is no artifact. WITHHELD is the authority's: the policy passes, but a withdrawal in force
-    forbids to certify, and only an approver's lift ends that.
+    forbids to certify, which only an approver's lift ends, or the gate would refuse the certificate at once.
     """
 
     PASS = "PASS"  # noqa: S105 - an outcome

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from peft_assay.core.artifact import Artifact, File
 from peft_assay.core.certificate import Certificate, RevocationList, Scope
+from peft_assay.core.context import DeploymentContext
 from peft_assay.core.digest import sha256
 from peft_assay.core.observation import Value
 from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA
@@ -66,10 +67,15 @@ class Case:
 
 
 def _anchor(case: Case) -> str:
-    if not case.anchor.keys_of(Role.AUTHORITY) or not case.anchor.keys_of(Role.SANDBOX):
+    return ask_keys(case.anchor, case.evidence.context)
+
+
+def ask_keys(anchor: TrustAnchor, context: DeploymentContext) -> str:
+    """What the gate says of the pinned keys, which is known before there is a certificate; raises Failed."""
+    if not anchor.keys_of(Role.AUTHORITY) or not anchor.keys_of(Role.SANDBOX):
         raise Failed("no keys are pinned for authority or sandbox", "pin them in trust.yaml", Denial.TRUST)
-    development = case.anchor.development_keyids()
-    if development and (case.anchor.production or case.evidence.context.production):
+    development = anchor.development_keyids()
+    if development and (anchor.production or context.production):
         raise Failed(
             f"production refuses development keys: {', '.join(development)}",
             "pin keys that were not made by peft-assay init",

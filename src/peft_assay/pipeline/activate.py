@@ -1,7 +1,6 @@
 """`activate`: the library's door. It finds project, workspace and trust anchor as the command line does."""
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from peft_assay.intake.interface import WHOLE, Admitted
 from peft_assay.pipeline.deployment import Clock, Deployment, utc_now
 from peft_assay.pipeline.evidence import Live, differences, gather
 from peft_assay.pipeline.place import Place
-from peft_assay.pipeline.project import STACK_MEMBERS, resolve_source
+from peft_assay.pipeline.project import installed_stack, resolve_source
 from peft_assay.runtime import active
 from peft_assay.runtime.active import ActiveAdapter
 
@@ -67,7 +66,7 @@ class _Gate:
 
     def authorize(self, files: Mapping[str, bytes], base_state: Digest) -> Activation:
         """Permission for exactly these bytes on a base with this state."""
-        evidence = gather(self.deployment, self.admitted.artifact, files, Live(base_state, live_stack()))
+        evidence = gather(self.deployment, self.admitted.artifact, files, Live(base_state, installed_stack()))
         try:
             permission = authorize(evidence, self.deployment.anchor, self.clock())
         except ActivationDenied as denial:
@@ -77,17 +76,6 @@ class _Gate:
             raise ActivationDenied(message, check=denial.check, next_step=step) from None
         self.deployment.workspace.record_activation(permission, at=self.clock())
         return permission
-
-
-def live_stack() -> dict[str, str]:
-    """Versions of the distributions that numerics depend on, as installed in this process."""
-    found = {}
-    for name in STACK_MEMBERS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found
 
 
 def _admit(deployment: Deployment, adapter: str | PathLike[str]) -> Admitted:

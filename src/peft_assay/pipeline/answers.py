@@ -49,7 +49,7 @@ class AnswerBook:
             return Recollection()
         found = open_answers(envelope, self.deployment.anchor.keys_of(Role.SANDBOX))
         of_this = found.subject == subject and canonical_digest(found.conditions) == canonical_digest(self.conditions)
-        young = now - found.started_at < self.deployment.project.context.maximum_age / 2
+        young = now - found.started_at < self.deployment.maximum_age / 2
         if not (of_this and young):
             return Recollection()
         return Recollection(Memory(kept=answers_of(found.answers)), found.started_at)

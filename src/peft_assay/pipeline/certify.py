@@ -25,6 +25,7 @@ from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.pipeline.base import check_base
 from peft_assay.pipeline.candidates import Candidate, take_in
 from peft_assay.pipeline.deployment import Clock, Deployment
+from peft_assay.pipeline.forecast import Stand, check_admitted, check_level, check_stand, stand_of
 from peft_assay.pipeline.observing import Attempted, Observing
 from peft_assay.pipeline.project import Project, build_lock
 from peft_assay.pipeline.sources import Located, names_of
@@ -56,7 +57,7 @@ class Certification:
     record: ObservationRecord | None = None
     certificate: Digest | None = None
     withheld: Withheld | None = None
-    """The hold that forbids to certify what the policy passes."""
+    """Why what the policy passes is not certified: a hold, or that the gate would refuse it at once."""
     attempts: int = 0
     reused: bool = False
     """The observations were made by an earlier attempt, under the same conditions."""
@@ -80,10 +81,12 @@ def certify(
     """
     deployment.raise_mark(clock())
     check_base(deployment.project.base_path)
+    stand = stand_of(deployment)
+    check_stand(stand)
     names = names_of(sources)
     done: dict[str, Certification] = {}
     likely = _likely(deployment, sources, fresh=fresh)
-    with _opening(open_sandbox, deployment.project, len(sources), likely) as opened:
+    with _opening(open_sandbox, stand, len(sources), likely) as opened:
         intake = [_candidate(deployment, source, name, clock) for source, name in zip(sources, names, strict=True)]
         candidates = [candidate for candidate in intake if isinstance(candidate, Candidate)]
         if candidates:
@@ -116,9 +119,7 @@ def _due(deployment: Deployment, candidates: Sequence[Candidate], *, fresh: bool
 
 
 @contextmanager
-def _opening(
-    open_sandbox: OpenSandbox, project: Project, adapters: int, likely: int
-) -> Iterator[Callable[[], Sandbox]]:
+def _opening(open_sandbox: OpenSandbox, stand: Stand, adapters: int, likely: int) -> Iterator[Callable[[], Sandbox]]:
     """Opens the sandbox while adapters are taken in: its attacks and its base need no adapter, and all take a while.
 
     `likely`: how many of the adapters will be exercised, as far as anybody knows before they are taken in. Gives what
@@ -127,8 +128,9 @@ def _opening(
     """
 
     def opened() -> Sandbox:
-        sandbox = open_sandbox(project, adapters)
+        sandbox = open_sandbox(stand.project, adapters)
         try:
+            check_level(sandbox, stand)
             sandbox.expect(likely)
         except BaseException:
             sandbox.close()
@@ -240,8 +242,8 @@ class _Run:
         )
 
     def _lifetime(self, candidate: Candidate, record: ObservationRecord) -> timedelta:
-        """The context's maximum, or less: a certificate outlives no clearance that it stands on."""
-        longest = self.deployment.project.context.maximum_age
+        """What context and anchor allow, or less: a certificate outlives no clearance that it stands on."""
+        longest = self.deployment.maximum_age
         until = candidate.cleared_until
         return longest if until is None else min(longest, until - record.started_at)
 
@@ -276,6 +278,7 @@ class _Run:
             waivers=waivers,
         )
         certificate = certificate_of(open_envelope(envelope, keys, predicate_type=VSA))
+        check_admitted(self.deployment, envelope, artifact, lock, record, waivers, now)
         return workspace.certify(
             envelope,
             artifact=artifact.digest,

@@ -29,7 +29,8 @@ from peft_assay.trust.sealer import load_sealer
 
 Clock = Callable[[], datetime]
 REFRESH_AFTER = timedelta(days=1)
-"""Age from which certifying signs the revocation list anew, so that ordinary use keeps it fresh."""
+"""Age from which certifying signs the revocation list anew, so that ordinary use keeps it fresh; where the trust anchor
+wants younger lists, half of what it allows."""
 
 
 def utc_now() -> datetime:
@@ -83,14 +84,12 @@ class Deployment:
 
     def sealer(self, role: Role) -> Sealer:
         """The signing key of `role`, which must be one that the anchor pins."""
-        sealer = load_sealer(self.location.folder / "keys", role)
-        if sealer.keyid not in {key.keyid for key in self.anchor.keys_of(role)}:
-            raise TrustError(
-                f"the key of role {role.value} at hand is not one that the trust anchor pins",
-                where=str(self.location.folder / "keys"),
-                next_step="pin its id in trust.yaml, or use the key that is pinned",
-            )
-        return sealer
+        return pinned_sealer(self.location, self.anchor, role)
+
+    @property
+    def maximum_age(self) -> timedelta:
+        """How old the oldest observation under a certificate may be: the gate takes the stricter of the two."""
+        return min(self.anchor.maximum_age, self.project.context.maximum_age)
 
     def record_of(self, envelope: bytes) -> ObservationRecord:
         """The observation record in `envelope`, signed by a pinned sandbox key; raises TrustError."""
@@ -106,9 +105,10 @@ class Deployment:
         return revocation_record_of(statement, self.anchor.keys_of(Role.APPROVER))
 
     def fresh_revocations(self, now: datetime) -> RevocationList:
-        """The newest list, signed anew when it is absent or older than a day."""
+        """The newest list, signed anew when it is absent or no longer young (`REFRESH_AFTER`)."""
         record = self.revocations()
-        if record is None or now - record.list.issued_at > REFRESH_AFTER:
+        until = min(REFRESH_AFTER, self.anchor.revocation_maximum_age / 2)
+        if record is None or now - record.list.issued_at > until:
             record = self.publish(next_list(record, now=now, sealer=self.sealer(Role.AUTHORITY)), now)
         return record.list
 
@@ -133,6 +133,18 @@ class Deployment:
 
         marks = HighWater(self.location.state)
         marks.look_and_raise(self.workspace.id, look, self.workspace.root_at, place=self.workspace.folder)
+
+
+def pinned_sealer(location: TrustAnchorLocation, anchor: TrustAnchor, role: Role) -> Sealer:
+    """The signing key of `role` beside the anchor, which must be one that it pins; raises TrustError."""
+    sealer = load_sealer(location.folder / "keys", role)
+    if sealer.keyid not in {key.keyid for key in anchor.keys_of(role)}:
+        raise TrustError(
+            f"the key of role {role.value} at hand is not one that the trust anchor pins",
+            where=str(location.folder / "keys"),
+            next_step="pin its id in trust.yaml, or use the key that is pinned",
+        )
+    return sealer
 
 
 def _where_else(place: Place) -> str:

@@ -18,9 +18,9 @@ from peft_assay.observe.behaviour.interface import Plan, Records, Seen
 from peft_assay.observe.behaviour.observe import SERVED_TERM
 from peft_assay.observe.behaviour.terms import unanswered
 from peft_assay.pipeline.deployment import utc_now
-from peft_assay.pipeline.observing import OBSERVED_ENGINE
+from peft_assay.pipeline.observing import not_as_served
 from peft_assay.pipeline.policy.ideal import best_case
-from peft_assay.pipeline.project import Project
+from peft_assay.pipeline.project import Project, installed_stack
 
 _BY = ObservedBy.SUPERVISOR
 _NOTHING = sha256(b"")
@@ -87,8 +87,16 @@ def _left_out(project: Project) -> Iterator[Observation]:
 
 
 def _served(project: Project) -> Sequence[Observation]:
-    """That another engine serves than the one that observes is known now; which versions run, only there."""
-    name = project.context.engine.name
-    if name == OBSERVED_ENGINE:
-        return ()
-    return (ok(SERVED_TERM, False, by=_BY, reason=f"observed on {OBSERVED_ENGINE}; the context declares {name}"),)
+    """That another engine or other versions serve than those which observe here."""
+    why = not_as_served(project, installed_stack())
+    return () if why is None else (ok(SERVED_TERM, False, by=_BY, reason=why),)
+
+
+def unserved(project: Project) -> tuple[str, str] | None:
+    """The first rule that no adapter can pass because what is observed here is not what is served, and why."""
+    for served in _served(project):
+        for rule in project.policy.rules:
+            outcome, why = _at_best(project.policy, rule, {}, {served.name: served})
+            if outcome is not Outcome.PASS:
+                return rule.rule.id, why
+    return None

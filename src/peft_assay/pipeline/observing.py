@@ -166,7 +166,7 @@ class Observing:
         record = self.deployment.record_of(envelope)
         static = {o.name: o.document() for o in map(_shortened, candidate.static)}
         same = all((found := record.observations.get(name)) and found.document() == static[name] for name in static)
-        young = self.clock() - record.started_at < self.deployment.project.context.maximum_age / 2
+        young = self.clock() - record.started_at < self.deployment.maximum_age / 2
         whole = record.level == self.attestation["level"] and not _void(record)
         return record if same and young and whole else None
 

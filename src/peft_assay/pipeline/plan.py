@@ -5,14 +5,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from peft_assay.core.errors import Door, Unsatisfiable
 from peft_assay.core.exercises import Exercises
 from peft_assay.core.suite import Measure, Suite, last_user_text
 from peft_assay.observe.behaviour import scan as trigger_scan
 from peft_assay.observe.behaviour.statistics import lower_bound
 from peft_assay.observe.static.licences import find_licence, nearest
 from peft_assay.pipeline.base import check_base, has_chat_template
+from peft_assay.pipeline.forecast import Stand, refusals, remarks, stand_at
 from peft_assay.pipeline.foresight import foresee
-from peft_assay.pipeline.project import Project, absent_sources
+from peft_assay.pipeline.place import Place
+from peft_assay.pipeline.project import Project, absent_sources, load_project, named_sources
 
 FLOPS = 5e9
 """Floating-point operations per second assumed of one core: a deliberately low figure for small matrices."""
@@ -31,6 +34,15 @@ class SuitePlan:
     """Sequences pushed through the model, generation counted once for each new token at most."""
     best_lower: float
     """Lower bound of the pass rate if every case passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What the gate would refuse every adapter for, and what ends that."""
+
+    message: str
+    next_step: str
+    door: Door
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +73,23 @@ class Plan:
     undecidable: tuple[str, ...]
     """Rules that ask for what nothing here would observe."""
     remarks: tuple[str, ...]
-    """What the document says that nobody else understands."""
+    """What the document says that nobody else understands, or that holds otherwise."""
+    refused: tuple[Refused, ...]
+    """Why the gate would refuse every adapter here."""
 
 
-def plan(project: Project, sources: Sequence[str]) -> Plan:
-    """The plan for `sources`; runs nothing. Raises DocumentError for a base that cannot be loaded, UsageError."""
+def plan(place: Place, named: Sequence[str]) -> Plan:
+    """The plan for the adapters that are `named` (none: the declared surface); runs and makes nothing.
+
+    Raises DocumentError for a base that cannot be loaded, UsageError, TrustError where there is no anchor.
+    """
+    project = load_project(place.context_path())
+    return plan_of(stand_at(place, project), named_sources(project, named))
+
+
+def plan_of(stand: Stand, sources: Sequence[str]) -> Plan:
+    """The plan for `sources`, given what is known before anything runs."""
+    project = stand.project
     check_base(project.base_path)
     context, scan = project.context, project.exercises.scan
     suites = tuple(_suite_plan(suite) for suite in project.suites)
@@ -92,8 +116,16 @@ def plan(project: Project, sources: Sequence[str]) -> Plan:
         seconds=START_SECONDS + (len(sources) + 1) * tokens * 2 * parameters / FLOPS,
         unsatisfiable=foreseen.unsatisfiable,
         undecidable=foreseen.undecidable,
-        remarks=tuple(_remarks(project)),
+        remarks=(*_remarks(project), *remarks(stand)),
+        refused=tuple(_refused(stand)),
     )
+
+
+def _refused(stand: Stand) -> Iterator[Refused]:
+    """The gate's refusals; what the policy refuses stands among the rules that cannot be satisfied."""
+    for refusal in refusals(stand):
+        if not isinstance(refusal, Unsatisfiable):
+            yield Refused(str(refusal), refusal.next_step or "", refusal.door)
 
 
 def _most(rank: int | None) -> str:

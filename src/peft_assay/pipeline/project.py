@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +359,17 @@ def served_stack(project: Project) -> dict[str, str] | None:
     """What the lock has of the distributions that behaviour is observed on; None where no lock is declared."""
     locked = project.locked
     return None if locked is None else {name: locked[name] for name in STACK_MEMBERS if name in locked}
+
+
+def installed_stack() -> dict[str, str]:
+    """Versions of the distributions that numerics depend on, as installed in this process."""
+    found = {}
+    for name in STACK_MEMBERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
 
 
 @cache

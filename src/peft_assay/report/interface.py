@@ -65,7 +65,7 @@ class CertificationReport:
     lock: Lock | None
     refusal: Refusal | None = None
     withheld: Refusal | None = None
-    """The hold that forbids to certify what the policy passes."""
+    """Why what the policy passes is not certified: a hold, or that the gate would refuse it at once."""
     parameters: Mapping[str, Value] | None = None
     """The policy's parameters as it names them, ``params.floor``: thresholds to draw."""
     attestation: Mapping[str, Any] | None = None

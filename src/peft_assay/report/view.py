@@ -25,7 +25,7 @@ SENTENCES: Mapping[Outcome, str] = {
     Outcome.PASS: "Admitted: every rule of the policy holds for what was observed.",
     Outcome.FAIL: "Not admitted: what was observed contradicts the policy.",
     Outcome.INDETERMINATE: "Not admitted: the policy cannot be decided, evidence is missing.",
-    Outcome.WITHHELD: "Not admitted: the policy passes, but a withdrawal in force forbids to certify it.",
+    Outcome.WITHHELD: "Not admitted: the policy passes, but a withdrawal in force, or the gate, forbids to certify it.",
     Outcome.REFUSED: "Not admitted: the source cannot become an artifact, so nothing was examined.",
 }
 UNCERTIFIED = "Every rule of the policy holds for what was observed, and there is no certificate for today's context."

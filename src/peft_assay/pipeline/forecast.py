@@ -1,0 +1,198 @@
+"""What the gate will say, asked while it can still save work.
+
+Of anchor and context before anything runs: nothing that an adapter does could change it. Of a certificate before it is
+recorded: nobody is told PASS of what the gate would refuse at once.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from peft_assay.certify.issue import Withheld
+from peft_assay.core.artifact import Artifact
+from peft_assay.core.certificate import Revocation, Scope
+from peft_assay.core.context import Lock
+from peft_assay.core.digest import sha256
+from peft_assay.core.errors import AssayError, ObservationError, TrustError, Unsatisfiable
+from peft_assay.core.sandbox import IsolationLevel, Sandbox
+from peft_assay.core.waiver import Waiver
+from peft_assay.gate.authorize import explain
+from peft_assay.gate.checks import Failed, ask_keys
+from peft_assay.gate.interface import Evidence, State
+from peft_assay.pipeline.deployment import Deployment, pinned_sealer, process_id
+from peft_assay.pipeline.foresight import unserved
+from peft_assay.pipeline.place import Place
+from peft_assay.pipeline.project import Observed, Project, build_lock
+from peft_assay.pipeline.suites.judges import with_judges
+from peft_assay.store.workspace import DATABASE, FOLDER
+from peft_assay.trust.anchor import TrustAnchor, TrustAnchorLocation, find_anchor, load_anchor
+from peft_assay.trust.observations import ObservationRecord
+from peft_assay.trust.roles import Role
+from peft_assay.trust.times import format_time
+from peft_assay.trust.withdrawals import Certifiable, touching
+
+SIGNERS = (Role.SANDBOX, Role.AUTHORITY)
+"""Whose keys `certify` signs with."""
+_UNKNOWN = sha256(b"")
+_OF_THE_PROJECT = frozenset({Scope.POLICY, Scope.SUITE, Scope.BASE})
+_LATER = frozenset({"bytes"})
+"""Checks of the gate that are about the files which will be at hand then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What is known before anything runs."""
+
+    project: Project
+    location: TrustAnchorLocation
+    anchor: TrustAnchor
+    in_force: Sequence[Revocation]
+    """Withdrawals of the newest verified list."""
+
+
+def stand_of(deployment: Deployment) -> Stand:
+    """What an opened deployment knows; raises TrustError for a list that cannot be trusted."""
+    record = deployment.revocations()
+    in_force = () if record is None else record.list.revocations
+    return Stand(deployment.project, deployment.location, deployment.anchor, in_force)
+
+
+def stand_at(place: Place, project: Project) -> Stand:
+    """What can be known at `place` without making anything there; raises TrustError, StorageError."""
+    holder = (place.workspace or project.path.parent).absolute()
+    if (holder / FOLDER / DATABASE).is_file():
+        with Deployment.open(place) as deployment:
+            return stand_of(deployment)
+    location = find_anchor(place.trust, judged=project.path.parent)
+    return Stand(project, location, load_anchor(location), ())
+
+
+def check_stand(stand: Stand) -> None:
+    """Raises the first of `refusals`."""
+    for refusal in refusals(stand):
+        raise refusal
+
+
+def refusals(stand: Stand) -> Iterator[AssayError]:
+    """Why the gate, or the policy, would refuse every adapter here; nothing where one could be admitted."""
+    try:
+        ask_keys(stand.anchor, stand.project.context)
+    except Failed as no:
+        yield TrustError(no.message, where=str(stand.location.folder), next_step=no.next_step)
+    for role in SIGNERS:
+        yield from _signing(stand, role)
+    yield from _withdrawn(stand)
+    try:
+        with_judges(stand.project.suites, stand.anchor)
+    except AssayError as error:
+        yield error
+    yield from _not_served(stand.project)
+
+
+def _signing(stand: Stand, role: Role) -> Iterator[AssayError]:
+    """That the key which must sign is not at hand, not pinned, or withdrawn."""
+    try:
+        keyid = pinned_sealer(stand.location, stand.anchor, role).keyid
+    except TrustError as error:
+        yield error
+        return
+    for entry in stand.in_force:
+        if entry.scope is Scope.KEY and entry.target == keyid:
+            yield TrustError(
+                f"the key of role {role.value} is withdrawn since {format_time(entry.at)}: {entry.reason}",
+                where=f"key {keyid}",
+                next_step=f"pin another key of role {role.value} in {stand.location.folder / 'trust.yaml'}",
+            )
+
+
+def _withdrawn(stand: Stand) -> Iterator[AssayError]:
+    """What stands in every lock of this project and is withdrawn: policy, suites, base files."""
+    document = dict(build_lock(stand.project, Observed(_UNKNOWN, {}, _UNKNOWN), _UNKNOWN).document)
+    policy = stand.project.policy.policy.digest
+    every = Certifiable(stand.project.base, Lock(document), policy, frozenset(), frozenset())
+    here = [entry for entry in stand.in_force if entry.scope in _OF_THE_PROJECT]
+    for entry in touching(here, every):
+        target = f"{entry.target} --scope {entry.scope.value}"
+        yield TrustError(
+            f"{entry.scope.value} {entry.target} is withdrawn since {format_time(entry.at)}: {entry.reason}",
+            where=str(stand.project.path),
+            next_step=f"use another {entry.scope.value}; only an approver ends this: peft-assay revoke --lift {target}",
+        )
+
+
+def _not_served(project: Project) -> Iterator[AssayError]:
+    """That nothing here can observe what the context declares to serve, where a rule of the policy asks for it."""
+    found = unserved(project)
+    if found is not None:
+        rule, why = found
+        yield Unsatisfiable(
+            f"no adapter can pass rule {rule} here: {why}",
+            where=f"{project.path}: context",
+            next_step="serve with what observes here, and declare that (context.engine, context.stack); "
+            "what else is open: peft-assay certify --plan",
+        )
+
+
+def remarks(stand: Stand) -> Iterator[str]:
+    """What holds otherwise than the context says, and hinders nobody."""
+    declared, allowed = stand.project.context.maximum_age, stand.anchor.maximum_age
+    if declared > allowed:
+        yield (
+            f"context.maximumAge is {_spelt(declared)}, and the trust anchor allows {_spelt(allowed)}: certificates "
+            f"live {_spelt(allowed)}; set context.maximumAge to that"
+        )
+
+
+def _spelt(span: timedelta) -> str:
+    """A duration as documents spell it."""
+    seconds = int(span.total_seconds())
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def check_level(sandbox: Sandbox, stand: Stand) -> None:
+    """Raises ObservationError where the walls that were found are weaker than the gate accepts.
+
+    Going without walls, for developing peft-assay, is asked for by name; what it observes is never certified.
+    """
+    level = sandbox.probe().level
+    least = max(int(stand.anchor.minimum_isolation), stand.project.context.minimum_isolation)
+    if IsolationLevel.NONE < level < least:
+        raise ObservationError(
+            f"the sandbox reaches isolation level {int(level)} ({level.name.lower()}), and the gate accepts {least} or "
+            "above",
+            where=f"minimumIsolation of {stand.location.folder / 'trust.yaml'} and {stand.project.path}",
+            next_step="peft-assay doctor names what a higher level needs here",
+        )
+
+
+def check_admitted(
+    deployment: Deployment,
+    envelope: bytes,
+    artifact: Artifact,
+    lock: Lock,
+    record: ObservationRecord,
+    waivers: Sequence[Waiver],
+    now: datetime,
+) -> None:
+    """Raises Withheld where the gate would refuse the certificate `envelope` at once, on the base that was observed."""
+    blobs = deployment.workspace.blobs
+    evidence = Evidence(
+        artifact=artifact,
+        files={},
+        lock=lock,
+        context=deployment.project.context,
+        base_state=lock.document["conditions"]["base"]["state"],
+        certificates=(envelope,),
+        observations={record.envelope: blobs.get(record.envelope)},
+        revocations=deployment.transport.newest(),
+        mark=deployment.mark(),
+        process_id=process_id(),
+        waivers={waiver.envelope: blobs.get(waiver.envelope) for waiver in waivers if waiver.envelope is not None},
+    )
+    for check in explain(evidence, deployment.anchor, now):
+        if check.state is State.FAILED and check.name not in _LATER:
+            why = f"the gate would refuse it at once: {check.name}: {check.message}"
+            raise Withheld(why, next_step=check.next_step)
