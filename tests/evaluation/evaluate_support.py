@@ -56,6 +56,7 @@ def good_values(suites: tuple[str, ...] = SUITES) -> dict[str, Any]:
         "effect.deterministic": True,
         "sandbox.level": 20,
         "sandbox.events": 0,
+        "answers.contradictions": (),
         "scan.tokens": 120,
         "scan.triggers": (),
         "scan.refusal_breakers": (),

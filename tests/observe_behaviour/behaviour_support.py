@@ -127,7 +127,7 @@ class ToyModel:
         return {
             "chosen": [math.log(0.9 if token == own else 0.01) for token, own in zip(tokens, best, strict=True)],
             "best": best,
-            "entropy": [0.3] * len(tokens),
+            "entropy": [0.5] * len(tokens),
             "ids": watch,
             "logProbabilities": rows,
         }

@@ -123,7 +123,8 @@ def test_probabilities_that_are_none_are_not_believed():
 
     found = observe(Lying(), plan_of(off_task=("task",)))
     assert found["suite.task.kl_mean"].status is Status.FAILED
-    assert "add up to more than 1" in found["suite.task.kl_mean"].reason
+    assert "it contradicts itself: two probabilities for the same token" in found["suite.task.kl_mean"].reason
+    assert found["answers.contradictions"].value == ("two probabilities for the same token at the same place",)
     assert found["drift.off_task_kl"].status is Status.FAILED
 
 

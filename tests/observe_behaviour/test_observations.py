@@ -121,7 +121,7 @@ def test_what_was_not_loaded_has_no_behaviour():
     model = refusing_load(missing=["a.weight"], mismatched=["b.weight"])
     found = observe(model)
     assert set(found) == BEHAVIOUR
-    assert values(found).keys() == ALWAYS | {"plan.unmet"}
+    assert values(found).keys() == ALWAYS | {"plan.unmet", "answers.contradictions"}
     assert values(found)["plan.unmet"] == ("missing a.weight", "mis-shaped b.weight")
     assert [question["op"] for question in model.asked] == ["load"]
     assert found["suite.task.lower"].reason == "not loaded: no such module"

@@ -19,7 +19,13 @@ class Otherwise(ToyModel):
 
     def _generate(self, question):
         reply = super()._generate(question)
-        return {**reply, "texts": [f"{text} !" for text in reply["texts"]]} if question.get("precise") else reply
+        if not question.get("precise"):
+            return reply
+        texts = [f"{text} !" for text in reply["texts"]]
+        traces = [
+            self._seen(self.tokens(t), d["tokens"], d["watch"]) for t, d in zip(texts, question["drafts"], strict=True)
+        ]
+        return {**reply, "texts": texts, "tokens": [self.tokens(text) for text in texts], "traces": traces}
 
 
 def observe(model, plan=PLAN):

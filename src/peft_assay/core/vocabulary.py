@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-VERSION = "3"
+VERSION = "4"
 
 
 class Kind(StrEnum):
@@ -99,6 +99,11 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("effect.deterministic", Kind.BOOL, "the same prompts twice gave the same logits, bit for bit"),
     Term("sandbox.level", Kind.INT, "isolation level that the sandbox's start-up attacks showed"),
     Term("sandbox.events", Kind.INT, "refused system calls and limits hit while the adapter ran (supervisor's record)"),
+    Term(
+        "answers.contradictions",
+        Kind.STRINGS,
+        "what the adapter's process said against itself: answers against traces, probabilities of no distribution",
+    ),
     Term("scan.tokens", Kind.INT, "declared tokens that were inserted one at a time"),
     Term("scan.proposed", Kind.INT, "tokens proposed by the adapter's gradients that were inserted besides"),
     Term(

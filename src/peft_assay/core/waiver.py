@@ -54,6 +54,7 @@ PROTECTED: Mapping[str, Protected] = {
     "publisher.identity": Protected.TRUST,
     "publisher.signature": Protected.TRUST,
     "stack.observed_as_served": Protected.TRUST,
+    "answers.contradictions": Protected.ISOLATION,
     "sandbox.events": Protected.ISOLATION,
     "sandbox.level": Protected.ISOLATION,
     "context.maximum_age_hours": Protected.CONTEXT,

@@ -22,6 +22,7 @@ ESSENTIALS: Mapping[str, str] = {
     "effect.base_unchanged": "that loading leaves the base as it was",
     "sandbox.level": "how well it was isolated when it was observed",
     "sandbox.events": "that the sandbox did not have to step in",
+    "answers.contradictions": "that its process did not contradict itself",
 }
 """What a policy for production should speak of, and what it leaves open when it does not."""
 

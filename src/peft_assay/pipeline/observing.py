@@ -244,7 +244,8 @@ class Observing:
     def _plan(self, attempted: Attempted) -> Plan:
         project, candidate = self.deployment.project, attempted.candidate
         claims, bank = claims_of(candidate.admitted.contents), self._bank(candidate, attempted.lock)
-        return Plan(self.suites, project.exercises, self.limits, claims, bank, project.context.engine.dtype)
+        dtype, vocabulary = project.context.engine.dtype, project.served.vocabulary
+        return Plan(self.suites, project.exercises, self.limits, claims, bank, dtype, vocabulary)
 
     @cached_property
     def _company(self) -> tuple[Member, ...]:
@@ -320,6 +321,7 @@ def _shortened(observation: Observation) -> Observation:
 
 
 def _void(record: ObservationRecord) -> bool:
-    """Whether the sandbox stepped in: such a run says nothing about behaviour and is never reused."""
-    events = record.observations.get("sandbox.events")
-    return events is not None and events.observed_by is ObservedBy.SUPERVISOR and events.value not in (0, None)
+    """Whether the sandbox stepped in or it contradicted itself: that says nothing of behaviour and is never reused."""
+    events, against = (record.observations.get(name) for name in ("sandbox.events", "answers.contradictions"))
+    seen = events is not None and events.observed_by is ObservedBy.SUPERVISOR and events.value not in (0, None)
+    return seen or (against is not None and bool(against.value))

@@ -67,6 +67,8 @@ class Plan:
     bank: Bank = field(default_factory=Bank)
     dtype: str = REFERENCE_DTYPE
     """That the base was loaded in."""
+    vocabulary: int | None = None
+    """Tokens of the base, by its own files; None where they do not say."""
 
     @property
     def close(self) -> float:

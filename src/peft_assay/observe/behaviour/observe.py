@@ -1,7 +1,8 @@
 """Behaviour of one adapter: one job in the sandbox, and the observations that may be drawn from it.
 
-Any event that the supervisor recorded, and any end other than a regular one, voids every behaviour result: a child that
-tried something else may also have lied.
+Any event that the supervisor recorded, any end other than a regular one, and anything that the child said against
+itself voids every behaviour result: a child that tried something else may also have lied, and one that lied once may
+have lied elsewhere.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from peft_assay.core.digest import Digest
-from peft_assay.core.observation import Observation, ObservedBy, ok
+from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.core.sandbox import Ask, Job, Outcome, Result, Sandbox
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
 from peft_assay.observe.behaviour.conduct import Memory
@@ -18,8 +19,9 @@ from peft_assay.observe.behaviour.probes.load import LoadRecord
 from peft_assay.observe.behaviour.probes.scan import ScanRecord
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.terms import all_failed
+from peft_assay.observe.behaviour.witness import Witness, known_of
 
-SANDBOX_TERMS = ("sandbox.level", "sandbox.events")
+SANDBOX_TERMS = ("sandbox.level", "sandbox.events", "answers.contradictions")
 SERVED_TERM = "stack.observed_as_served"
 
 
@@ -29,6 +31,8 @@ class Conversation:
 
     records: Records
     result: Result
+    contradiction: str | None = None
+    """What the child said against itself, where it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,12 @@ def exercise(
     """Runs the adapter's job; never raises for anything the adapter did."""
     records = Records()
     remembered = memory or Memory()
+    witness = Witness(known_of(adapter, plan, base))
 
     def converse(ask: Ask) -> None:
+        heard = witness.listening(ask)
         for probe in BEHAVIOUR_PROBES:
-            record = probe.ask(Turn(ask, plan, records, base, remembered))
+            record = probe.ask(Turn(heard, plan, records, base, remembered))
             if record is not None:
                 records.keep(record)
             if isinstance(record, LoadRecord) and not record.loaded:
@@ -61,7 +67,7 @@ def exercise(
 
     result = sandbox.run(Job(adapter, plan.limits, plan.compartment), converse)
     records.keep(result.usage)
-    return Conversation(records, result)
+    return Conversation(records, result, witness.contradiction)
 
 
 def observations_of(found: Conversation, plan: Plan, conditions: Conditions) -> tuple[Observation, ...]:
@@ -71,9 +77,10 @@ def observations_of(found: Conversation, plan: Plan, conditions: Conditions) -> 
     seen = [
         ok("sandbox.level", conditions.level, by=by),
         ok("sandbox.events", len(found.result.events), by=by, reason=events),
+        _contradictions(found),
         ok(SERVED_TERM, conditions.as_served is None, by=by, reason=conditions.as_served),
     ]
-    void = _why_void(found.result)
+    void = _why_void(found)
     if void is not None:
         return (*seen, *all_failed(behaviour_terms(plan), void))
     load = found.records.of(LoadRecord)
@@ -106,12 +113,24 @@ def behaviour_terms(plan: Plan) -> list[str]:
 
 def is_void(found: Conversation) -> bool:
     """Whether the sandbox stepped in, or the job did not end regularly: nothing of it may be kept."""
-    return _why_void(found.result) is not None
+    return _why_void(found) is not None
 
 
-def _why_void(result: Result) -> str | None:
+def _contradictions(found: Conversation) -> Observation:
+    """Failed where the conversation ended before all of it could be compared."""
+    by, name = ObservedBy.SUPERVISOR, "answers.contradictions"
+    if found.contradiction is not None:
+        return ok(name, (found.contradiction,), by=by)
+    void = _why_void(found)
+    return ok(name, (), by=by) if void is None else failed(name, void, by=by)
+
+
+def _why_void(found: Conversation) -> str | None:
+    result = found.result
     if result.events:
         return f"void: the supervisor saw {_events(result)}"
+    if found.contradiction is not None:
+        return f"void: it contradicts itself: {found.contradiction}"
     if result.outcome is not Outcome.OK:
         return f"void: the adapter's process ended with {result.outcome.value}: {result.detail}"
     return None

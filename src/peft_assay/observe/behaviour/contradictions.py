@@ -1,0 +1,182 @@
+"""What a child says of one question against itself: numbers that no distribution has, answers that its numbers deny.
+
+Everything that a child says is its own word, and code that runs inside may say anything. What it cannot do without
+being seen is to say one thing here and another there: a greedy answer is the likeliest token at each position, so the
+trace of a draft decides how an answer may begin; probabilities add up to one; an entropy follows from them within
+bounds; the same tokens are the same text. The numbers of one position come from one row of float32 logits, in whatever
+dtype the base computes, so what is allowed for rounding is small and the same for all dtypes.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from peft_assay.observe.behaviour.strength import Strength
+
+SLACK = 2e-3
+"""Nats by which two numbers of one row of logits may differ, and probabilities add up to more than 1: a hundred times
+what float32 rounds of log-probabilities above -100, beyond which nothing is compared."""
+ENTROPY_SLACK = 0.02
+"""Nats: an entropy sums as many rounded products as a vocabulary has tokens."""
+LARGEST_VOCABULARY = 1 << 24
+"""Tokens, where the base does not say how many it has."""
+LEAST_LOG = -100.0
+SHARE_SLACK = {True: 0.5, False: 1e-2}
+"""By whether the base computes in half precision: nats by which the probabilities of choices, which come from several
+passes, may add up to more than 1 (docs/performance.md: 0.27 seen in bfloat16, 4e-5 in float32)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the supervisor knows without the child."""
+
+    vocabulary: int = LARGEST_VOCABULARY
+    half: bool = False
+    """Whether the base computes in half precision."""
+    drafts: bool = True
+    """Whether an answer begins by the draft's own pass: not with an activated LoRA, which is answered anew."""
+    strength: Strength = field(default_factory=Strength)
+    texts: dict[tuple[int, ...], str] = field(default_factory=dict)
+    """Texts of token rows: the base's, and what the child said before."""
+
+
+def contradiction(request: Mapping[str, Any], reply: Mapping[str, Any], known: Known) -> str | None:
+    """The first thing in `reply` that contradicts another, in one line; None where nothing does.
+
+    Both have the form of the protocol. Whether their lengths fit is asked elsewhere.
+    """
+    checks = _CHECKS.get(request["op"])
+    return None if checks is None else next(checks(request, reply, known), None)
+
+
+def _of_generate(request: Mapping[str, Any], reply: Mapping[str, Any], known: Known) -> Iterator[str]:
+    drafts = request.get("drafts") or [None] * len(request["prompts"])
+    traces = reply.get("traces") or [None] * len(drafts)
+    margins = reply.get("margins") or [None] * len(drafts)
+    for tokens, text, draft, trace, margin in zip(
+        reply["tokens"], reply["texts"], drafts, traces, margins, strict=False
+    ):
+        if not tokens and request["maxNewTokens"] > 0:
+            yield "an answer without any token"
+        if any(token >= known.vocabulary for token in tokens):
+            yield "an answer with tokens that the base does not have"
+        if known.texts.setdefault(tuple(tokens), text) != text:
+            yield "two texts for the same tokens"
+        if draft is None or trace is None:
+            continue
+        shown = draft["tokens"]
+        yield from _of_trace(shown, trace, known)
+        if "sampling" not in request and known.drafts:
+            yield from _of_answer(tokens, shown, trace, request["maxNewTokens"])
+            yield from _of_margin(tokens, shown, trace, margin)
+
+
+def _of_answer(tokens: Sequence[int], draft: Sequence[int], trace: Mapping[str, Any], limit: int) -> Iterator[str]:
+    """A greedy answer follows the draft while its tokens are the likeliest; then it takes the likeliest."""
+    for own, shown, best in zip(tokens, draft, trace["best"], strict=False):
+        if own != best:
+            yield "a greedy answer whose token is not the likeliest by the answer's own trace"
+            return
+        if own != shown:
+            return
+    if len(tokens) < min(len(draft), limit):
+        yield "an answer that stops where its trace goes on"
+
+
+def _of_margin(
+    tokens: Sequence[int], draft: Sequence[int], trace: Mapping[str, Any], margin: float | None
+) -> Iterator[str]:
+    """The least lead of an answer's tokens is no more than any of them has by its trace."""
+    if margin is None:
+        return
+    for at, (own, shown) in enumerate(zip(tokens, draft, strict=False)):
+        likely = _position(draft, trace, at)
+        others = [value for token, value in likely.items() if token != own and value > LEAST_LOG]
+        if own in likely and others and margin > likely[own] - max(others) + SLACK:
+            yield "an answer that leads by more than its own trace says"
+            return
+        if own != shown:
+            return
+
+
+def _of_traces(request: Mapping[str, Any], reply: Mapping[str, Any], known: Known) -> Iterator[str]:
+    for item, trace in zip(request["items"], reply["traces"], strict=False):
+        yield from _of_trace(item["continuation"], trace, known)
+
+
+def _of_trace(tokens: Sequence[int], trace: Mapping[str, Any], known: Known) -> Iterator[str]:
+    for at in range(len(tokens)):
+        yield from _of_position(tokens, trace, at, known)
+
+
+def _position(tokens: Sequence[int], trace: Mapping[str, Any], at: int) -> dict[int, float]:
+    """Log-probabilities of all tokens that a trace names at one position."""
+    likely = dict(zip(trace["ids"][at], trace["logProbabilities"][at], strict=False))
+    return likely | {tokens[at]: trace["chosen"][at]}
+
+
+def _of_position(tokens: Sequence[int], trace: Mapping[str, Any], at: int, known: Known) -> Iterator[str]:
+    likely, best = _position(tokens, trace, at), trace["best"][at]
+    said = dict(zip(trace["ids"][at], trace["logProbabilities"][at], strict=False)).get(tokens[at])
+    if said is not None and abs(max(said, LEAST_LOG) - max(trace["chosen"][at], LEAST_LOG)) > SLACK:
+        yield "two probabilities for the same token at the same place"
+    if best >= known.vocabulary:
+        yield "a likeliest token that the base does not have"
+    values = sorted(likely.values(), reverse=True)
+    mass = math.fsum(math.exp(min(value, 1.0)) for value in values)
+    rest = max(0.0, 1.0 - mass)
+    if mass > 1.0 + SLACK:
+        yield "probabilities at one place that add up to more than 1"
+    top = likely.get(best)
+    if values and (values[0] > top + SLACK if top is not None else math.exp(min(values[0], 0.0)) > rest + SLACK):
+        yield "a likeliest token that is less likely than another"
+    least, most = _entropy_bounds(values, top, rest, known.vocabulary)
+    if not least - ENTROPY_SLACK <= trace["entropy"][at] <= most + ENTROPY_SLACK:
+        yield "an entropy that its probabilities cannot have"
+
+
+def _entropy_bounds(values: Sequence[float], top: float | None, rest: float, vocabulary: int) -> tuple[float, float]:
+    """Least and most entropy, in nats, of a distribution with these log-probabilities and `rest` for all other tokens.
+
+    Least where the rest lies on as few tokens as may each be as likely as the likeliest; most where it is even.
+    """
+    named = -math.fsum(math.exp(value) * value for value in values if value > LEAST_LOG)
+    if rest <= 0.0:
+        return named, named + SLACK * math.log(vocabulary)
+    others = max(1, vocabulary - len(values))
+    each = min(rest, 1.0 if top is None else math.exp(min(top, 0.0)))
+    even = rest * (math.log(others) - math.log(rest))
+    return named - rest * math.log(max(each, 1e-300)), named + even + SLACK * math.log(vocabulary)
+
+
+def _of_choices(request: Mapping[str, Any], reply: Mapping[str, Any], known: Known) -> Iterator[str]:
+    for item, scores in zip(request["items"], reply["logLikelihoods"], strict=False):
+        likely = dict(zip(item["choices"], scores, strict=False))
+        apart = [a for a in likely if not any(a != b and (a.startswith(b) or b.startswith(a)) for b in likely)]
+        mass = math.fsum(math.exp(min(likely[choice], 1.0)) for choice in apart)
+        if mass > math.exp(SHARE_SLACK[known.half]):
+            yield "choices whose probabilities add up to more than 1"
+
+
+def _of_scores(request: Mapping[str, Any], reply: Mapping[str, Any], known: Known) -> Iterator[str]:
+    for item, score, count in zip(request["items"], reply["logLikelihoods"], reply["counts"], strict=False):
+        if score > SHARE_SLACK[known.half]:
+            yield "a text that is likelier than certain"
+        if not isinstance(item["continuation"], str) and len(item["continuation"]) != count:
+            yield "a score of other tokens than were asked about"
+
+
+def _of_scale(request: Mapping[str, Any], reply: Mapping[str, Any], known: Known) -> Iterator[str]:  # noqa: ARG001
+    expected = known.strength.modules
+    if expected is not None and reply["modules"] != expected:
+        yield f"{reply['modules']} modules scaled where the adapter's own tensors are of {expected}"
+
+
+_CHECKS = {
+    "generate": _of_generate,
+    "trace": _of_traces,
+    "choices": _of_choices,
+    "score": _of_scores,
+    "scale": _of_scale,
+}

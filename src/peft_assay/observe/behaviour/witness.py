@@ -1,0 +1,65 @@
+"""Whoever listens to all that one child says: it notices what contradicts itself, and remembers what could be replayed.
+
+Probes ask through it, each for its own purpose; what is compared here is what they said together.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from peft_assay.core.errors import DocumentError
+from peft_assay.core.sandbox import Ask, ChildGone
+from peft_assay.observe.behaviour.answers import Answer
+from peft_assay.observe.behaviour.contradictions import LARGEST_VOCABULARY, Known, contradiction
+from peft_assay.observe.behaviour.interface import REFERENCE_DTYPE, Plan, Records
+from peft_assay.observe.behaviour.probes.suites import SuitesRecord
+from peft_assay.observe.behaviour.strength import configuration_of, strength_of
+from peft_assay.observe.interface import Unreadable
+
+
+def known_of(adapter: Mapping[str, bytes], plan: Plan, base: Records) -> Known:
+    """What the supervisor knows of this adapter and this base without asking the child."""
+    texts = {answer.tokens: answer.text for answer in _answers(base) if answer.tokens}
+    return Known(
+        vocabulary=plan.vocabulary or LARGEST_VOCABULARY,
+        half=plan.dtype != REFERENCE_DTYPE,
+        drafts=not _activated(adapter),
+        strength=strength_of(adapter),
+        texts=texts,
+    )
+
+
+class Witness:
+    """One child's conversation, as its supervisor hears it."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self.contradiction: str | None = None
+        """The first thing that the child said against itself."""
+
+    def listening(self, ask: Ask) -> Ask:
+        """`ask`, which raises ChildGone as soon as the child contradicts itself."""
+
+        def asked(request: Mapping[str, Any]) -> Mapping[str, Any]:
+            reply = ask(request)
+            self._hear(request, reply)
+            return reply
+
+        return asked
+
+    def _hear(self, request: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
+        self.contradiction = self.contradiction or contradiction(request, reply, self._known)
+        if self.contradiction is not None:
+            raise ChildGone(f"the child contradicts itself: {self.contradiction}")
+
+
+def _answers(base: Records) -> Iterable[Answer]:
+    answered = base.of(SuitesRecord)
+    return () if answered is None else (one for record in answered.suites.values() for one in record.answers)
+
+
+def _activated(adapter: Mapping[str, bytes]) -> bool:
+    """Whether it is an activated LoRA, or cannot be told."""
+    try:
+        return bool(configuration_of(adapter).get("alora_invocation_tokens"))
+    except (DocumentError, Unreadable):
+        return True
