@@ -61,6 +61,7 @@ def safetensors_reader(content: bytes) -> None:
 
 
 def archive_reader(content: bytes) -> None:
+    """An archive has one meaning: what we admit, Python's own readers read as the same files."""
     from peft_assay.core.errors import IntakeError
     from peft_assay.intake.admit import admit
     from peft_assay.intake.interface import Limits
@@ -75,6 +76,20 @@ def archive_reader(content: bytes) -> None:
             assert refusal.next_step
             return
         assert all(not path.startswith("/") and ".." not in path.split("/") for path in admitted.contents)
+        theirs = _plainly_read(content)
+        ours = sorted(admitted.files.values())
+        assert all(ours.count(body) <= theirs.count(body) for body in ours)
+        assert len(ours) == len(theirs) or any(name in content for name in (b".git", b"__", b".DS_Store", b".cache"))
+
+
+def _plainly_read(content: bytes) -> list[bytes]:
+    if content.startswith(b"PK"):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return sorted(archive.read(member) for member in archive.infolist() if not member.is_dir())
+    with tarfile.open(fileobj=io.BytesIO(content)) as tarred:
+        members = [member for member in tarred.getmembers() if not member.isdir()]
+        assert all(member.isreg() for member in members)
+        return sorted(body.read() for member in members if (body := tarred.extractfile(member)) is not None)
 
 
 def adapter(content: bytes) -> None:
@@ -190,11 +205,19 @@ def beginnings(target: str) -> list[bytes]:
         member = tarfile.TarInfo("a/README.md")
         member.size = 3
         archive.addfile(member, io.BytesIO(b"abc"))
+    piped = io.BytesIO()
+    piped.seekable = lambda: False  # type: ignore[method-assign]
+    with zipfile.ZipFile(piped, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("adapter_config.json", config)
+        archive.writestr("README.md", card)
+    named = io.BytesIO()
+    with tarfile.open(fileobj=named, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("f\u00fcr/" + "l" * 101), io.BytesIO())
     return {
         "json_reader": [config, b'{"a": [1.5e3, null, "\\u0041"]}'],
         "yaml_reader": [b"a: [1, {b: c}]\nd: |\n  text\n", card],
         "safetensors_reader": [sound, weights(x=[1, 1])],
-        "archive_reader": [packed.getvalue(), tarred.getvalue(), flat.getvalue()],
+        "archive_reader": [packed.getvalue(), piped.getvalue(), tarred.getvalue(), flat.getvalue(), named.getvalue()],
         "suite": [suite_of(kind) for kind in ("exact", "regex", "jsonSchema", "toolCall", "forbidden", "label")],
         "adapter": [
             b"\xff\xfe\xfd".join((card, config, sound)),

@@ -58,7 +58,7 @@ def _read(source: Path, limits: Limits, reception: Reception) -> None:
         read_directory(source, limits, reception.receive)
     elif stat.S_ISREG(mode):
         read_archive(source, limits, reception.receive)
-        shorter = without_top(reception.contents)
+        shorter = without_top(path for path in reception.contents if not is_ignored(path))
         reception.rename({old: new for old, new in shorter.items() if not is_ignored(new)})
     else:
         raise refuse("neither a folder nor a file", where=str(source), next_step="name a folder or an archive")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from peft_assay.core.artifact import CONFIG_FILE
 from peft_assay.intake.interface import Limits, refuse
 
-IGNORED_NAMES = frozenset({".git", "__pycache__", ".DS_Store"})
+IGNORED_NAMES = frozenset({".git", "__pycache__", ".DS_Store", "__MACOSX"})
 """Left by tools at any depth, never part of an adapter: not read, not hashed, not handed on."""
 IGNORED_AT_ROOT = (".cache/huggingface",)
 """Download bookkeeping that `hf download --local-dir` leaves beside the files."""
@@ -80,6 +80,7 @@ def check_unambiguous(paths: Iterable[str]) -> None:
         if folded(path).rsplit("/", 1)[-1] == CONFIG_FILE:
             configs.append(path)
     _check_prefixes(seen)
+    _check_folders(seen.values())
     _check_configs(configs)
 
 
@@ -91,6 +92,22 @@ def _check_prefixes(seen: dict[str, str]) -> None:
             if parent in seen:
                 raise refuse(
                     f"{seen[parent]!r} is a file and a folder at once", where=path, next_step="keep one of the two"
+                )
+
+
+def _check_folders(paths: Iterable[str]) -> None:
+    """One spelling for each folder: where names are folded, two of them are one, with the files of both."""
+    spelt: dict[str, str] = {}
+    for path in paths:
+        parts = path.split("/")
+        for end in range(1, len(parts)):
+            folder = "/".join(parts[:end])
+            other = spelt.setdefault(folded(folder), folder)
+            if other != folder:
+                raise refuse(
+                    f"two folders claim to be this one: {other!r} and {folder!r}",
+                    where=path,
+                    next_step="name one of them otherwise",
                 )
 
 
