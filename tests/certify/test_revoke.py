@@ -6,8 +6,8 @@ import pytest
 
 from peft_assay.core.certificate import Revocation, Scope
 from peft_assay.core.errors import TrustError, UsageError
-from peft_assay.trust.revocations import check_successor
 from peft_assay.trust.roles import Role
+from peft_assay.trust.succession import check_successor
 from trust.world import DAY, HOUR, NOW, World, named, sealer_of
 
 HOLD = Revocation(Scope.ADAPTER, named("adapter"), "it leaks", NOW - HOUR)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from peft_assay.core.certificate import Revocation, Scope
+from peft_assay.core.certificate import Reversal, Revocation, Scope
 from peft_assay.core.context import Lock
 from peft_assay.core.digest import sha256
 from peft_assay.core.errors import ActivationDenied, TrustError, UsageError
@@ -12,6 +12,7 @@ from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.gate.authorize import authorize, explain
 from peft_assay.gate.interface import Denial, Evidence, State
 from peft_assay.trust.highwater import Mark
+from peft_assay.trust.revocations import revocations_document
 from peft_assay.trust.roles import Role
 from trust.world import BASE_STATE, CONTEXT, DAY, HOUR, LOCK, NOW, World, artifact_of, lock_of, named, sealer_of
 
@@ -94,13 +95,92 @@ def test_a_later_change_of_the_caller_s_files_does_not_reach_the_activation(worl
     assert activation.files["adapter_model.safetensors"] == b"weights" * 9
 
 
-@pytest.mark.parametrize("outcome", ["FAIL", "INDETERMINATE"])
-def test_a_later_verdict_ends_what_an_earlier_one_began(world: World, outcome: str) -> None:
-    """The certificate is still there and still verifies; judged again, the adapter no longer passes."""
-    authorize(dataclasses.replace(world.evidence(), newest_outcome="PASS"), world.anchor, NOW)
-    denied(
-        world, dataclasses.replace(world.evidence(), newest_outcome=outcome), "certificate", f"policy said {outcome}"
+def reversed_at(world: World, at, outcome: str = "FAIL", **changes: object) -> Reversal:
+    return Reversal(
+        **{"artifact": world.artifact.digest, "lock": world.lock.digest, "outcome": outcome, "at": at, **changes}
     )
+
+
+@pytest.mark.parametrize("outcome", ["FAIL", "INDETERMINATE"])
+def test_a_signed_reversal_ends_what_an_earlier_pass_began(world: World, outcome: str) -> None:
+    """The certificate is still there and still verifies; judged again, the adapter no longer passes."""
+    issued = NOW - HOUR / 4
+    for at in (issued, NOW):
+        ended = world.revocations(reverse=[reversed_at(world, at, outcome)])
+        denied(world, world.evidence(revocations=ended), "times", f"judged again, at .*: the policy said {outcome}")
+    stale = dataclasses.replace(world.evidence(revocations=ended), revocations=None)
+    denied(world, stale, "revocations", "no revocation list")
+
+
+def test_a_reversal_ends_no_later_certificate_and_nothing_else(world: World) -> None:
+    """A new PASS needs no lift; another adapter and another context stay as they are."""
+    before = world.revocations(reverse=[reversed_at(world, NOW - HOUR / 2)])
+    authorize(world.evidence(revocations=before), world.anchor, NOW)
+    for other in ({"artifact": named("other")}, {"lock": named("other")}):
+        authorize(
+            world.evidence(revocations=world.revocations(reverse=[reversed_at(world, NOW, **other)])), world.anchor, NOW
+        )
+
+
+def test_what_the_ledger_says_of_the_policy_neither_stops_nor_admits(world: World) -> None:
+    """Who can write the workspace can append any verdict there; only a message quotes it."""
+    for said in (None, "PASS", "FAIL", "INDETERMINATE", "nonsense"):
+        authorize(world.evidence(last_said=said), world.anchor, NOW)
+    ended = world.revocations(reverse=[reversed_at(world, NOW)])
+    denied(world, world.evidence(revocations=ended, last_said="PASS"), "times", "the policy said FAIL")
+
+
+HOLD = Revocation(Scope.ADAPTER, named("another adapter"), "incident", NOW - HOUR)
+
+
+def chained(world: World, *steps: bytes) -> dict:
+    return {sha256(step): step for step in steps}
+
+
+def test_each_list_since_the_marked_one_is_checked(world: World) -> None:
+    """A gate that comes back after several lists asks for those between."""
+    first = world.revocations(HOLD)
+    second = world.revocations(previous=world.open_list(first))
+    third = world.revocations(previous=world.open_list(second))
+    mark = Mark(1, 5, named("root"), NOW, sha256(first))
+    evidence = world.evidence(revocations=third, mark=mark, lists=chained(world, first, second))
+    authorize(evidence, world.anchor, NOW)
+    skipped = dataclasses.replace(evidence, lists=chained(world, first))
+    distrusted(world, skipped, "revocations", "does not continue the list that was seen before")
+    swapped = dataclasses.replace(evidence, lists={sha256(second): first, sha256(first): first})
+    distrusted(world, swapped, "revocations", "not the bytes that the digest names")
+    without_a_mark = dataclasses.replace(evidence, mark=None)
+    authorize(without_a_mark, world.anchor, NOW)
+    distrusted(world, dataclasses.replace(without_a_mark, lists={}), "revocations", "the first one are not at hand")
+    old_mark = dataclasses.replace(evidence, mark=dataclasses.replace(mark, list=None))
+    authorize(old_mark, world.anchor, NOW)
+
+
+@pytest.mark.parametrize("how", ["dropped", "fork", "same number", "another history"])
+def test_a_list_that_the_authority_signed_but_that_leaves_something_out(world: World, how: str) -> None:
+    first = world.revocations(HOLD)
+    record = world.open_list(first)
+    mark = Mark(1, 5, named("root"), NOW, sha256(first))
+
+    def signed(sequence: int, previous, *entries: Revocation) -> bytes:
+        document = revocations_document(
+            sequence=sequence, issued_at=NOW - HOUR, not_after=NOW + DAY, previous=previous, entries=entries, lifts=[]
+        )
+        return world.authority.seal(document)
+
+    other = signed(1, None)
+    forged, says = {
+        "dropped": (signed(2, sha256(first)), "dropped"),
+        "fork": (signed(2, sha256(other), HOLD), "does not continue"),
+        "same number": (other, "does not continue"),
+        "another history": (signed(7, None, HOLD), "does not continue"),
+    }[how]
+    lists = chained(world, first, other)
+    distrusted(world, world.evidence(revocations=forged, mark=mark, lists=lists), "revocations", says)
+    if how == "dropped":
+        distrusted(world, world.evidence(revocations=forged, lists=lists), "revocations", says)
+    authorize(world.evidence(revocations=signed(2, sha256(first), HOLD), mark=mark, lists=lists), world.anchor, NOW)
+    assert record.list.sequence == mark.sequence
 
 
 def test_a_hold_on_a_certificate_of_another_context_holds_here_too(world: World) -> None:
@@ -116,7 +196,7 @@ def test_a_hold_on_a_certificate_of_another_context_holds_here_too(world: World)
 def test_a_withdrawal_is_said_before_a_missing_certificate(world: World, outcome: str | None) -> None:
     """To certify again would not help, so that is not what is told; nothing else that is missing hides it either."""
     adapter = world.revocations(Revocation(Scope.ADAPTER, world.artifact.digest, "incident", NOW - HOUR))
-    evidence = world.evidence(revocations=adapter, certificates=(), newest_outcome=outcome)
+    evidence = world.evidence(revocations=adapter, certificates=(), last_said=outcome)
     checks = {check.name: check for check in explain(evidence, world.anchor, NOW)}
     assert checks["certificate"].state is checks["withdrawn"].state is State.FAILED
     assert "revoke --lift TARGET" in (checks["withdrawn"].next_step or "")
@@ -124,7 +204,7 @@ def test_a_withdrawal_is_said_before_a_missing_certificate(world: World, outcome
         authorize(evidence, world.anchor, NOW)
     assert denial.value.check == "withdrawn"
     another = world.revocations(Revocation(Scope.ADAPTER, named("another"), "incident", NOW - HOUR))
-    innocent = world.evidence(revocations=another, certificates=(), newest_outcome=outcome)
+    innocent = world.evidence(revocations=another, certificates=(), last_said=outcome)
     assert {c.name: c.message for c in explain(innocent, world.anchor, NOW)}["withdrawn"] == "needs: observations"
     denied(world, innocent, "certificate", "no certificate")
 
@@ -181,7 +261,7 @@ def test_development_keys_only_outside_production(world: World, where: str) -> N
 
 def test_no_certificate_says_what_is_certified_instead(world: World) -> None:
     denied(world, world.evidence(certificates=()), "certificate", "no certificate")
-    refused = world.evidence(certificates=(), newest_outcome="FAIL")
+    refused = world.evidence(certificates=(), last_said="FAIL")
     denied(world, refused, "certificate", "no certificate: the policy said FAIL")
     other = named("other")
     denied(world, world.evidence(certificates=(), other_locks=(other,)), "certificate", f"another context.*{other}")
@@ -200,7 +280,7 @@ def test_list_freshness(world: World) -> None:
 
 
 def test_high_water_mark(world: World) -> None:
-    mark = Mark(1, 5, named("root"), NOW)
+    mark = Mark(1, 5, named("root"), NOW, None)
     assert "first use" in explain(world.evidence(), world.anchor, NOW)[1].message
     assert "first use" not in explain(world.evidence(mark=mark), world.anchor, NOW)[1].message
     distrusted(world, world.evidence(mark=dataclasses.replace(mark, sequence=2)), "revocations", "put back")

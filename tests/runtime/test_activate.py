@@ -254,22 +254,23 @@ def test_a_workspace_swapped_for_a_link_to_an_old_one_is_not_opened(certified, b
         go(certified, base_model(), source)
 
 
-def test_a_later_denial_ends_the_certificate(certified, base_model, tmp_path) -> None:
-    """Judged again under a stricter policy of the same name and back: only the newest verdict for a context counts."""
+def test_a_later_denial_ends_the_certificate(certified, base_model) -> None:
+    """The policy said no since, and the authority signed that. A verdict that only the ledger has stops nothing: who
+    can write the workspace can write one."""
     from peft_assay.core.digest import sha256
     from peft_assay.core.verdict import Outcome, RuleResult, Verdict
     from peft_assay.pipeline.deployment import Deployment
-    from peft_assay.pipeline.evidence import certificate_in
     from peft_assay.pipeline.place import Place
+    from peft_assay.pipeline.reversals import reverse
 
     source = ZOO / "adapters/lora"
     artifact = go(certified, base_model(), source).permission.artifact
     with Deployment.open(Place(ZOO, certified.folder, certified.trust)) as deployment:
         (lock,) = deployment.workspace.certified_locks(artifact)
-        (envelope,) = deployment.workspace.certificates(artifact, lock)
-        assert certificate_in(deployment, envelope).artifact == artifact
         result = RuleResult("task", Outcome.FAIL, "false", "it got worse", {}, "")
-        deployment.workspace.record_verdict(
-            Verdict(artifact, lock, sha256(b"policy"), (result,)), policy=b"", observations=sha256(b""), at=utc_now()
-        )
-    denied(certified, base_model(), source, "certificate", "judged again since: the policy said FAIL")
+        verdict = Verdict(artifact, lock, sha256(b"policy"), (result,))
+        deployment.workspace.record_verdict(verdict, policy=b"", observations=sha256(b""), at=utc_now())
+    go(certified, base_model(), source)
+    with Deployment.open(Place(ZOO, certified.folder, certified.trust)) as deployment:
+        reverse(deployment, verdict, utc_now())
+    denied(certified, base_model(), source, "times", "judged again, at .*: the policy said FAIL")

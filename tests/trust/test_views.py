@@ -21,7 +21,6 @@ from peft_assay.trust.envelope import open_envelope
 from peft_assay.trust.observations import ObservationAct, observation_document, observation_record_of
 from peft_assay.trust.resource_uri import Resource, format_resource, parse_resource
 from peft_assay.trust.revocations import (
-    check_successor,
     check_target,
     lift_document,
     open_lift,
@@ -30,6 +29,7 @@ from peft_assay.trust.revocations import (
     revocations_document,
 )
 from peft_assay.trust.roles import LIFT, Role
+from peft_assay.trust.succession import check_successor
 from peft_assay.trust.times import format_time, parse_time, whole_seconds
 from trust.world import DAY, HOUR, NOW, POLICY, World, artifact_of, named, sealer_of
 

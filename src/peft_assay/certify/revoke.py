@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from peft_assay.core.certificate import Revocation
+from peft_assay.core.certificate import Reversal, Revocation
 from peft_assay.core.errors import TrustError, UsageError
 from peft_assay.core.protocols import Sealer
+from peft_assay.trust.highwater import CLOCK_TOLERANCE
 from peft_assay.trust.keys import PublicKey
 from peft_assay.trust.revocations import RevocationRecord, check_target, open_lift, revocations_document
 from peft_assay.trust.times import whole_seconds
@@ -20,21 +22,26 @@ def next_list(
     sealer: Sealer,
     revoke: Sequence[Revocation] = (),
     lift: Sequence[bytes] = (),
+    reverse: Sequence[Reversal] = (),
+    merge: Sequence[RevocationRecord] = (),
     approvers: Sequence[PublicKey] = (),
     validity: timedelta = VALIDITY,
 ) -> bytes:
     """Envelope of the list after `previous` (None: the first), with `revoke` added and `lift` (envelopes) applied.
 
-    With neither it is a refresh. Raises UsageError for a target that is not a full digest or key id, TrustError for a
-    lift that no pinned approver signed, or whose entry is not in force, and for a clock behind the previous list.
+    It says all that the lists of `merge` say besides; with nothing to add it is a refresh. Raises UsageError for a
+    target that is not a full digest or key id, TrustError for a lift that no pinned approver signed, or whose entry is
+    not in force, and for a clock behind the previous list.
     """
     if validity <= timedelta(0):
         raise UsageError("a list is valid longer than nothing")
     issued_at = whole_seconds(now)
-    if previous is not None and issued_at < previous.list.issued_at:
+    before = (*(() if previous is None else (previous,)), *merge)
+    latest = max((record.list.issued_at for record in before), default=issued_at)
+    if issued_at + CLOCK_TOLERANCE < latest:
         raise TrustError("the clock is behind the newest revocation list", next_step="correct the clock")
-    old_entries = () if previous is None else previous.entries
-    in_force = () if previous is None else previous.list.revocations
+    issued_at = max(issued_at, latest)  # who waited for another one to sign looked at the clock before that
+    in_force = [entry for record in before for entry in record.list.revocations]
     for envelope in lift:
         entry, _ = open_lift(envelope, approvers)
         if entry not in in_force:
@@ -45,10 +52,20 @@ def next_list(
             issued_at=issued_at,
             not_after=issued_at + validity,
             previous=None if previous is None else previous.list.envelope,
-            entries=(*old_entries, *(_checked(entry, issued_at) for entry in revoke)),
-            lifts=(*(() if previous is None else previous.lifts), *lift),
+            entries=(*_each(before, "entries"), *(_checked(entry, issued_at) for entry in revoke)),
+            lifts=(*_each(before, "lifts"), *lift),
+            merged=tuple(record.list.envelope for record in merge),
+            reversals=(*_each(before, "reversals"), *reverse),
         )
     )
+
+
+def _each(records: Sequence[RevocationRecord], what: str) -> tuple[Any, ...]:
+    """All that `records` say of this kind: the first one's as it stands, then what the others add."""
+    found: list[Any] = []
+    for number, record in enumerate(records):
+        found += [item for item in getattr(record, what) if number == 0 or item not in found]
+    return tuple(found)
 
 
 def _checked(entry: Revocation, issued_at: datetime) -> Revocation:

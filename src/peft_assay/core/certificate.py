@@ -52,6 +52,17 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True)
+class Reversal:
+    """The policy said no to what it had passed: certificates of this artifact in this context issued until then end."""
+
+    artifact: Digest
+    lock: Digest
+    outcome: str
+    """FAIL or INDETERMINATE."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RevocationList:
     """All withdrawals in force, as one signed list. Positive evidence: without a fresh one the gate denies."""
 
@@ -62,6 +73,12 @@ class RevocationList:
     not_after: datetime
     revocations: tuple[Revocation, ...]
     keyid: str
+    reversals: tuple[Reversal, ...] = ()
+
+    def reversal_of(self, artifact: Digest, lock: Digest) -> Reversal | None:
+        """The last reversal about `artifact` in the context `lock`."""
+        said = [reversal for reversal in self.reversals if (reversal.artifact, reversal.lock) == (artifact, lock)]
+        return max(said, key=lambda reversal: reversal.at, default=None)
 
 
 @dataclass(frozen=True, slots=True)

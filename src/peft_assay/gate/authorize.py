@@ -7,14 +7,16 @@ raises on the one that decides: both read the same results. Nothing here reads a
 
 1. anchor       Keys are pinned for authority and sandbox; in production none of them is a development key.
 2. revocations  The revocation list is there, signed by a pinned authority key that it does not itself withdraw, not
-                stale by its own end or by the anchor's, not from the future, and neither it nor the clock went back.
+                stale by its own end or by the anchor's, not from the future. Neither it nor the clock went back, and
+                every list since the one that was seen last (on first use: since the first) keeps what it followed.
 3. certificate  There is a certificate for this artifact in this context.
 4. signature    Its signed bytes say so: a pinned authority key, PASSED, this artifact, this lock.
 5. observations Every observation it rests on is there, signed by a pinned sandbox key, about this artifact under the
                 lock's conditions, from a sandbox at or above the minimum level.
 6. waivers      Every rule that it calls waived has its waiver: not withdrawn, signed by a pinned approver key, about
                 this artifact, rule and deployment, accepting exactly what was observed, and in force.
-7. times        It is not from the future and not expired, and its oldest observation is young enough.
+7. times        It is not from the future, not expired and not ended by a signed reversal: the policy said no since.
+                Its oldest observation is young enough.
 8. withdrawn    No revocation in force touches certificate, adapter, weights, policy, suite, base or key.
 9. bytes        The manifest computed from the files at hand is the certified one.
 10. base        The base's state is the one in the lock.

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from peft_assay.core.artifact import Artifact, File
-from peft_assay.core.certificate import Certificate, RevocationList, Scope
+from peft_assay.core.certificate import Certificate, Reversal, RevocationList, Scope
 from peft_assay.core.context import DeploymentContext
-from peft_assay.core.digest import sha256
+from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.observation import Value
 from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA
 from peft_assay.core.verdict import Outcome
@@ -15,11 +15,12 @@ from peft_assay.core.waiver import Waiver
 from peft_assay.gate.interface import Denial, Evidence
 from peft_assay.trust.anchor import TrustAnchor
 from peft_assay.trust.certification import certificate_of
-from peft_assay.trust.envelope import open_envelope
+from peft_assay.trust.envelope import open_envelope, open_linked
 from peft_assay.trust.highwater import CLOCK_TOLERANCE
 from peft_assay.trust.observations import ObservationRecord, observation_record_of
-from peft_assay.trust.revocations import revocation_record_of
+from peft_assay.trust.revocations import RevocationRecord, revocation_record_of
 from peft_assay.trust.roles import Role
+from peft_assay.trust.succession import check_descent
 from peft_assay.trust.times import format_time
 from peft_assay.trust.waivers import open_waiver
 from peft_assay.trust.withdrawals import Certifiable, lifting, touching
@@ -56,6 +57,16 @@ class Case:
     certificate: Certificate = field(init=False)
     records: tuple[ObservationRecord, ...] = ()
     waivers: tuple[Waiver, ...] = ()
+    reversal: Reversal | None = None
+    """What ended the certificate: the policy said no when it was issued, or later. The list of check 2 says so."""
+
+    def earlier_list(self, digest: Digest) -> RevocationRecord | None:
+        """The earlier list with this digest, for which the one that names it vouches; None where it is not there."""
+        content = self.evidence.lists.get(digest)
+        if content is None:
+            return None
+        statement = open_linked(content, digest, predicate_type=REVOCATIONS, where=f"revocation list {digest}")
+        return revocation_record_of(statement, self.anchor.keys_of(Role.APPROVER))
 
     @property
     def oldest(self) -> datetime:
@@ -94,12 +105,14 @@ def _revocations(case: Case) -> str:
         predicate_type=REVOCATIONS,
         where="revocation list",
     )
-    found = case.revocations = revocation_record_of(statement, case.anchor.keys_of(Role.APPROVER)).list
+    record = revocation_record_of(statement, case.anchor.keys_of(Role.APPROVER))
+    found = case.revocations = record.list
     if any(entry.scope is Scope.KEY and entry.target == found.keyid for entry in found.revocations):
         raise Failed("the revocation list is signed by a key that it withdraws", refresh, Denial.TRUST)
     mark = case.evidence.mark
     if mark is not None and found.sequence < mark.sequence:
         raise Failed(f"revocation list {found.sequence} was put back; {mark.sequence} was seen", refresh, Denial.TRUST)
+    check_descent(record, None if mark is None else mark.list, case.earlier_list)
     if mark is not None and case.now + CLOCK_TOLERANCE < mark.seen_at:
         raise Failed(f"the clock was put back; {format_time(mark.seen_at)} was seen", "correct it", Denial.TRUST)
     if found.issued_at > case.now + CLOCK_TOLERANCE:
@@ -107,17 +120,17 @@ def _revocations(case: Case) -> str:
     until = min(found.not_after, found.issued_at + case.anchor.revocation_maximum_age)
     if case.now >= until:
         raise Failed(f"the revocation list was fresh until {format_time(until)}", refresh)
+    case.reversal = found.reversal_of(case.evidence.artifact.digest, case.evidence.lock.digest)
     first = "" if mark is not None else "; first use on this host, trusted as found"
     return f"list {found.sequence} is fresh until {format_time(until)}{first}"
 
 
 def _certificate(case: Case) -> str:
-    judged = case.evidence.newest_outcome
-    if judged not in (None, Outcome.PASS.value):
-        said = "there is no certificate" if case.envelope is None else "it was judged again since"
-        raise Failed(f"{said}: the policy said {judged}", "peft-assay report SOURCE")
     if case.envelope is not None:
         return "a certificate is recorded"
+    said = case.evidence.last_said
+    if said not in (None, Outcome.PASS.value):
+        raise Failed(f"there is no certificate: the policy said {said}", "peft-assay report SOURCE")
     if case.evidence.other_locks:
         raise Failed(f"certified only for another context: {', '.join(case.evidence.other_locks)}", _CERTIFY)
     if case.evidence.other_artifacts:
@@ -194,6 +207,10 @@ def _seen(case: Case, name: str) -> Value | None:
 def _times(case: Case) -> str:
     if max(case.certificate.issued_at, *(r.finished_at for r in case.records)) > case.now + CLOCK_TOLERANCE:
         raise Failed("the certificate or an observation is from the future", "correct the clock")
+    reversal = case.reversal
+    if reversal is not None and reversal.at >= case.certificate.issued_at:
+        at = format_time(reversal.at)
+        raise Failed(f"it was judged again, at {at}: the policy said {reversal.outcome}", "peft-assay report SOURCE")
     if case.now >= case.certificate.not_after:
         raise Failed(f"the certificate expired at {format_time(case.certificate.not_after)}", _OBSERVE)
     if case.now >= case.oldest + case.maximum_age:

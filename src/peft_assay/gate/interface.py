@@ -34,10 +34,13 @@ class Evidence:
     """This host's high-water mark; None on first use."""
     process_id: int
     """The process that the permission is for."""
+    lists: Mapping[Digest, bytes] = field(default_factory=dict)
+    """Earlier revocation lists by digest: those between the marked one and the newest, so that each step is checked."""
     waivers: Mapping[Digest, bytes] = field(default_factory=dict)
     """Waiver envelopes that were not withdrawn, by the digest under which they were fetched."""
-    newest_outcome: str | None = None
-    """What the policy said last of (artifact, lock), where a ledger is at hand: a later FAIL ends what a PASS began."""
+    last_said: str | None = None
+    """What the policy said last of (artifact, lock), by the ledger; only for the message of a missing certificate. What
+    ends a certificate is the signed reversal in the revocation list."""
     earlier: frozenset[Digest] = frozenset()
     """Certificates of this artifact in any context: a hold on one of them is not lifted by certifying again."""
     other_locks: tuple[Digest, ...] = ()

@@ -28,6 +28,7 @@ from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.forecast import Stand, check_admitted, check_level, check_stand, stand_of
 from peft_assay.pipeline.observing import Attempted, Observing
 from peft_assay.pipeline.project import Project, build_lock
+from peft_assay.pipeline.reversals import issued_after, reverse
 from peft_assay.pipeline.sources import Located, names_of
 from peft_assay.pipeline.waivers import with_waivers
 from peft_assay.pipeline.waves import Waves
@@ -79,7 +80,7 @@ def certify(
     `fresh` observes anew even where valid observations exist. Raises AssayError for what concerns all of them
     (documents, trust, storage, a sandbox that does not start); what concerns one adapter is in its result.
     """
-    deployment.raise_mark(clock())
+    deployment.begin(clock())
     check_base(deployment.project.base_path)
     stand = stand_of(deployment)
     check_stand(stand)
@@ -214,6 +215,7 @@ class _Run:
         judged = evaluate(policy, record.observations, lock.digest)
         now = self.clock()
         verdict, waivers = with_waivers(self.deployment, policy, judged, lock, now)
+        reverse(self.deployment, verdict, now)  # first: a run that is killed here leaves no certificate in force
         written = self.deployment.project.policy_document
         workspace.record_verdict(verdict, policy=written, observations=record.envelope, at=now)
         certificate, withheld = None, None
@@ -256,7 +258,8 @@ class _Run:
         lock: Lock,
         waivers: Sequence[Waiver],
     ) -> Digest:
-        now, workspace, artifact = self.clock(), self.deployment.workspace, candidate.admitted.artifact
+        workspace, artifact = self.deployment.workspace, candidate.admitted.artifact
+        now = issued_after(self.deployment, verdict, self.clock())
         earlier = [
             envelope
             for certified in workspace.certified_locks(artifact.digest)

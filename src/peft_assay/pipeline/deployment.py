@@ -11,10 +11,12 @@ from typing import Self
 
 from peft_assay.certify.revoke import next_list
 from peft_assay.core.certificate import RevocationList
+from peft_assay.core.digest import Digest
 from peft_assay.core.errors import StorageError, TrustError
 from peft_assay.core.protocols import RevocationTransport, Sealer
-from peft_assay.core.statement import OBSERVATION, REVOCATIONS
+from peft_assay.core.statement import OBSERVATION
 from peft_assay.intake.fetching import Tell
+from peft_assay.pipeline.lists import Next, RevocationLists
 from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import Project, load_project, quiet
 from peft_assay.store.revocations import LocalRevocations
@@ -22,12 +24,15 @@ from peft_assay.store.workspace import DATABASE, FOLDER, Workspace
 from peft_assay.trust.anchor import TrustAnchor, TrustAnchorLocation, find_anchor, load_anchor
 from peft_assay.trust.envelope import open_envelope
 from peft_assay.trust.highwater import HighWater, Mark
+from peft_assay.trust.keyrecords import KeyRecords
 from peft_assay.trust.observations import ObservationRecord, observation_record_of
-from peft_assay.trust.revocations import RevocationRecord, revocation_record_of
+from peft_assay.trust.revocations import RevocationRecord
 from peft_assay.trust.roles import Role
 from peft_assay.trust.sealer import load_sealer
 
 Clock = Callable[[], datetime]
+RECORDS = "authority"
+"""Folder of the anchor's state with the records of authority keys."""
 REFRESH_AFTER = timedelta(days=1)
 """Age from which certifying signs the revocation list anew, so that ordinary use keeps it fresh; where the trust anchor
 wants younger lists, half of what it allows."""
@@ -69,8 +74,8 @@ class Deployment:
         opened = cls(project, workspace, location, anchor, LocalRevocations(workspace), place)
         kept = workspace.folder
         if made:
-            tell(f"made a new workspace, {kept}: what another one certified or withdrew does not count here")
-        elif create and opened.transport.newest() is None:
+            tell(f"made a new workspace, {kept}: what another one certified does not count here, what it withdrew does")
+        elif create and opened.revocations() is None:
             tell(f"{kept} has no revocation list yet: the first certificate begins one, with nothing withdrawn")
         return opened
 
@@ -96,43 +101,64 @@ class Deployment:
         statement = open_envelope(envelope, self.anchor.keys_of(Role.SANDBOX), predicate_type=OBSERVATION)
         return observation_record_of(statement)
 
+    @property
+    def lists(self) -> RevocationLists:
+        """The revocation list of the pinned authority keys, as this host and this workspace know it."""
+        keyids = [key.keyid for key in self.anchor.keys_of(Role.AUTHORITY)]
+        records = KeyRecords(self.location.state / RECORDS, keyids)
+        return RevocationLists(records, self.transport, self.workspace.blobs, self.anchor)
+
     def revocations(self) -> RevocationRecord | None:
         """The newest revocation list as verified, or None when there is none."""
-        envelope = self.transport.newest()
-        if envelope is None:
-            return None
-        statement = open_envelope(envelope, self.anchor.keys_of(Role.AUTHORITY), predicate_type=REVOCATIONS)
-        return revocation_record_of(statement, self.anchor.keys_of(Role.APPROVER))
+        return self.lists.newest()
 
     def fresh_revocations(self, now: datetime) -> RevocationList:
-        """The newest list, signed anew when it is absent or no longer young (`REFRESH_AFTER`)."""
+        """The newest list, signed anew when it is absent, no longer young (`REFRESH_AFTER`) or not carried here."""
         record = self.revocations()
         until = min(REFRESH_AFTER, self.anchor.revocation_maximum_age / 2)
-        if record is None or now - record.list.issued_at > until:
-            record = self.publish(next_list(record, now=now, sealer=self.sealer(Role.AUTHORITY)), now)
+        if record is None or now - record.list.issued_at > until or not self.lists.carried(record):
+            record = self.publish(self.refreshed(now), now)
         return record.list
 
-    def publish(self, envelope: bytes, now: datetime) -> RevocationRecord:
-        """Stores a list that was just signed and gives it as verified."""
-        statement = open_envelope(envelope, self.anchor.keys_of(Role.AUTHORITY), predicate_type=REVOCATIONS)
-        record = revocation_record_of(statement, self.anchor.keys_of(Role.APPROVER))
-        self.transport.publish(envelope, sequence=record.list.sequence, issued_at=record.list.issued_at, at=now)
-        return record
+    def refreshed(self, now: datetime) -> Next:
+        """Signs the list anew, with nothing to add but what other lists say."""
+        sealer = self.sealer(Role.AUTHORITY)
+        return lambda previous, others: next_list(previous, merge=others, now=now, sealer=sealer)
+
+    def publish(self, following: Next, now: datetime) -> RevocationRecord:
+        """Signs and keeps the list that continues all that are known, and gives it as verified."""
+        return self.lists.publish(following, self._marked(), at=now)
 
     def mark(self) -> Mark | None:
         """The workspace's high-water mark on this host."""
         return HighWater(self.location.state).read(self.workspace.id)
 
-    def raise_mark(self, now: datetime) -> None:
-        """Checks the workspace and the clock against the mark and raises it; raises TrustError on a rollback."""
+    def _marked(self) -> Digest | None:
+        mark = self.mark()
+        return None if mark is None else mark.list
 
-        def look() -> Mark:
-            record = self.revocations()
-            size = self.workspace.ledger_size()
-            return Mark(0 if record is None else record.list.sequence, size, self.workspace.root_at(size), now)
+    def begin(self, now: datetime) -> None:
+        """`raise_mark` of an act that signs for the authority: it first merges lists that stand beside each other."""
+        if self.lists.heads(self._marked()).beside:
+            self.publish(self.refreshed(now), now)
+        self.raise_mark(now)
 
+    def raise_mark(self, now: datetime, *, reading: bool = False) -> None:
+        """Checks lists, workspace and clock against what this host has seen, and remembers them.
+
+        With `reading` a state that this user cannot write is only compared with. Raises TrustError on a rollback, a
+        rewritten past, and lists that do not continue one another.
+        """
         marks = HighWater(self.location.state)
-        marks.look_and_raise(self.workspace.id, look, self.workspace.root_at, place=self.workspace.folder)
+        with self.lists.settled(self._marked(), reading=reading) as record:
+
+            def look() -> Mark:
+                size = self.workspace.ledger_size()
+                sequence, newest = (0, None) if record is None else (record.list.sequence, record.list.envelope)
+                return Mark(sequence, size, self.workspace.root_at(size), now, newest)
+
+            place, identity = self.workspace.folder, self.workspace.id
+            marks.look_and_raise(identity, look, self.workspace.root_at, place=place, reading=reading)
 
 
 def pinned_sealer(location: TrustAnchorLocation, anchor: TrustAnchor, role: Role) -> Sealer:

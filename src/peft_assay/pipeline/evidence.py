@@ -43,6 +43,7 @@ def gather(deployment: Deployment, artifact: Artifact, files: Mapping[str, bytes
     locks = workspace.certified_locks(artifact.digest)
     lock, observations = _lock_now(deployment, artifact, locks, live)
     state = lock.document["conditions"]["base"]["state"] if live is None else live.base_state
+    mark, newest = deployment.mark(), deployment.revocations()
     return Evidence(
         artifact=artifact,
         files=files,
@@ -51,15 +52,16 @@ def gather(deployment: Deployment, artifact: Artifact, files: Mapping[str, bytes
         base_state=state,
         certificates=workspace.certificates(artifact.digest, lock.digest),
         observations=observations,
-        revocations=deployment.transport.newest(),
-        mark=deployment.mark(),
+        revocations=None if newest is None else deployment.lists.envelope(newest),
+        lists={} if newest is None else deployment.lists.behind(newest, None if mark is None else mark.list),
+        mark=mark,
         process_id=process_id(),
         other_locks=tuple(digest for digest in locks if digest != lock.digest),
         earlier=frozenset(
             sha256(envelope) for certified in locks for envelope in workspace.certificates(artifact.digest, certified)
         ),
         waivers={sha256(envelope): envelope for envelope in workspace.waivers(artifact.digest)},
-        newest_outcome=newest_outcome(deployment, artifact.digest, lock.digest),
+        last_said=last_said(deployment, artifact.digest, lock.digest),
     )
 
 
@@ -120,8 +122,8 @@ def certificate_in(deployment: Deployment, envelope: bytes) -> Certificate:
     return certificate_of(open_envelope(envelope, keys, predicate_type=VSA))
 
 
-def newest_outcome(deployment: Deployment, artifact: Digest, lock: Digest) -> str | None:
-    """What the policy said last of (artifact, lock), from the ledger; None when it said nothing."""
+def last_said(deployment: Deployment, artifact: Digest, lock: Digest) -> str | None:
+    """What the policy said last of (artifact, lock), as the ledger has it: for messages; None when it said nothing."""
     said = [
         entry.happened["outcome"]
         for entry in deployment.workspace.history()

@@ -1,5 +1,6 @@
 """`revoke`: withdraw an adapter, certificate, weights, policy, suite, base or key; or lift such a hold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ from peft_assay.core.errors import UsageError
 from peft_assay.intake.admit import admit
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.project import Project, resolve_source
-from peft_assay.trust.revocations import check_target, lift_document, revocation_id
+from peft_assay.trust.revocations import RevocationRecord, check_target, lift_document, revocation_id
 from peft_assay.trust.roles import Role
 
 _WRITTEN = {
@@ -32,21 +33,23 @@ class Withdrawal:
 def revoke(deployment: Deployment, scope: Scope, target: str, *, reason: str, clock: Clock) -> Withdrawal:
     """Adds one entry. `target` is a folder, archive or alias (scopes adapter and weights), a digest, or a key id."""
     now = clock()
-    deployment.raise_mark(now)
+    deployment.begin(now)
     entry = Revocation(scope, resolve_target(deployment.project, scope, target), reason, now)
     sealer = deployment.sealer(Role.AUTHORITY)
-    envelope = next_list(deployment.revocations(), now=now, sealer=sealer, revoke=[entry])
-    record = deployment.publish(envelope, now)
+
+    def following(previous: RevocationRecord | None, others: Sequence[RevocationRecord]) -> bytes:
+        return next_list(previous, merge=others, now=now, sealer=sealer, revoke=[entry])
+
+    record = deployment.publish(following, now)
     deployment.raise_mark(now)
     return Withdrawal(record.list, entry)
 
 
 def refresh(deployment: Deployment, *, clock: Clock) -> Withdrawal:
-    """Signs the list anew, unchanged: it must be fresh for anything to be active."""
+    """Signs the list anew, unchanged: it must be fresh for anything to be active. Lists beside it are merged."""
     now = clock()
-    deployment.raise_mark(now)
-    envelope = next_list(deployment.revocations(), now=now, sealer=deployment.sealer(Role.AUTHORITY))
-    record = deployment.publish(envelope, now)
+    deployment.begin(now)
+    record = deployment.publish(deployment.refreshed(now), now)
     deployment.raise_mark(now)
     return Withdrawal(record.list, None)
 
@@ -54,7 +57,7 @@ def refresh(deployment: Deployment, *, clock: Clock) -> Withdrawal:
 def lift(deployment: Deployment, scope: Scope, target: str, *, reason: str, clock: Clock) -> Withdrawal:
     """Takes entries out of force, with a lift signed by the approver. Raises UsageError when none is in force."""
     now = clock()
-    deployment.raise_mark(now)
+    deployment.begin(now)
     resolved = resolve_target(deployment.project, scope, target)
     previous = deployment.revocations()
     held = (
@@ -66,7 +69,11 @@ def lift(deployment: Deployment, scope: Scope, target: str, *, reason: str, cloc
     lifts = [approver.seal(lift_document(entry, reason=reason, at=now)) for entry in held]
     approvers = deployment.anchor.keys_of(Role.APPROVER)
     authority = deployment.sealer(Role.AUTHORITY)
-    record = deployment.publish(next_list(previous, now=now, sealer=authority, lift=lifts, approvers=approvers), now)
+
+    def following(newest: RevocationRecord | None, others: Sequence[RevocationRecord]) -> bytes:
+        return next_list(newest, merge=others, now=now, sealer=authority, lift=lifts, approvers=approvers)
+
+    record = deployment.publish(following, now)
     for entry in held:
         deployment.workspace.record_lift(revocation=revocation_id(entry), revocation_list=record.list.envelope, at=now)
     deployment.raise_mark(now)

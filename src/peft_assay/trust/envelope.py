@@ -16,7 +16,7 @@ from securesystemslib.exceptions import Error as SigningError
 from securesystemslib.signer import Signature, Signer  # type: ignore[attr-defined]
 
 from peft_assay.core.canonical import canonical_bytes
-from peft_assay.core.digest import sha256
+from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.errors import DocumentError, TrustError
 from peft_assay.core.parse import parse_json
 from peft_assay.core.statement import PAYLOAD_TYPE, STATEMENT_TYPE, Statement
@@ -77,13 +77,34 @@ def open_envelope(
 
     Raises TrustError when anything is malformed, unsigned, signed by others, or of another predicate type.
     """
+    wire, payload = _wrapped(content, where)
+    keyids = _verify(payload, wire.signatures, tuple(keys), threshold, where)
+    return _statement(content, payload, keyids, predicate_type, where)
+
+
+def open_linked(content: bytes, digest: Digest, *, predicate_type: str, where: str = "envelope") -> Statement:
+    """The statement in `content`, for which verified bytes vouch that name it by `digest`; no signature is asked for.
+
+    Raises TrustError when these are other bytes, or malformed.
+    """
+    if sha256(content) != digest:
+        raise TrustError("these are not the bytes that the digest names", where=where)
+    wire, payload = _wrapped(content, where)
+    keyids = tuple(sorted(signature.keyid for signature in wire.signatures))
+    return _statement(content, payload, keyids, predicate_type, where)
+
+
+def _wrapped(content: bytes, where: str) -> tuple[_Envelope, bytes]:
+    """The envelope in its one spelling, and the bytes that it carries."""
     wire = read_predicate(_Envelope, _parse(content, where), where=where)
     if canonical_bytes(wire.model_dump()) != content:
         raise TrustError("the envelope is not spelt canonically", where=where)
     if wire.payloadType != PAYLOAD_TYPE:
         raise TrustError(f"payload type is not {PAYLOAD_TYPE}", where=where)
-    payload = _unb64(wire.payload, where)
-    keyids = _verify(payload, wire.signatures, tuple(keys), threshold, where)
+    return wire, _unb64(wire.payload, where)
+
+
+def _statement(content: bytes, payload: bytes, keyids: tuple[str, ...], predicate_type: str, where: str) -> Statement:
     document = _parse(payload, where)
     if document.pop("_type", None) != STATEMENT_TYPE:
         raise TrustError(f"the payload is not an {STATEMENT_TYPE}", where=where)

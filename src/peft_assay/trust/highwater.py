@@ -5,12 +5,10 @@ failed. The mark remembers, per workspace, the highest revocation sequence, the 
 time; anything behind it is a rollback. With no mark yet, the first sight is trusted and `first_use` says so.
 """
 
-import fcntl
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.digest import Digest, hex_of, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, StorageError, TrustError
 from peft_assay.core.parse import parse_json, validate
+from peft_assay.trust.state_files import locked, only_readable, replace_durably
 from peft_assay.trust.times import format_time, whole_seconds
 from peft_assay.trust.wire import FullDigest, Instant, Wire
 
@@ -35,6 +34,8 @@ class Mark:
     ledger_size: int
     ledger_root: Digest
     seen_at: datetime
+    list: Digest | None = None
+    """Envelope of the revocation list with that sequence; None where a mark of an earlier version does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class _Wire(Wire):
     ledgerSize: int = Field(ge=0)
     ledgerRoot: FullDigest
     seenAt: Instant
+    list: FullDigest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class HighWater:
             wire = validate(_Wire, parse_json(content, where=str(path)), where=str(path))
         except DocumentError as error:
             raise TrustError(f"damaged high-water mark: {error.message}", where=str(path)) from None
-        return Mark(wire.sequence, wire.ledgerSize, parse_digest(wire.ledgerRoot), wire.seenAt)
+        known = None if wire.list is None else parse_digest(wire.list)
+        return Mark(wire.sequence, wire.ledgerSize, parse_digest(wire.ledgerRoot), wire.seenAt, known)
 
     def check_and_raise(self, workspace: str, seen: Mark, root_at: Callable[[int], Digest]) -> Raised:
         """`look_and_raise` for what was seen a moment ago, where nobody else writes the workspace."""
@@ -84,29 +87,44 @@ class HighWater:
         root_at: Callable[[int], Digest],
         *,
         place: Path | None = None,
+        reading: bool = False,
     ) -> Raised:
         """Checks what `look` sees against the mark and raises the mark to it, under a lock and durably.
 
         `look` is called under the lock, or another process's newer entry would pass for a rollback; what it gives comes
         from verified evidence only. ``root_at(n)`` is the Merkle root of the ledger's first `n` entries as it is now.
         `place` is the workspace's folder: once seen, it holds this workspace or none, so that an old copy under a new
-        id does not pass for a first use. Raises TrustError when sequence, ledger or clock went back (the clock by more
-        than five minutes), or another workspace stands in the place.
+        id does not pass for a first use. With `reading`, marks that this user cannot write are compared with and left.
+        Raises TrustError when sequence, ledger or clock went back (the clock by more than five minutes), or another
+        workspace stands in the place.
         """
         try:
-            with self._locked(workspace):
-                self._check_place(workspace, place)
-                seen = look()
-                mark = self.read(workspace)
-                if mark is None:
-                    raised = Mark(seen.sequence, seen.ledger_size, seen.ledger_root, whole_seconds(seen.seen_at))
-                else:
-                    check_mark(mark, seen, root_at)
-                    latest = max(mark.seen_at, whole_seconds(seen.seen_at))
-                    raised = Mark(seen.sequence, seen.ledger_size, seen.ledger_root, latest)
-                self._write(self._path(workspace), canonical_bytes(_document(raised)))
+            with locked(self._path(workspace).with_suffix(".lock")):
+                return self._compare(workspace, look, root_at, place, keep=True)
         except OSError as error:
-            raise StorageError(f"cannot keep high-water marks: {error.strerror}", where=str(self.folder)) from None
+            if not (reading and only_readable(error)):
+                raise StorageError(f"cannot keep high-water marks: {error.strerror}", where=str(self.folder)) from None
+        return self._compare(workspace, look, root_at, place, keep=False)
+
+    def _compare(
+        self,
+        workspace: str,
+        look: Callable[[], Mark],
+        root_at: Callable[[int], Digest],
+        place: Path | None,
+        *,
+        keep: bool,
+    ) -> Raised:
+        self._check_place(workspace, place, keep=keep)
+        seen = look()
+        mark = self.read(workspace)
+        latest = whole_seconds(seen.seen_at)
+        if mark is not None:
+            check_mark(mark, seen, root_at)
+            latest = max(mark.seen_at, latest)
+        raised = replace(seen, seen_at=latest)
+        if keep:
+            replace_durably(self._path(workspace), canonical_bytes(_document(raised)))
         return Raised(raised, first_use=mark is None)
 
     def _path(self, workspace: str) -> Path:
@@ -114,18 +132,7 @@ class HighWater:
             raise TrustError("not a workspace id", where=str(self.folder))
         return self.folder / f"{workspace}.json"
 
-    @contextmanager
-    def _locked(self, workspace: str) -> Iterator[None]:
-        path = self._path(workspace).with_suffix(".lock")
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
-
-    def _check_place(self, workspace: str, place: Path | None) -> None:
+    def _check_place(self, workspace: str, place: Path | None, *, keep: bool) -> None:
         if place is None:
             return
         as_written = os.path.abspath(place)  # noqa: PTH100 - a link put in its place must not choose another mark
@@ -134,7 +141,8 @@ class HighWater:
             try:
                 known = path.read_bytes()
             except FileNotFoundError:
-                self._write(path, workspace.encode())
+                if keep:
+                    replace_durably(path, workspace.encode())
                 continue
             if known != workspace.encode():
                 raise TrustError(
@@ -143,23 +151,10 @@ class HighWater:
                     next_step=f"if you replaced it on purpose, remove {path}",
                 )
 
-    def _write(self, path: Path, content: bytes) -> None:
-        draft = path.with_suffix(".new")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        directory = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
-
-def _document(mark: Mark) -> dict[str, str | int]:
+def _document(mark: Mark) -> dict[str, str | int | None]:
     return {
+        "list": mark.list,
         "sequence": mark.sequence,
         "ledgerSize": mark.ledger_size,
         "ledgerRoot": mark.ledger_root,
@@ -171,6 +166,8 @@ def check_mark(mark: Mark, seen: Mark, root_at: Callable[[int], Digest]) -> None
     """Raises TrustError when `seen` is behind `mark`, or its ledger is not a continuation of the marked one."""
     if seen.sequence < mark.sequence:
         raise TrustError(f"revocation list {seen.sequence} was put back; {mark.sequence} has been seen on this host")
+    if seen.sequence == mark.sequence and mark.list is not None and seen.list != mark.list:
+        raise TrustError(f"there are two revocation lists {mark.sequence}; the other one has been seen on this host")
     if seen.ledger_size < mark.ledger_size:
         raise TrustError(f"the ledger has {seen.ledger_size} entries; {mark.ledger_size} have been seen on this host")
     if root_at(mark.ledger_size) != mark.ledger_root:

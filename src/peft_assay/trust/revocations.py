@@ -2,6 +2,7 @@
 
 A list carries every withdrawal that was ever made and every lift; what is in force is computed from both. A withdrawal
 is a hold: it leaves force only by a lift that an approver signed over exactly that entry, and it never leaves the list.
+A reversal ends the certificates that were issued before it, and no later one: a new PASS needs no lift.
 """
 
 import base64
@@ -9,12 +10,12 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from peft_assay.core.canonical import canonical_digest
-from peft_assay.core.certificate import Revocation, RevocationList, Scope
+from peft_assay.core.certificate import Reversal, Revocation, RevocationList, Scope
 from peft_assay.core.digest import Digest, hex_of, parse_digest
 from peft_assay.core.errors import TrustError
 from peft_assay.core.statement import REVOCATIONS, Statement
@@ -39,6 +40,13 @@ class RevocationRecord:
     """Entries that a verified lift took out of force."""
     previous: Digest | None
     """Envelope of the list before this one; None for the first."""
+    merged: tuple[Digest, ...] = ()
+    """Last lists of other histories, all of which this one says too."""
+
+    @property
+    def reversals(self) -> tuple[Reversal, ...]:
+        """Every reversal ever signed, oldest first."""
+        return self.list.reversals
 
 
 class _Revocation(Wire):
@@ -52,6 +60,13 @@ class _Lift(Wire):
     envelope: str
 
 
+class _Reversal(Wire):
+    artifact: FullDigest
+    lock: FullDigest
+    outcome: Literal["FAIL", "INDETERMINATE"]
+    at: Instant
+
+
 class _List(Wire):
     sequence: int = Field(ge=1)
     issuedAt: Instant
@@ -59,6 +74,8 @@ class _List(Wire):
     previous: FullDigest | None
     revocations: list[_Revocation]
     lifts: list[_Lift]
+    merged: list[FullDigest] = Field(default=[])
+    reversals: list[_Reversal] = Field(default=[])
 
 
 class _LiftPredicate(Wire):
@@ -82,6 +99,15 @@ def revocation_document(revocation: Revocation) -> dict[str, Any]:
         "target": revocation.target,
         "reason": revocation.reason,
         "at": format_time(revocation.at),
+    }
+
+
+def _reversal_document(reversal: Reversal) -> dict[str, str]:
+    return {
+        "artifact": reversal.artifact,
+        "lock": reversal.lock,
+        "outcome": reversal.outcome,
+        "at": format_time(reversal.at),
     }
 
 
@@ -113,9 +139,14 @@ def revocations_document(
     previous: Digest | None,
     entries: Sequence[Revocation],
     lifts: Sequence[bytes],
+    merged: Sequence[Digest] = (),
+    reversals: Sequence[Reversal] = (),
 ) -> dict[str, Any]:
-    """The statement of a revocation list; its subject is the digest of its own predicate."""
-    predicate = {
+    """The statement of a revocation list; its subject is the digest of its own predicate.
+
+    What a list has nothing of is left out where earlier versions did not know it, so that they read it.
+    """
+    predicate: dict[str, Any] = {
         "sequence": sequence,
         "issuedAt": format_time(issued_at),
         "notAfter": format_time(not_after),
@@ -123,6 +154,10 @@ def revocations_document(
         "revocations": [revocation_document(entry) for entry in entries],
         "lifts": [{"envelope": base64.b64encode(lift).decode("ascii")} for lift in lifts],
     }
+    if merged:
+        predicate["merged"] = list(merged)
+    if reversals:
+        predicate["reversals"] = [_reversal_document(reversal) for reversal in reversals]
     return statement_document("revocations", hex_of(canonical_digest(predicate)), REVOCATIONS, predicate)
 
 
@@ -153,25 +188,17 @@ def revocation_record_of(
             not_after=wire.notAfter,
             revocations=in_force,
             keyid=statement.keyids[0],
+            reversals=tuple(
+                Reversal(parse_digest(item.artifact), parse_digest(item.lock), item.outcome, item.at)
+                for item in wire.reversals
+            ),
         ),
         entries=entries,
         lifts=lifts,
         lifted=lifted,
         previous=None if wire.previous is None else parse_digest(wire.previous),
+        merged=tuple(map(parse_digest, wire.merged)),
     )
-
-
-def check_successor(previous: RevocationRecord, following: RevocationRecord) -> None:
-    """Raises TrustError unless `following` continues `previous`: next number, same history, nothing dropped."""
-    where = f"revocation list {following.list.sequence}"
-    if following.list.sequence != previous.list.sequence + 1 or following.previous != previous.list.envelope:
-        raise TrustError("it does not follow the list before it", where=where)
-    if following.list.issued_at < previous.list.issued_at:
-        raise TrustError("it is older than the list before it", where=where)
-    kept_entries = following.entries[: len(previous.entries)] == previous.entries
-    kept_lifts = following.lifts[: len(previous.lifts)] == previous.lifts
-    if not kept_entries or not kept_lifts:
-        raise TrustError("a withdrawal or a lift of the list before it was dropped", where=where)
 
 
 def _lifted(

@@ -166,6 +166,7 @@ def test_an_old_list_put_back(world: World) -> None:
     first = world.open_list(evidence.revocations or b"")
     hold = Revocation(Scope.ADAPTER, world.artifact.digest, "poisoned", NOW - HOUR)
     second = world.revocations(hold, previous=first)
+    evidence = dataclasses.replace(evidence, lists={first.list.envelope: evidence.revocations})
     refused(world, dataclasses.replace(evidence, revocations=second), "withdrawn", ActivationDenied)
     seen = Mark(world.open_list(second).list.sequence, 0, sha256(b""), NOW)
     refused(world, dataclasses.replace(evidence, mark=seen), "put back")
@@ -226,7 +227,9 @@ def test_certifying_again_does_not_lift_a_hold(world: World) -> None:
 def test_only_an_approver_lifts_a_hold(world: World) -> None:
     evidence = in_order(world)
     hold = Revocation(Scope.ADAPTER, world.artifact.digest, "poisoned", NOW - HOUR)
-    first = world.open_list(world.revocations(hold))
+    held = world.revocations(hold)
+    first = world.open_list(held)
+    evidence = dataclasses.replace(evidence, lists={first.list.envelope: held})
     lifted = world.revocations(previous=first, lift=[world.lift(hold)])
     authorize(dataclasses.replace(evidence, revocations=lifted), world.anchor, NOW)
     impostor = RoleSealer(Role.APPROVER, world.authority.public, world.authority.signer)

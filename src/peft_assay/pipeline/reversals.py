@@ -1,0 +1,60 @@
+"""A policy that says no to what it passed before: signed into the revocation list, which lies outside the workspace.
+
+The ledger has every verdict, but who can write the workspace can write that too. The certificate is signed, so what
+ends it is signed as well. A later PASS makes a later certificate, which no earlier reversal touches.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from peft_assay.certify.revoke import next_list
+from peft_assay.core.certificate import Reversal
+from peft_assay.core.errors import TrustError
+from peft_assay.core.verdict import Outcome, Verdict
+from peft_assay.pipeline.deployment import Deployment
+from peft_assay.pipeline.evidence import certificate_in
+from peft_assay.trust.revocations import RevocationRecord
+from peft_assay.trust.roles import Role
+
+_LATER = timedelta(seconds=1)
+"""Times in statements are whole seconds: so much later is a time of its own."""
+
+
+def reverse(deployment: Deployment, verdict: Verdict, now: datetime) -> None:
+    """Signs that `verdict`, which is not PASS, ends the certificates of the same adapter and context.
+
+    There is nothing to sign where no certificate is left that an earlier reversal has not ended.
+    """
+    issued = _last_issued(deployment, verdict)
+    earlier = _last_reversal(deployment, verdict)
+    if verdict.outcome is Outcome.PASS or issued is None or (earlier is not None and earlier.at >= issued):
+        return
+    sealer = deployment.sealer(Role.AUTHORITY)
+    said = Reversal(verdict.artifact, verdict.lock, verdict.outcome.value, max(now, issued))
+
+    def following(previous: RevocationRecord | None, others: Sequence[RevocationRecord]) -> bytes:
+        return next_list(previous, merge=others, now=now, sealer=sealer, reverse=[said])
+
+    deployment.publish(following, now)
+
+
+def issued_after(deployment: Deployment, verdict: Verdict, now: datetime) -> datetime:
+    """`now`, or the first time after the last reversal of what `verdict` passes, where that is later."""
+    earlier = _last_reversal(deployment, verdict)
+    return now if earlier is None else max(now, earlier.at + _LATER)
+
+
+def _last_reversal(deployment: Deployment, verdict: Verdict) -> Reversal | None:
+    record = deployment.revocations()
+    return None if record is None else record.list.reversal_of(verdict.artifact, verdict.lock)
+
+
+def _last_issued(deployment: Deployment, verdict: Verdict) -> datetime | None:
+    """When the last certificate of the same adapter and context was issued; what cannot be verified admits nobody."""
+    found = []
+    for envelope in deployment.workspace.certificates(verdict.artifact, verdict.lock):
+        try:
+            found.append(certificate_in(deployment, envelope).issued_at)
+        except TrustError:
+            continue
+    return max(found, default=None)
