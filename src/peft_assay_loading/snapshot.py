@@ -3,6 +3,7 @@
 import copy
 from typing import TYPE_CHECKING, Any
 
+from peft_assay_loading.contents import Contents
 from peft_assay_loading.errors import LoadingError
 
 if TYPE_CHECKING:
@@ -10,21 +11,20 @@ if TYPE_CHECKING:
 
 
 class Snapshot:
-    """Every attribute of every module (by reference), of the configurations, and each tensor's version counter.
+    """Every attribute of every module (by reference), of the configurations, and a sum over each tensor's content.
 
     PEFT's own `unload` exists for some adapter types only and leaves attributes behind; restoring what was there
     before works for all of them, after a failure half-way, too. Tensor contents are not copied: `restore` reports a
-    base tensor that was written to in place (PyTorch's version counter; `.data` writes escape it, which is why
-    initialisers that write through it are refused and the base state is compared by whoever must be sure).
+    base tensor that holds other bytes than before. PyTorch's version counter would not do: `.data` writes (merging,
+    several initialisers) escape it, and parametrizing a tensor, as PEFT does for fused experts, counts as a write.
     """
 
     def __init__(self, model: "torch.nn.Module") -> None:
         self.model = model
         self._modules = [(module, _Attributes(module.__dict__)) for module in model.modules()]
-        self._tensors = [
-            (tensor, tensor._version, tensor.requires_grad)  # noqa: SLF001 - the only public way is a profiler
-            for tensor in (*model.parameters(), *model.buffers())
-        ]
+        tensors = [*model.parameters(), *model.buffers()]
+        self._gradients = [(tensor, tensor.requires_grad) for tensor in tensors]
+        self._contents = Contents(tensors)
         self._configurations = [
             (configuration, copy.deepcopy(configuration.__dict__))
             for configuration in (getattr(model, name, None) for name in ("config", "generation_config"))
@@ -32,17 +32,15 @@ class Snapshot:
         ]
 
     def restore(self) -> None:
-        """Puts everything back; raises LoadingError when a base tensor was written to in the meantime."""
+        """Puts everything back; raises LoadingError when a base tensor holds other bytes than before."""
         for _, attributes in self._modules:
             attributes.restore()
         for configuration, before in self._configurations:
             configuration.__dict__.clear()
             configuration.__dict__.update(copy.deepcopy(before))
-        written = False
-        for tensor, version, requires_grad in self._tensors:
+        for tensor, requires_grad in self._gradients:
             tensor.requires_grad_(requires_grad)
-            written = written or tensor._version != version  # noqa: SLF001 - see __init__
-        if written:
+        if any(True for _ in self._contents.altered()):
             raise LoadingError("a tensor of the base was overwritten: load the base again before using it")
 
 

@@ -1,0 +1,88 @@
+"""Tell whether the code of a model is its library's own: classes and functions that were replaced compute otherwise.
+
+A replaced method of a class is the same for a model and its twin, so it is looked for where functions say they were
+defined. Code in this process can forge that too: this is a guard rail against what a library or a recipe does openly.
+"""
+
+import contextlib
+import functools
+import inspect
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("transformers", "torch")
+MODELS = "transformers.models."
+"""Modules whose functions a forward pass calls."""
+WRAPPING = (contextlib.__file__, functools.__file__)
+"""Where Python's own decorators are defined: what they wrap is looked at."""
+
+
+def replaced_code(model: Any) -> Iterator[str]:
+    """Give the qualified names of methods and functions, behind `model`, that their library did not define."""
+    roots = (*(str(Path(sys.modules[name].__file__ or "").parent) for name in LIBRARIES), *WRAPPING)
+    classes = {kind for module in model.modules() for kind in type(module).__mro__ if kind is not object}
+    for kind in sorted(classes, key=lambda kind: (kind.__module__, kind.__qualname__)):
+        for name, value in vars(kind).items():
+            if isinstance(value, types.FunctionType) and not _own(value, roots):
+                yield f"{kind.__module__}.{kind.__qualname__}.{name}"
+        forward = vars(kind).get("forward") if kind.__name__ != "Module" else None  # torch's own has none to replace
+        if isinstance(forward, types.FunctionType) and not _in_place(forward, kind):
+            yield f"{kind.__module__}.{kind.__qualname__}.forward"
+    for home in sorted({kind.__module__ for kind in classes if _library(kind)}):
+        for name, value in list(vars(sys.modules[home]).items()):
+            if isinstance(value, types.FunctionType) and not _standard(value) and not _own(value, roots):
+                yield f"{home}.{name}"
+
+
+def foreign_attention(model: Any) -> str | None:
+    """Return the attention implementation that a part of `model` uses and that is not transformers' own, or None.
+
+    Transformers' own ones (eager, sdpa, flash, flex) compute one function up to rounding, and the lock names none.
+    """
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    root = str(Path(sys.modules["transformers"].__file__ or "").parent)
+    for name in sorted(_implementations(model)):
+        function = ALL_ATTENTION_FUNCTIONS.get(name)
+        if function is None and name in ("eager", "None"):
+            continue
+        if not isinstance(function, types.FunctionType) or not _own(function, (root,)):
+            return name
+    return None
+
+
+def _implementations(model: Any) -> set[str]:
+    """The attention implementations that the configurations of a model's parts name."""
+    configurations = {id(c): c for part in model.modules() if (c := getattr(part, "config", None)) is not None}
+    return {str(getattr(c, "_attn_implementation", "eager")) for c in configurations.values()}
+
+
+def _own(function: types.FunctionType, roots: tuple[str, ...]) -> bool:
+    """Whether a function, and each that it says it wraps, was defined in one of the folders."""
+    current: Any = function
+    for _ in range(20):
+        code = getattr(current, "__code__", None)
+        if code is not None and not code.co_filename.startswith(roots):
+            return False
+        current = getattr(current, "__wrapped__", None)
+        if current is None:
+            return True
+    return False
+
+
+def _in_place(forward: types.FunctionType, kind: type) -> bool:
+    """Whether a class's forward was written in it, or is one that its module inherits by assignment."""
+    inner = inspect.unwrap(forward)
+    return inner.__module__ == kind.__module__ and inner.__qualname__ == f"{kind.__qualname__}.forward"
+
+
+def _library(kind: type) -> bool:
+    return kind.__module__.startswith(MODELS) and kind.__module__ in sys.modules
+
+
+def _standard(function: types.FunctionType) -> bool:
+    """Whether it says that it is Python's own."""
+    return str(function.__module__).split(".", 1)[0] in sys.stdlib_module_names
