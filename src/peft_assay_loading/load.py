@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 Shapes = Mapping[str, tuple[int, ...]]
 
 _ONE_AT_A_TIME = threading.Lock()
+CAPTURING = "transformers.utils.output_capturing"
+"""Defines the hooks by which a caller is given hidden states: they change nothing."""
+GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
+"""Of torch.nn.modules.module: no module's own table shows them."""
 BEFORE = "_peft_assay_before"
 """Attribute of a wrapped model under which `attach` leaves what `detach` restores; it lives as long as the model."""
 
@@ -129,7 +133,7 @@ def attach(
 
 
 def _attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str, required: Shapes | None) -> "PeftModel":
-    _refuse_altered(model)
+    refuse_altered(model)
     parsed = parse_config(config)
     unmet = _compared(required or required_shapes(model, parsed), shapes_of(weights))
     if not unmet.met:
@@ -146,15 +150,29 @@ def _attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str, 
     return wrapped
 
 
-def _refuse_altered(model: "torch.nn.Module") -> None:
-    """Refuses a model that is more than its tensors: what PEFT or somebody else put into it was never observed."""
+def refuse_altered(model: "torch.nn.Module") -> None:
+    """Refuses a model that is more than its tensors: what PEFT or other code put into it was never observed."""
+    import torch
+
     if hasattr(model, "peft_config"):
         raise LoadingError("the model already carries an adapter: detach it first")
+    tables = vars(torch.nn.modules.module)
+    if any(tables[name] for name in GLOBAL_HOOKS):
+        raise LoadingError("a hook on every module's forward pass is in force in this process: remove it first")
     for path, module in model.named_modules():
+        at = f"(at {path or 'its top'})"
         if type(module).__module__.split(".", 1)[0] == "peft":
-            raise LoadingError(f"the model already carries an adapter (at {path or 'its top'}): load the base again")
-        if "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:  # noqa: SLF001 - no other way
-            raise LoadingError(f"the model's forward pass was altered (at {path or 'its top'}): load the base again")
+            raise LoadingError(f"the model already carries an adapter {at}: load the base again")
+        if _compiled(module):
+            raise LoadingError(f"the model is compiled already {at}: hand over the plain one, and compile what you get")
+        hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())  # noqa: SLF001 - no other way
+        if "forward" in vars(module) or any(hook.__module__ != CAPTURING for hook in hooks):
+            raise LoadingError(f"the model's forward pass was altered {at}: load the base again")
+
+
+def _compiled(module: "torch.nn.Module") -> bool:
+    """Whether a compiled form answers in a module's place: what is put inside later may never be run."""
+    return type(module).__name__ == "OptimizedModule" or vars(module).get("_compiled_call_impl") is not None
 
 
 def detach(wrapped: "PeftModel") -> "torch.nn.Module":

@@ -45,5 +45,15 @@ class RevocationTransport(Protocol):
 class Authorizer(Protocol):
     """The gate, as runtime sees it."""
 
+    @property
+    def task(self) -> str:
+        """What kind of model the lock's base is, as in `context.base.task`."""
+
+    def base_documents(self) -> Mapping[str, bytes]:
+        """config.json and, where there is one, generation_config.json of the base whose files the lock names.
+
+        Raises ActivationDenied when they are no longer those.
+        """
+
     def authorize(self, files: Mapping[str, bytes], base_state: Digest) -> Activation:
         """Permission for exactly these bytes on a base with this state; raises ActivationDenied or TrustError."""

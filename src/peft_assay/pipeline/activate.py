@@ -11,6 +11,7 @@ from peft_assay.core.errors import ActivationDenied, IntakeError
 from peft_assay.gate.authorize import authorize
 from peft_assay.intake.admit import admit
 from peft_assay.intake.interface import WHOLE, Admitted
+from peft_assay.pipeline.base import base_documents
 from peft_assay.pipeline.deployment import Clock, Deployment, utc_now
 from peft_assay.pipeline.evidence import Live, differences, gather
 from peft_assay.pipeline.place import Place
@@ -63,6 +64,15 @@ class _Gate:
         self.source = source
         self.admitted = admitted
         self.clock = clock
+
+    @property
+    def task(self) -> str:
+        """What kind of model the lock's base is."""
+        return self.deployment.project.document.context.base.task
+
+    def base_documents(self) -> Mapping[str, bytes]:
+        """The base's own documents, as its manifest in the lock has them."""
+        return base_documents(self.deployment.project.base_path, self.deployment.project.base)
 
     def authorize(self, files: Mapping[str, bytes], base_state: Digest) -> Activation:
         """Permission for exactly these bytes on a base with this state."""

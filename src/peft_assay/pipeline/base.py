@@ -8,8 +8,8 @@ from typing import Any
 
 from peft_assay.core.artifact import Artifact, File
 from peft_assay.core.canonical import canonical_digest
-from peft_assay.core.digest import Digest, parse_digest
-from peft_assay.core.errors import DocumentError, StorageError
+from peft_assay.core.digest import Digest, parse_digest, sha256
+from peft_assay.core.errors import ActivationDenied, DocumentError, StorageError
 from peft_assay.core.parse import parse_json
 from peft_assay.observe.interface import BaseFacts
 from peft_assay.observe.static.header import LENGTH_BYTES
@@ -27,6 +27,8 @@ TOKENIZER_FILES = (
 )
 CHAT_TEMPLATE = "chat_template.jinja"
 GENERATION_CONFIG = "generation_config.json"
+DOCUMENTS = ("config.json", GENERATION_CONFIG)
+"""What says how a base computes with its tensors."""
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length")
 """Names under which configurations of transformers say how long a sequence may be, in order."""
 
@@ -119,6 +121,25 @@ def file_digest(base: Artifact, name: str) -> Digest | None:
     """Digest of one file of the base, None when it has no such file."""
     file = base.file(name)
     return None if file is None else file.sha256
+
+
+def base_documents(folder: Path, base: Artifact) -> dict[str, bytes]:
+    """Return the base's own documents, byte for byte those in its manifest; raises ActivationDenied otherwise."""
+    found = {}
+    for name in DOCUMENTS:
+        file = base.file(name)
+        if file is None:
+            continue
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise StorageError(f"cannot be read: {error.strerror}", where=str(folder / name)) from None
+        if sha256(content) != file.sha256:
+            raise ActivationDenied(
+                f"{name} of the base was changed meanwhile", check="base", next_step="activate it again"
+            )
+        found[name] = content
+    return found
 
 
 def base_facts(folder: Path) -> BaseFacts:

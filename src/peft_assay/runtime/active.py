@@ -15,6 +15,7 @@ from peft_assay.core.certificate import Activation
 from peft_assay.core.digest import parse_digest
 from peft_assay.core.errors import ActivationDenied, ObservationError
 from peft_assay.core.protocols import Authorizer
+from peft_assay.runtime.twin import check_likeness
 
 NEEDS = "activation needs torch and PEFT in this process"
 
@@ -67,15 +68,17 @@ def activate(
     """
     try:
         from peft_assay_loading.errors import LoadingError
-        from peft_assay_loading.load import attach
+        from peft_assay_loading.load import attach, refuse_altered
         from peft_assay_loading.state import base_state
     except ImportError as error:
         raise ObservationError(f"{NEEDS}: {error}", next_step="pip install 'peft-assay[runtime]'") from None
     try:
+        refuse_altered(model)
         state = parse_digest(base_state(model))
     except LoadingError as error:
         raise ActivationDenied(str(error), check="base", next_step="hand over the bare base model") from None
     permission = authorizer.authorize(files, state)
+    check_likeness(model, authorizer.base_documents(), authorizer.task)
     try:
         wrapped = attach(model, permission.files[CONFIG_FILE], permission.files[WEIGHTS_FILE])
     except LoadingError as error:

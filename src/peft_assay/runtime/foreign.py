@@ -76,7 +76,7 @@ def _own(function: types.FunctionType, roots: tuple[str, ...]) -> bool:
 def _in_place(forward: types.FunctionType, kind: type) -> bool:
     """Whether a class's forward was written in it, or is one that its module inherits by assignment."""
     inner = inspect.unwrap(forward)
-    return inner.__module__ == kind.__module__ and inner.__qualname__ == f"{kind.__qualname__}.forward"
+    return (inner.__module__, inner.__qualname__) == (kind.__module__, f"{kind.__qualname__}.forward")
 
 
 def _library(kind: type) -> bool:

@@ -88,6 +88,8 @@ FREE_GENERATION = FREE_SETTINGS | {
 }
 """Of model.generation_config."""
 DEPTH = 12
+Seen = dict[tuple[int, int], tuple[Any, Any]]
+"""Pairs that were compared, kept so that no other object gets their identity meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +118,12 @@ class Likeness:
         )
         for path in sorted(mine.keys() ^ theirs.keys()):
             yield Difference(path or "the model", *_presence(path in mine))
-        seen: set[tuple[int, int]] = set()
-        for path in mine:
+        seen: Seen = {}
+        for path, module in mine.items():
             if path in theirs:
-                yield from self._module(mine[path], theirs[path], path, seen)
+                yield from self._module(module, theirs[path], path, seen)
 
-    def _module(self, live: Any, twin: Any, path: str, seen: set[tuple[int, int]]) -> Iterator[Difference]:
+    def _module(self, live: Any, twin: Any, path: str, seen: Seen) -> Iterator[Difference]:
         if type(live) is not type(twin):
             yield Difference(f"the class of {path or 'the model'}", _name(type(live)), _name(type(twin)))
             return
@@ -138,16 +140,14 @@ class Likeness:
             else:
                 yield from self.values(mine[name], theirs[name], at + name, seen)
 
-    def values(
-        self, found: Any, expected: Any, at: str, seen: set[tuple[int, int]], depth: int = 0
-    ) -> Iterator[Difference]:
+    def values(self, found: Any, expected: Any, at: str, seen: Seen, depth: int = 0) -> Iterator[Difference]:
         """Give where two values differ, at most `DEPTH` levels down; what was compared before is not again."""
-        if found is expected or (id(found), id(expected)) in seen:
+        if found is expected or (not _is_plain(found) and (id(found), id(expected)) in seen):
             return
         if depth == DEPTH or type(found) is not type(expected):
             yield Difference(at, text_of(found), text_of(expected))
             return
-        seen.add((id(found), id(expected)))
+        seen[id(found), id(expected)] = found, expected
         match found:
             case dict() | types.MappingProxyType():
                 yield from self._mapping(found, expected, at, seen, depth)
@@ -166,7 +166,7 @@ class Likeness:
                 yield from self._object(found, expected, at, seen, depth)
 
     def _mapping(
-        self, found: Mapping[Any, Any], expected: Mapping[Any, Any], at: str, seen: set[tuple[int, int]], depth: int
+        self, found: Mapping[Any, Any], expected: Mapping[Any, Any], at: str, seen: Seen, depth: int
     ) -> Iterator[Difference]:
         for key in sorted(found.keys() | expected.keys(), key=repr):
             if key not in found or key not in expected:
@@ -174,9 +174,7 @@ class Likeness:
             else:
                 yield from self.values(found[key], expected[key], f"{at}.{key}", seen, depth + 1)
 
-    def _callable(
-        self, found: Any, expected: Any, at: str, seen: set[tuple[int, int]], depth: int
-    ) -> Iterator[Difference]:
+    def _callable(self, found: Any, expected: Any, at: str, seen: Seen, depth: int) -> Iterator[Difference]:
         """Functions made anew for each model are alike when their code is, and what they hold."""
         parts = _parts_of(found), _parts_of(expected)
         if parts[0][0] is not parts[1][0]:
@@ -184,9 +182,7 @@ class Likeness:
         else:
             yield from self._mapping(parts[0][1], parts[1][1], at, seen, depth)
 
-    def _object(
-        self, found: Any, expected: Any, at: str, seen: set[tuple[int, int]], depth: int
-    ) -> Iterator[Difference]:
+    def _object(self, found: Any, expected: Any, at: str, seen: Seen, depth: int) -> Iterator[Difference]:
         free: frozenset[str] = frozenset()
         if at.rsplit(".", 1)[-1] == "generation_config":
             free = FREE_GENERATION
@@ -223,7 +219,7 @@ def _tensors(mine: Mapping[str, Any], theirs: Mapping[str, Any], path: str) -> I
 
 
 def _plain_tensor(found: Any, expected: Any, at: str) -> Iterator[Difference]:
-    """A tensor that no registry holds is in no base state: it is compared here, unless the twin has no memory for it."""
+    """A tensor that no registry holds is in no base state: compared here, but where the twin has no memory for it."""
     import torch
 
     alike = found.shape == expected.shape and found.dtype == expected.dtype
