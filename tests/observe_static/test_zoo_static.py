@@ -63,6 +63,7 @@ def _complaints(name: str) -> dict[str, object]:
         if not o.name.startswith(
             (
                 "delta.",
+                "strength.",
                 "base.",
                 "publisher.",
                 "card.",
@@ -104,3 +105,14 @@ def test_it_is_refused_at_the_door(name):
         admit(ADAPTERS / name, watch=watch_weights)
     assert refusal.value.where
     assert refusal.value.next_step
+
+
+@pytest.mark.parametrize("name", SOUND + BEHAVIOURAL)
+def test_none_is_stronger_than_it_says(name):
+    admitted = admit(ADAPTERS / name, watch=watch_weights)
+    context = StaticContext(CONTEXT.engine, REGISTER, "apache-2.0")
+    observations = observe_static(StaticSubject(admitted.artifact, admitted.contents, context, admitted.sightings))
+    seen = {o.name: o.value for o in observations if o.name.startswith("strength.")}
+    assert seen["strength.relative"] <= 8
+    assert seen["strength.beyond_declared"] == 1.0
+    assert seen["strength.overlaps"] == ()

@@ -60,6 +60,23 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("config.conditional", Kind.STRINGS, "fields that make behaviour depend on tokens or routing"),
     Term("bounds.exceeded", Kind.STRINGS, "sizes over the limits: rank, patterns, alpha, virtual tokens"),
     Term("bounds.max_rank", Kind.INT, "largest effective rank of any module"),
+    Term("strength.largest", Kind.DOUBLE, "largest factor by which PEFT multiplies any module's update"),
+    Term("strength.relative", Kind.DOUBLE, "that factor over what PEFT's defaults of the type give (LoRA: 1)"),
+    Term(
+        "strength.beyond_declared",
+        Kind.DOUBLE,
+        "that factor over what the configuration says without patterns (alpha over rank); at least 1",
+    ),
+    Term(
+        "strength.overlaps",
+        Kind.STRINGS,
+        "modules that several expressions of alpha_pattern or rank_pattern match and that these give different values",
+    ),
+    Term(
+        "strength.magnitude",
+        Kind.DOUBLE,
+        "largest norm that DoRA gives an adapted weight over the norm of the base's own; 1 without DoRA",
+    ),
     Term(
         "reach.full_weights",
         Kind.STRINGS,

@@ -82,8 +82,9 @@ WAIVABLE: frozenset[str] = frozenset(
         "rights.obligations", "rights.undisclosed", "rights.unknown_nodes", "rights.unpinned",
         "rights.use_restrictions", "scale.breaks", "scale.lost", "scale.lost_upper", "scale.modules",
         "scan.excess", "scan.proposed", "scan.proposed_triggers", "scan.refusal_breakers", "scan.sequences",
-        "scan.tokens", "scan.triggers", "secrets.found", "stack.requirements", "stack.resolves", "stack.unmet",
-        "stack.unsupported", "variation.excess", "variation.excess_lower", "variation.excess_upper",
+        "scan.tokens", "scan.triggers", "secrets.found", "strength.beyond_declared", "strength.largest",
+        "strength.magnitude", "strength.overlaps", "strength.relative", "stack.requirements", "stack.resolves",
+        "stack.unmet", "stack.unsupported", "variation.excess", "variation.excess_lower", "variation.excess_upper",
         "variation.lost", "variation.n", "variation.worst",
     }
 )  # fmt: skip

@@ -28,6 +28,7 @@ from peft_assay.observe.static.room import RoomProbe
 from peft_assay.observe.static.scanners import ScannersProbe
 from peft_assay.observe.static.secrets import SecretsProbe
 from peft_assay.observe.static.stack import StackProbe
+from peft_assay.observe.static.strength import StrengthProbe
 from peft_assay.observe.static.undeclared import UndeclaredProbe
 from peft_assay.observe.static.unusual import UnusualProbe
 
@@ -44,6 +45,7 @@ PROBES: tuple[Probe, ...] = (
     RewritesProbe(),
     ConditionalProbe(),
     BoundsProbe(),
+    StrengthProbe(),
     ReachProbe(),
     StackProbe(),
     RequirementsProbe(),

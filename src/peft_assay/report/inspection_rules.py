@@ -23,6 +23,7 @@ class Suspect(StrEnum):
     POSITIVE = "a number above zero"
     TRUE = "true"
     FALSE = "false"
+    OVER = "a number above what the default policy allows"
     NEVER = "no value: it is a measure"
 
 
@@ -41,6 +42,8 @@ class Check:
     unseen_sentence: str = "could not be measured"
     codes: Mapping[str, Severity | None] = field(default_factory=dict)
     """Other weights for items ``code: ...`` of a list; ELSEWHERE for one that another name tells better."""
+    most: float = 0.0
+    """What a number may be, where it is suspect OVER that."""
     asks_project: bool = False
     """Whether only a project (peft-assay.yaml) has the answer: without one nothing can be said."""
 
@@ -48,6 +51,7 @@ class Check:
 _MEANINGS: Mapping[str, str] = {term.name: term.meaning for term in STATIC_TERMS}
 _FILES = (
     ("weights.", WEIGHTS_FILE), ("delta.", WEIGHTS_FILE), ("config.", CONFIG_FILE), ("bounds.", CONFIG_FILE),
+    ("strength.", CONFIG_FILE),
     ("reach.", CONFIG_FILE), ("stack.", CONFIG_FILE), ("prompt.", CONFIG_FILE), ("rights.", CARD_FILE),
 )  # fmt: skip
 """The file that names of a family are about."""
@@ -64,6 +68,7 @@ def file_of(name: str) -> str:
 
 _BLOCK, _LOOK, _UNSTATED = Severity.BLOCK, Severity.LOOK, Severity.UNSTATED
 _ENGINE = "write the engine you serve with into peft-assay.yaml (context.engine), then: peft-assay certify {source}"
+_STRENGTH = "ask the publisher why, and for a configuration with one pattern for each module"
 _LICENCE = (
     "ask the publisher to state license: in README.md; or record the one you were granted in peft-assay.yaml, "
     "under rights.declared"
@@ -118,6 +123,21 @@ CHECKS: Mapping[str, Check] = {
     "bounds.exceeded": Check(
         Suspect.FILLED, _BLOCK, "sizes beyond what an adapter needs: loading it exhausts memory or time",
         "ask the publisher for the configuration it was trained with", CONFIG_FILE,
+    ),
+    "strength.relative": Check(
+        Suspect.OVER, _BLOCK, "far stronger than any ordinary adapter of its type", _STRENGTH, CONFIG_FILE, most=32.0,
+    ),
+    "strength.beyond_declared": Check(
+        Suspect.OVER, _BLOCK, "a pattern makes a module far stronger than lora_alpha and r seem to say", _STRENGTH,
+        CONFIG_FILE, most=8.0,
+    ),
+    "strength.magnitude": Check(
+        Suspect.OVER, _BLOCK, "DoRA's magnitudes make a weight of the base much longer than it is", _STRENGTH,
+        WEIGHTS_FILE, most=4.0,
+    ),
+    "strength.overlaps": Check(
+        Suspect.FILLED, _BLOCK, "patterns that say different things of one module: which counts is a matter of order",
+        _STRENGTH, CONFIG_FILE,
     ),
     "reach.full_weights": Check(
         Suspect.FILLED, _BLOCK, "replaces parts of the base in full instead of adding to them",
@@ -267,6 +287,8 @@ def is_suspicious(check: Check, value: Value) -> bool:
             return isinstance(value, tuple) and bool(value)
         case Suspect.POSITIVE:
             return not isinstance(value, bool | str | tuple) and value > 0
+        case Suspect.OVER:
+            return not isinstance(value, bool | str | tuple) and value > check.most
         case Suspect.TRUE:
             return value is True
         case Suspect.FALSE:

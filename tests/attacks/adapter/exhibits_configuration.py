@@ -12,6 +12,7 @@ from attacks.adapter.museum import (
     Exhibit,
     base,
     edit_config,
+    edit_tensors,
     load_plainly,
     loads_silently,
     logits,
@@ -133,6 +134,62 @@ def build_target_parameters(folder: Path) -> None:
 
 def build_all_biases(folder: Path) -> None:
     edit_config(folder, bias="all")
+
+
+def build_first_pattern_wins(folder: Path) -> None:
+    """`lora_alpha / r` says 2, and so does the pattern that looks as if it were about the module."""
+    edit_config(folder, lora_alpha=8, alpha_pattern={"q_pro.": 200, "q_proj": 8})
+
+
+def build_pattern_of_one_module(folder: Path) -> None:
+    edit_config(folder, lora_alpha=8, alpha_pattern={"layers.0.self_attn.q_proj": 120})
+
+
+def build_root_of_a_rank(folder: Path) -> None:
+    edit_config(folder, lora_alpha=80, use_rslora=True)
+
+
+def build_rank_in_two_patterns(folder: Path) -> None:
+    resave(folder, rank_pattern={"layers.0.self_attn.q_proj": 1, "q_proj": 16}, lora_alpha=8)
+
+
+def build_lengthened_by_dora(folder: Path) -> None:
+    resave(folder, use_dora=True)
+    edit_tensors(
+        folder,
+        lambda tensors: tensors.update(
+            {name: tensor * 50 for name, tensor in tensors.items() if "lora_magnitude_vector" in name}
+        ),
+    )
+
+
+def adapted(model):
+    """Layers that PEFT put on; attention has a `scaling` of its own."""
+    return [module for module in model.modules() if isinstance(getattr(module, "scaling", None), dict)]
+
+
+def is_stronger_than_it_says(folder: Path) -> None:
+    loaded, said = load_plainly(folder)
+    assert said == []
+    scales = [module.scaling["default"] for module in adapted(loaded)]
+    declared = json.loads((folder / CONFIG).read_text())
+    assert max(scales) > 12 * declared["lora_alpha"] / declared["r"]
+
+
+def has_one_of_two_ranks(folder: Path) -> None:
+    loaded, said = load_plainly(folder)
+    assert said == []
+    assert sorted({module.r["default"] for module in adapted(loaded)}) == [1, 4]
+
+
+def is_lengthened(folder: Path) -> None:
+    import torch
+
+    loaded, said = load_plainly(folder)
+    assert said == []
+    before = dict(base().named_parameters())["model.layers.0.self_attn.q_proj.weight"]
+    after = dict(loaded.merge_and_unload().named_parameters())["model.layers.0.self_attn.q_proj.weight"]
+    assert torch.linalg.norm(after) > 40 * torch.linalg.norm(before)
 
 
 def build_giant_rank(folder: Path) -> None:
@@ -273,6 +330,28 @@ EXHIBITS = (
     Exhibit(
         "2.22", build_alpha_in_a_pattern, "taken", "bounds", {BOUNDS: "alpha_pattern.q_proj"}, loads_silently,
         silent=True,
+    ),
+    Exhibit(
+        "2.37", build_first_pattern_wins, "the first pattern that matches: 50 where 2 is declared", "strength",
+        {"strength.largest": 50.0, "strength.beyond_declared": 25.0, "strength.overlaps": "says 200"},
+        is_stronger_than_it_says, silent=True,
+    ),
+    Exhibit(
+        "2.37", build_pattern_of_one_module, "one module 15 times as strong as declared", "strength",
+        {"strength.largest": 30.0, "strength.beyond_declared": 15.0, "strength.overlaps": ()},
+        is_stronger_than_it_says, silent=True,
+    ),
+    Exhibit(
+        "2.37", build_root_of_a_rank, "divides by the root of the rank", "strength",
+        {"strength.relative": 40.0, "strength.beyond_declared": 1.0}, loads_silently, silent=True,
+    ),
+    Exhibit(
+        "2.37", build_rank_in_two_patterns, "the first pattern that matches", "strength",
+        {"strength.overlaps": "rank_pattern"}, has_one_of_two_ranks, silent=True,
+    ),
+    Exhibit(
+        "2.37", build_lengthened_by_dora, "replaces the length of every row of the base's weight", "strength",
+        {"strength.magnitude": "model.layers.0.self_attn"}, is_lengthened, silent=True,
     ),
     Exhibit(
         "0.6", build_catastrophic_expression, "matches it against every module's name: more than a lifetime", "plan",

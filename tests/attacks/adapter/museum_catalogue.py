@@ -51,6 +51,7 @@ ROWS = {
     "2.34": "code beside the adapter",
     "2.35": "files read at different moments",
     "2.36": "what serving engines do with names and tensors",
+    "2.37": "stronger than its configuration seems to say",
 }
 
 EXHIBITS: tuple[Exhibit, ...] = (

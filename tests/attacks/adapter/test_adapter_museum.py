@@ -1,5 +1,7 @@
 """Every exhibit of the museum: not admitted, or told and never read; and what a plain loader does with it."""
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from peft_assay.core.observation import Observation, Status
 from peft_assay.core.verdict import Outcome, Verdict
 from peft_assay.intake.admit import admit
 from peft_assay.observe.catalogue import observe_static
-from peft_assay.observe.interface import StaticContext, StaticSubject
+from peft_assay.observe.interface import BaseFacts, StaticContext, StaticSubject
 from peft_assay.observe.static.weights import watch_weights
 from peft_assay.observe.unsafe import why_unsafe
 from peft_assay_loading.config import parse_config
@@ -48,10 +50,17 @@ def _kept(factory: Any, made: list[Path] = []) -> Path:  # noqa: B006 - one fold
     return made[0]
 
 
+@cache
+def _context() -> StaticContext:
+    """With the norms of the tiny base."""
+    norms = {name: float(tensor.norm()) for name, tensor in museum.base().state_dict().items()}
+    return replace(CONTEXT, base=BaseFacts(norms))
+
+
 def _observed(folder: Path) -> dict[str, Observation]:
     """What is observed of it: the static facts, and whether its tensors are those that the base asks for."""
     admitted = admit(folder, watch=watch_weights)
-    found = observe_static(StaticSubject(admitted.artifact, admitted.contents, CONTEXT, admitted.sightings))
+    found = observe_static(StaticSubject(admitted.artifact, admitted.contents, _context(), admitted.sightings))
     return {observation.name: observation for observation in found}
 
 

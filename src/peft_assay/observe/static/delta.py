@@ -7,21 +7,17 @@ worth a look; none of this says by itself that it is bad (see docs/probes/delta.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from peft_assay.core.observation import Observation, ObservedBy, Status, failed, ok
 from peft_assay.observe.interface import BaseFacts, StaticSubject, Unreadable
-from peft_assay.observe.static import linear
 from peft_assay.observe.static.nonfinite import serving_dtype
-from peft_assay.observe.static.reading import Configuration, is_number, read_configuration, read_weights
+from peft_assay.observe.static.reading import Configuration, read_configuration, read_weights
+from peft_assay.observe.static.scales import MAX_MATCHES, PREFIX, expression, number
 from peft_assay.observe.static.spectrum import CASTS
 from peft_assay.observe.static.weights import Sighting
 
 FAMILY = frozenset({"LORA"})
 """Types whose update is s * B * A with the names that PEFT's LoRA has."""
-MAX_MATCHES = 2_000_000
-"""Expressions of alpha_pattern times modules."""
-_PREFIX = "base_model.model."
 
 
 def norms(configuration: Configuration, seen: Sighting) -> dict[str, float]:
@@ -34,7 +30,7 @@ def norms(configuration: Configuration, seen: Sighting) -> dict[str, float]:
         raise Unreadable("alpha_pattern has too many expressions for this many modules")
     scale = scaling(configuration)
     return {
-        module: abs(scale(module.removeprefix(_PREFIX), update.rank)) * update.norm
+        module: abs(scale(module.removeprefix(PREFIX), update.rank)) * update.norm
         for module, update in seen.updates.items()
     }
 
@@ -44,9 +40,9 @@ def scaling(configuration: Configuration) -> Callable[[str, int], float]:
 
     Keys of alpha_pattern are expressions that must match the end of the path, as PEFT reads them; the first wins.
     """
-    default = _alpha("lora_alpha", configuration.get("lora_alpha"))
+    default = number("lora_alpha", configuration.get("lora_alpha"))
     patterns = [
-        (_expression(key), _alpha(f"alpha_pattern.{key}", value))
+        (expression("alpha_pattern", key), number(f"alpha_pattern.{key}", value))
         for key, value in configuration.mapping("alpha_pattern").items()
     ]
     root = bool(configuration.get("use_rslora"))
@@ -56,19 +52,6 @@ def scaling(configuration: Configuration) -> Callable[[str, int], float]:
         return alpha / (math.sqrt(rank) if root else rank)
 
     return scale
-
-
-def _expression(key: str) -> Any:
-    try:
-        return linear.compile_linear(rf"(.*\.)?({key})")
-    except linear.error:
-        raise Unreadable(f"alpha_pattern: {key[:80]!r} is not an expression that takes linear time") from None
-
-
-def _alpha(name: str, value: Any) -> float:
-    if not is_number(value) or not math.isfinite(value):
-        raise Unreadable(f"{name} is not a number")
-    return float(value)
 
 
 class DeltaProbe:
@@ -121,7 +104,7 @@ def _relative(by_module: Mapping[str, float], served: BaseFacts | None) -> Obser
         return Observation("delta.relative_norm", Status.NOT_APPLICABLE, None, ObservedBy.INTAKE, reason)
     relative: dict[str, float] = {}
     for module, norm in by_module.items():
-        base = served.norms.get(module.removeprefix(_PREFIX) + ".weight")
+        base = served.norms.get(module.removeprefix(PREFIX) + ".weight")
         if base is None:
             reason = f"{module}: the base has no floating-point tensor of this module"
             return failed("delta.relative_norm", reason, by=ObservedBy.INTAKE)

@@ -4,6 +4,7 @@ None of them is wrong by itself. Thresholds are what the published adapters that
 rank is between 1/2 and 4, exclusive, for most.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -67,9 +68,14 @@ def _absent(configuration: Configuration, subject: StaticSubject) -> tuple[str, 
 def _strength(configuration: Configuration) -> Iterator[str]:
     rank, alpha = configuration.get("r"), configuration.get("lora_alpha")
     if is_number(rank) and is_number(alpha) and rank > 0:
-        ratio: Any = alpha / rank
+        root = bool(configuration.get("use_rslora"))
+        ratio: Any = alpha / (math.sqrt(rank) if root else rank)
         if not 0.5 < ratio < 4:
-            yield f"scaling: alpha / r is {ratio:g}"
+            yield f"scaling: alpha / {'sqrt(r)' if root else 'r'} is {ratio:g}"
+    for name in ("alpha_pattern", "rank_pattern"):
+        written = configuration.mapping(name)
+        if written and configuration.peft_type != "ADALORA":
+            yield f"{name}: {len(written)} expressions give single modules another {name.partition('_')[0]}"
     if max_rank(configuration) >= LARGE_RANK:
         yield f"large-rank: {max_rank(configuration)}"
     if "alpha" in configuration.values and "alpha" not in configuration.row.fields:

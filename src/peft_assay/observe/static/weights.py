@@ -5,6 +5,7 @@ the bits of its dtype without the sign (for every IEEE-like format these grow wi
 NaNs are the largest of all, so that one number answers for every dtype it may later be cast to).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -22,6 +23,11 @@ from peft_assay.observe.static.header import (
 )
 from peft_assay.observe.static.spectrum import FactorPass, Update, Updates
 
+FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
+MEASURED = (".lora_magnitude_vector", ".delora_lambda")
+"""Tensors whose norm is kept: DoRA's magnitudes, which say how long the adapted weight's rows are, and what DeLoRA
+multiplies with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
@@ -35,6 +41,8 @@ class Sighting:
     """Module to its low-rank update, of the modules that have both factors."""
     updates_problem: str | None = None
     """Why some modules' updates were not computed."""
+    lengths: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Tensor name to Frobenius norm, of tensors that are `MEASURED`."""
 
 
 class WeightsWatcher:
@@ -115,6 +123,7 @@ class _Scan:
         """Bytes of an item that a chunk cut in two."""
         self._magnitudes: dict[str, int] = {}
         self._updates = Updates() if factors else None
+        self._squares: dict[str, float] = {}
         self._pass = self._factor_pass()
 
     def feed(self, chunk: memoryview) -> None:
@@ -129,11 +138,13 @@ class _Scan:
 
     def finish(self) -> Sighting:
         magnitudes = MappingProxyType(self._magnitudes)
+        lengths = MappingProxyType({name: math.sqrt(square) for name, square in self._squares.items()})
         if self._updates is None:
-            return Sighting(self._tensors, None, magnitudes, updates_problem="updates were not looked at")
+            problem = "updates were not looked at"
+            return Sighting(self._tensors, None, magnitudes, updates_problem=problem, lengths=lengths)
         self._updates.finish()
         updates = MappingProxyType(self._updates.found)
-        return Sighting(self._tensors, None, magnitudes, updates, self._updates.problem)
+        return Sighting(self._tensors, None, magnitudes, updates, self._updates.problem, lengths)
 
     def _scan(self, tensor: Tensor, part: memoryview) -> None:
         if self._pass is not None:
@@ -147,6 +158,9 @@ class _Scan:
         if len(piece):
             largest = largest_magnitude(tensor.dtype, piece)
             self._magnitudes[tensor.name] = max(largest, self._magnitudes.get(tensor.name, 0))
+            if any(mark in tensor.name for mark in MEASURED) and tensor.dtype in FLOATS:
+                square = sum_of_squares(tensor.dtype, piece)
+                self._squares[tensor.name] = self._squares.get(tensor.name, 0.0) + square
 
     def _next(self, tensor: Tensor) -> None:
         if self._pass is not None and self._updates is not None:
@@ -177,6 +191,17 @@ def largest_magnitude(dtype: str, piece: memoryview | bytes) -> int:
     highest = int(unsigned.max())
     negative = highest & (sign - 1) if highest & sign else 0
     return max(negative, int(unsigned.view(f"<i{item}").max()), 0)
+
+
+def sum_of_squares(dtype: str, piece: memoryview | bytes) -> float:
+    """Of whole items of a floating-point `dtype`."""
+    import numpy as np
+
+    values: Any = np.frombuffer(piece, dtype="<u2" if dtype == "BF16" else f"<f{ITEM_BYTES[dtype]}")
+    if dtype == "BF16":
+        values = (values.astype("<u4") << np.uint32(16)).view("<f4")
+    with np.errstate(all="ignore"):  # what overflows becomes infinite, and is told as such
+        return float((values.astype(np.float64) ** 2).sum())
 
 
 def watch_weights(path: str, size: int) -> WeightsWatcher | None:
