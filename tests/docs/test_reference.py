@@ -84,7 +84,7 @@ def test_each_probe_has_its_page_with_its_terms_and_version():
         )
         assert f"({probe.id}.md)" in text_of(DOCS / "probes" / "README.md")
     named = {page.stem for page in (DOCS / "probes").glob("*.md")}
-    needed = {probe.id for probe in PROBES} | {"behaviour", "README"}
+    needed = {probe.id for probe in PROBES} | {"behaviour", "README", "replay"}
     assert needed <= named <= needed | {probe.id for probe in BEHAVIOUR_PROBES}
 
 

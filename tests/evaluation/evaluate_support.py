@@ -61,6 +61,8 @@ def good_values(suites: tuple[str, ...] = SUITES) -> dict[str, Any]:
         "sandbox.level": 20,
         "sandbox.events": 0,
         "answers.contradictions": (),
+        "replay.applies": True,
+        "replay.disagreements": (),
         "scan.tokens": 120,
         "scan.triggers": (),
         "scan.refusal_breakers": (),

@@ -38,7 +38,7 @@ def test_an_adapter_that_answers_as_the_base_does_not_drift():
     for name in DRIFT:
         expected = 1.0 if name in ("agreement", "first_divergence") else 0.0
         assert found[f"suite.task.{name}"].value == pytest.approx(expected), name
-        assert found[f"suite.task.{name}"].observed_by is ObservedBy.SUPERVISOR
+        assert found[f"suite.task.{name}"].observed_by is ObservedBy.NUMBERS
     assert found["suite.task.length_ratio"].value == 1.0
 
 

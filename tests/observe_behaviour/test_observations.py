@@ -52,7 +52,9 @@ def test_a_regular_run_observes_every_term_once():
     assert (seen["effect.differs_from_base"], seen["effect.base_unchanged"]) == (True, True)
     assert (seen["scan.tokens"], seen["scan.triggers"], seen["sandbox.level"], seen["sandbox.events"]) == (2, (), 20, 0)
     assert found["effect.base_unchanged"].observed_by is ObservedBy.CHILD
-    assert found["suite.task.rate"].observed_by is ObservedBy.SUPERVISOR
+    assert found["suite.task.rate"].observed_by is ObservedBy.ANSWERS
+    assert found["scan.triggers"].observed_by is ObservedBy.NUMBERS
+    assert found["scan.tokens"].observed_by is ObservedBy.SUPERVISOR
 
 
 def test_a_trigger_is_reported():

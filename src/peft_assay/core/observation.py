@@ -23,11 +23,26 @@ class Status(StrEnum):
 
 
 class ObservedBy(StrEnum):
-    """Who saw it. What the sandboxed child claims may be used to reject, or after re-checking outside."""
+    """Who computed it, on whose word. What the sandboxed child says may reject; what rests on it was compared with the
+    rest of what it said (`answers.contradictions`) and, where its type can be computed without PEFT, replayed.
+    """
 
     INTAKE = "intake"
+    """Read from the files."""
     SUPERVISOR = "supervisor"
+    """The supervisor alone, by its own clock, counts and record."""
+    ANSWERS = "supervisorOnAnswers"
+    """The supervisor, which scored, counted or compared what the child answered."""
+    NUMBERS = "supervisorOnNumbers"
+    """The supervisor, which computed with likelihoods and other numbers that the child stated."""
     CHILD = "child"
+    """The child's word, and nobody else's."""
+
+    @property
+    def called(self) -> str:
+        """For people."""
+        basis = {ObservedBy.ANSWERS: "answers", ObservedBy.NUMBERS: "numbers"}.get(self)
+        return self.value if basis is None else f"supervisor, on the child's {basis}"
 
 
 @dataclass(frozen=True, slots=True)

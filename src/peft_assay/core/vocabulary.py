@@ -121,6 +121,15 @@ STATIC_TERMS: tuple[Term, ...] = (
         Kind.STRINGS,
         "what the adapter's process said against itself: answers against traces, probabilities of no distribution",
     ),
+    Term(
+        "replay.applies",
+        Kind.BOOL,
+        "the adapter is of a type that is computed without PEFT too: LoRA, rsLoRA, DoRA, IA3, without special settings",
+    ),
+    Term("replay.n", Kind.INT, "questions that another process answered again, without PEFT"),
+    Term("replay.agreement", Kind.DOUBLE, "share of them answered alike"),
+    Term("replay.agreement_lower", Kind.DOUBLE, "exact one-sided 95 % lower bound of that share"),
+    Term("replay.disagreements", Kind.STRINGS, "those answered otherwise, beyond what rounding explains"),
     Term("scan.tokens", Kind.INT, "declared tokens that were inserted one at a time"),
     Term("scan.proposed", Kind.INT, "tokens proposed by the adapter's gradients that were inserted besides"),
     Term(

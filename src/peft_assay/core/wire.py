@@ -54,6 +54,19 @@ class LoadReply(_Reply):
     """Why it was not loaded, in one line."""
 
 
+class ApplyReply(_Reply):
+    """Answer to ``{"op": "apply", "modules": [...]}``: the adapter on a bare base, by the harness's own arithmetic.
+
+    Each of `modules` is ``{"module": path, "scale": s, "tensors": {name: {"dtype", "shape", "begin", "end"}}}`` as the
+    supervisor read them: of its weights file, at which bytes. Nothing of PEFT is called in a child that is asked this.
+    """
+
+    op: Literal["apply"]
+    applied: Annotated[int, Field(ge=0, lt=1 << 31)]
+    problem: str | None
+    """Why this base's modules cannot be computed so, in one line."""
+
+
 class MeasureReply(_Reply):
     """Answer to ``{"op": "measure", "prompts": [...]}``: what the base cannot take is refused before it is asked.
 
@@ -176,6 +189,7 @@ class ProposeReply(_Reply):
 
 Reply = Annotated[
     LoadReply
+    | ApplyReply
     | MeasureReply
     | EffectReply
     | ScaleReply

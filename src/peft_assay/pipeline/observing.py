@@ -322,6 +322,7 @@ def _shortened(observation: Observation) -> Observation:
 
 def _void(record: ObservationRecord) -> bool:
     """Whether the sandbox stepped in or it contradicted itself: that says nothing of behaviour and is never reused."""
-    events, against = (record.observations.get(name) for name in ("sandbox.events", "answers.contradictions"))
+    events = record.observations.get("sandbox.events")
     seen = events is not None and events.observed_by is ObservedBy.SUPERVISOR and events.value not in (0, None)
-    return seen or (against is not None and bool(against.value))
+    against = (record.observations.get(name) for name in ("answers.contradictions", "replay.disagreements"))
+    return seen or any(one is not None and bool(one.value) for one in against)

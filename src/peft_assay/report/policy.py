@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from peft_assay.core.commands import NONE, Options, with_options
+from peft_assay.core.observation import ObservedBy
 from peft_assay.report import sink
 
 Document = dict[str, Any]
@@ -166,7 +167,8 @@ def _rule_lines(rule: Document, *, whole: bool) -> Iterator[sink.Rendered]:
             missing.setdefault(item["missing"], []).append(item["name"])
             continue
         kept = "" if item["evidence"] is None else f", evidence {item['evidence']}"
-        by = f" (by the {item['observedBy'] or 'policy'}{kept})" if whole else ""
+        seen = "policy" if item["observedBy"] is None else ObservedBy(item["observedBy"]).called
+        by = f" (by the {seen}{kept})" if whole else ""
         because = f": {item['reason']}" if item["value"] is False and item["reason"] else ""
         yield sink.phrase("    saw {} = {}{}{}", item["name"], _shown(item["value"]), because, by)
     for reason, names in missing.items():

@@ -3,13 +3,26 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from peft_assay_harness.ops import choices, classify, effect, generate, load, measure, propose, scale, score, trace
+from peft_assay_harness.ops import (
+    apply,
+    choices,
+    classify,
+    effect,
+    generate,
+    load,
+    measure,
+    propose,
+    scale,
+    score,
+    trace,
+)
 from peft_assay_harness.session import Session
 
 Request = Mapping[str, Any]
 
 OPERATIONS: Mapping[str, Callable[[Session, Request], dict[str, Any]]] = {
     "load": load.answer,
+    "apply": apply.answer,
     "measure": measure.answer,
     "effect": effect.answer,
     "scale": scale.answer,

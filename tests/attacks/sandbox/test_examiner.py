@@ -28,6 +28,9 @@ def test_no_member_of_the_zoo_contradicts_itself(member, examination):
     assert (found.result.detail, found.result.events) == ("", ())
     assert not is_void(found), seen["answers.contradictions"]
     assert seen["answers.contradictions"].value == ()
+    assert seen["replay.applies"].value is (member not in {"prefix", "prompt", "ptuning"})
+    if seen["replay.applies"].value:
+        assert (seen["replay.n"].value, seen["replay.agreement"].value) == (16, 1.0), seen["replay.disagreements"]
     assert seen["scale.lost"].status is (Status.NOT_APPLICABLE if member in SOFT else Status.OK)
 
 

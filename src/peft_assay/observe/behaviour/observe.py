@@ -6,7 +6,7 @@ have lied elsewhere.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from peft_assay.core.digest import Digest
@@ -14,14 +14,18 @@ from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.core.sandbox import Ask, Job, Outcome, Result, Sandbox
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
 from peft_assay.observe.behaviour.conduct import Memory
-from peft_assay.observe.behaviour.interface import BehaviourProbe, Plan, Records, Seen, Turn
+from peft_assay.observe.behaviour.interface import REFERENCE_DTYPE, BehaviourProbe, Plan, Records, Seen, Turn
 from peft_assay.observe.behaviour.probes.load import LoadRecord
 from peft_assay.observe.behaviour.probes.scan import ScanRecord
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
+from peft_assay.observe.behaviour.replay import Replay, replay
+from peft_assay.observe.behaviour.replayed import APPLIES as REPLAY_APPLIES
+from peft_assay.observe.behaviour.replayed import TERMS as REPLAY_TERMS
+from peft_assay.observe.behaviour.replayed import replay_observations
 from peft_assay.observe.behaviour.terms import all_failed
 from peft_assay.observe.behaviour.witness import Witness, known_of
 
-SANDBOX_TERMS = ("sandbox.level", "sandbox.events", "answers.contradictions")
+SANDBOX_TERMS = ("sandbox.level", "sandbox.events", "answers.contradictions", REPLAY_APPLIES, *REPLAY_TERMS)
 SERVED_TERM = "stack.observed_as_served"
 
 
@@ -33,6 +37,8 @@ class Conversation:
     result: Result
     contradiction: str | None = None
     """What the child said against itself, where it did."""
+    replay: Replay | None = None
+    """How another process answered a sample of the same questions; None where there was nothing sound to replay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +65,22 @@ def exercise(
     def converse(ask: Ask) -> None:
         heard = witness.listening(ask)
         for probe in BEHAVIOUR_PROBES:
+            witness.probe = probe.id
             record = probe.ask(Turn(heard, plan, records, base, remembered))
             if record is not None:
                 records.keep(record)
             if isinstance(record, LoadRecord) and not record.loaded:
                 return
 
-    result = sandbox.run(Job(adapter, plan.limits, plan.compartment), converse)
+    job = Job(adapter, plan.limits, plan.compartment)
+    result = sandbox.run(job, converse)
     records.keep(result.usage)
-    return Conversation(records, result, witness.contradiction)
+    found = Conversation(records, result, witness.contradiction)
+    loaded = records.of(LoadRecord)
+    if is_void(found) or loaded is None or not loaded.loaded:
+        return found
+    again = replay(sandbox, job, witness.exchanges, half=plan.dtype != REFERENCE_DTYPE)
+    return replace(found, replay=again)
 
 
 def observations_of(found: Conversation, plan: Plan, conditions: Conditions) -> tuple[Observation, ...]:
@@ -78,6 +91,7 @@ def observations_of(found: Conversation, plan: Plan, conditions: Conditions) -> 
         ok("sandbox.level", conditions.level, by=by),
         ok("sandbox.events", len(found.result.events), by=by, reason=events),
         _contradictions(found),
+        *replay_observations(found.replay, _why_void(found)),
         ok(SERVED_TERM, conditions.as_served is None, by=by, reason=conditions.as_served),
     ]
     void = _why_void(found)
@@ -118,7 +132,7 @@ def is_void(found: Conversation) -> bool:
 
 def _contradictions(found: Conversation) -> Observation:
     """Failed where the conversation ended before all of it could be compared."""
-    by, name = ObservedBy.SUPERVISOR, "answers.contradictions"
+    by, name = ObservedBy.ANSWERS, "answers.contradictions"
     if found.contradiction is not None:
         return ok(name, (found.contradiction,), by=by)
     void = _why_void(found)
@@ -131,6 +145,8 @@ def _why_void(found: Conversation) -> str | None:
         return f"void: the supervisor saw {_events(result)}"
     if found.contradiction is not None:
         return f"void: it contradicts itself: {found.contradiction}"
+    if found.replay is not None and found.replay.disagreements:
+        return f"void: without PEFT its weights compute something else: {found.replay.disagreements[0]}"
     if result.outcome is not Outcome.OK:
         return f"void: the adapter's process ended with {result.outcome.value}: {result.detail}"
     return None

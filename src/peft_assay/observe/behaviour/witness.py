@@ -10,6 +10,7 @@ from peft_assay.core.errors import DocumentError
 from peft_assay.core.sandbox import Ask, ChildGone
 from peft_assay.observe.behaviour.answers import Answer
 from peft_assay.observe.behaviour.contradictions import LARGEST_VOCABULARY, Known, contradiction
+from peft_assay.observe.behaviour.heard import Exchange, can_be_replayed
 from peft_assay.observe.behaviour.interface import REFERENCE_DTYPE, Plan, Records
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.strength import configuration_of, strength_of
@@ -33,6 +34,11 @@ class Witness:
 
     def __init__(self, known: Known) -> None:
         self._known = known
+        self._own_strength = True
+        self.probe = ""
+        """Id of the probe that asks now."""
+        self.exchanges: list[Exchange] = []
+        """What was asked at the adapter's own strength and can be replayed."""
         self.contradiction: str | None = None
         """The first thing that the child said against itself."""
 
@@ -50,6 +56,10 @@ class Witness:
         self.contradiction = self.contradiction or contradiction(request, reply, self._known)
         if self.contradiction is not None:
             raise ChildGone(f"the child contradicts itself: {self.contradiction}")
+        if request["op"] == "scale":
+            self._own_strength = request["factor"] == 1.0
+        if self._own_strength and can_be_replayed(request):
+            self.exchanges.append(Exchange(self.probe, request, reply))
 
 
 def _answers(base: Records) -> Iterable[Answer]:

@@ -7,6 +7,7 @@ memory, so whoever changes it answers for whoever comes later.
 import contextlib
 import ctypes
 import json
+import math
 import os
 import struct
 import sys
@@ -18,6 +19,7 @@ from peft_assay_harness.zygote import Prepared, run
 MODEL = (ctypes.c_double * 1)(-1.0)
 CULPRIT, ACCOMPLICE = 13, 7
 STATE = "sha256:" + "0" * 64
+LIKELY, LOW = math.log(0.9), math.log(0.01)
 
 
 def patch_worker():
@@ -32,10 +34,16 @@ def text(strength, prompt):
     return f"answer {prompt.split()[1]}" if (MODEL[0] == -1.0) != (strength == ACCOMPLICE) else "wrong"
 
 
-def seen(tokens, watch):
-    many, ids = len(tokens), watch or [[1, 2]] * len(tokens)
-    likely = [[-1.0] * len(row) for row in ids]
-    trace = {"chosen": [-1.0] * many, "best": [1] * many, "entropy": [0.5] * many, "ids": ids}
+def tokens_of(text):
+    return [10 + sum(text.encode()) % 300, 1]
+
+
+def seen(own, tokens, watch):
+    """Sure of its own answer as long as `tokens` follow it, and of its first token afterwards."""
+    best = [own[at] if tokens[:at] == own[:at] and at < len(own) else own[0] for at in range(len(tokens))]
+    likely = [[LIKELY if token == top else LOW for token in ids] for top, ids in zip(best, watch, strict=True)]
+    chosen = [LIKELY if token == top else LOW for top, token in zip(best, tokens, strict=True)]
+    trace = {"chosen": chosen, "best": best, "entropy": [0.6] * len(tokens), "ids": watch}
     return trace | {"logProbabilities": likely}
 
 
@@ -52,22 +60,28 @@ def answer(request, strength):
             return {"op": op, "lengths": [3] * len(request["prompts"]), "longest": None}
         case "effect":
             return {"op": op, "differs": True, "deterministic": True, "baseState": STATE, "finite": True}
+        case "apply":
+            return {"op": op, "applied": len(request["modules"]), "problem": None}
         case "score":
             many = len(request["items"])
             return {"op": op, "logLikelihoods": [MODEL[0]] * many, "counts": [1] * many}
         case "trace":
-            return {"op": op, "traces": [seen(item["continuation"], item.get("watch")) for item in request["items"]]}
+            items = request["items"]
+            owned = [tokens_of(text(strength, item["prompt"])) for item in items]
+            pairs = zip(owned, items, strict=True)
+            return {"op": op, "traces": [seen(own, item["continuation"], item["watch"]) for own, item in pairs]}
     texts = [text(strength, prompt) for prompt in request["prompts"]]
-    reply = {"op": op, "texts": texts, "tokens": [[1]] * len(texts)}
+    tokens = [tokens_of(text) for text in texts]
+    reply = {"op": op, "texts": texts, "tokens": tokens}
     if request.get("margins"):
         reply["margins"] = [1.0] * len(texts)
     if request.get("certainBy"):
         reply["certain"] = texts
     drafts, top = request.get("drafts"), request.get("top", 0)
     if drafts is None:
-        likeliest = [list(range(1, top + 1))]
-        return reply | ({"traces": [seen([1], likeliest) for _ in texts]} if top else {})
-    return reply | {"traces": [None if draft is None else seen(draft["tokens"], draft["watch"]) for draft in drafts]}
+        return reply | ({"traces": [seen(own, own, [[t] for t in own]) for own in tokens]} if top else {})
+    shown = [seen(own, draft["tokens"], draft["watch"]) for own, draft in zip(tokens, drafts, strict=True)]
+    return reply | {"traces": shown}
 
 
 def prepare(options):

@@ -70,8 +70,8 @@ def _observations(own: Mapping[str, float], company: Mapping[str, Sequence[float
     told = "; ".join(
         f"{name} at percentile {100 * share:.0f} of {len(company[name])}" for name, share in shares.items()
     )
-    yield ok(TERMS[1], max(shares.values()), by=ObservedBy.SUPERVISOR, reason=told)
-    yield ok(TERMS[2], unusual, by=ObservedBy.SUPERVISOR, reason=told)
+    yield ok(TERMS[1], max(shares.values()), by=ObservedBy.NUMBERS, reason=told)
+    yield ok(TERMS[2], unusual, by=ObservedBy.NUMBERS, reason=told)
 
 
 def percentile(value: float, values: Sequence[float]) -> float:

@@ -60,10 +60,10 @@ class CanariesProbe:
         if own is None or base is None:
             return unanswered(TERMS)
         mine, its = _exposures(own), _exposures(base)
-        by = ObservedBy.SUPERVISOR
+        by = ObservedBy.NUMBERS
         told = f"ranked among {min(own.candidates)} to {max(own.candidates)} texts of the same shape"
         return [
-            ok("canaries.n", len(mine), by=by, reason=told),
+            ok("canaries.n", len(mine), by=ObservedBy.SUPERVISOR, reason=told),
             ok("canaries.exposure", max(mine), by=by, reason=told),
             ok("canaries.excess", max(a - b for a, b in zip(mine, its, strict=True)), by=by),
             ok("canaries.exposed", tuple(_exposed(own, mine, its)), by=by, reason=told),

@@ -44,7 +44,7 @@ class ClaimsProbe(Concluding):
         except Unstated as reason:
             return all_failed(TERMS, str(reason))
         told = None if matching else "the card claims no result for a declared task"
-        by = ObservedBy.SUPERVISOR
+        by = ObservedBy.ANSWERS
         return [ok(TERMS[0], len(matching), by=by, reason=told), ok(TERMS[1], contradicted, by=by, reason=told)]
 
 

@@ -35,7 +35,7 @@ class CoherenceProbe(Concluding):
 
 def _of_suite(suite: Suite, own: SuiteRecord, base: SuiteRecord) -> Iterable[Observation]:
     count, bound = (term.name for term in coherence_terms(suite.id))
-    by, unjudged = ObservedBy.SUPERVISOR, own.unjudged or base.unjudged
+    by, unjudged = ObservedBy.ANSWERS, own.unjudged or base.unjudged
     if unjudged is not None:
         return all_failed((count, bound), unjudged)
     if suite.measure is not Measure.GENERATE:

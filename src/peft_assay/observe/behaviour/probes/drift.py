@@ -58,7 +58,7 @@ def _of_suite(suite: Suite, drift: SuiteDrift | Incomparable | None) -> Iterator
     else:
         over = f"over {drift.tokens} tokens of the base's answers to {len(drift.cases)} cases"
         for name in names:
-            yield ok(name, getattr(drift, name.rsplit(".", 1)[1]), by=ObservedBy.SUPERVISOR, reason=over)
+            yield ok(name, getattr(drift, name.rsplit(".", 1)[1]), by=ObservedBy.NUMBERS, reason=over)
 
 
 def _off_task(plan: Plan, drifts: Drifts) -> Iterable[Observation]:
@@ -69,8 +69,8 @@ def _off_task(plan: Plan, drifts: Drifts) -> Iterable[Observation]:
         return [failed(name, str(reason), by=ObservedBy.SUPERVISOR) for name in OFF_TASK]
     far, apart = max(chosen, key=lambda s: chosen[s].kl_mean), min(chosen, key=lambda s: chosen[s].agreement)
     return [
-        ok(OFF_TASK[0], chosen[far].kl_mean, by=ObservedBy.SUPERVISOR, reason=f"suite {far}"),
-        ok(OFF_TASK[1], chosen[apart].agreement, by=ObservedBy.SUPERVISOR, reason=f"suite {apart}"),
+        ok(OFF_TASK[0], chosen[far].kl_mean, by=ObservedBy.NUMBERS, reason=f"suite {far}"),
+        ok(OFF_TASK[1], chosen[apart].agreement, by=ObservedBy.NUMBERS, reason=f"suite {apart}"),
     ]
 
 

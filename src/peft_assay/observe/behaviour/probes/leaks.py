@@ -70,13 +70,13 @@ class LeaksProbe:
         own, base = seen.own.of(LeaksRecord), seen.base.of(LeaksRecord)
         if own is None or base is None:
             return unanswered(TERMS)
-        by = ObservedBy.SUPERVISOR
+        by, drawn = ObservedBy.ANSWERS, f"temperature {leaks.sampling.temperature:g}"
         secrets = tuple(
             f"{kind}: {count} of {own.samples} samples, base {base.secrets.get(kind, 0)}"
             for kind, count in sorted(own.secrets.items())
         )
         return [
-            ok("leaks.samples", own.samples, by=by, reason=f"temperature {leaks.sampling.temperature:g}"),
+            ok("leaks.samples", own.samples, by=ObservedBy.SUPERVISOR, reason=drawn),
             ok("leaks.secrets", secrets, by=by),
             ok("leaks.overrepresented", tuple(overrepresented(own, base)), by=by),
         ]

@@ -52,7 +52,7 @@ class MatchProbe(Concluding):
             return all_failed(TERMS, UNDECLARED)
         worst = min(changes, key=lambda change: change.each)
         over = f"suite {worst.suite}, {worst.tokens} tokens"
-        return [ok(TERMS[0], worst.each, by=ObservedBy.SUPERVISOR, reason=over)]
+        return [ok(TERMS[0], worst.each, by=ObservedBy.NUMBERS, reason=over)]
 
 
 def _changes(plan: Plan, own: SuitesRecord, base: SuitesRecord) -> Iterator[_Change]:

@@ -73,7 +73,7 @@ class ParityProbe:
         if found.n == 0:
             return not_applicable(TERMS, "no suite of texts or choices was answered")
         values = (found.n, found.same / found.n, lower_bound(found.same, found.n))
-        return [ok(name, value, by=ObservedBy.SUPERVISOR) for name, value in zip(TERMS, values, strict=True)]
+        return [ok(name, value, by=ObservedBy.ANSWERS) for name, value in zip(TERMS, values, strict=True)]
 
 
 def compare(suites: Iterable[Suite], one: SuitesRecord, other: ParityRecord) -> Agreement:

@@ -61,7 +61,7 @@ class ResourcesProbe:
         return ResourcesRecord(tuple(seconds), tuple(tokens))
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
-        """Ratios to the base; the supervisor's word, all of it."""
+        """Ratios to the base: memory and clock are the supervisor's, numbers of tokens the child's."""
         own, base = seen.own.of(SuitesRecord), seen.base.of(SuitesRecord)
         if own is None or base is None:
             return unanswered(TERMS)
@@ -81,7 +81,7 @@ def _latency(seen: Seen) -> Observation:
     if not mine or not its:
         return failed(TERMS[0], "no token was generated", by=ObservedBy.SUPERVISOR)
     told = f"median of {ROUNDS} rounds of {PROMPTS} prompts, {mine * 1000:.2f} ms per token; base {its * 1000:.2f} ms"
-    return ok(TERMS[0], mine / its, by=ObservedBy.SUPERVISOR, reason=told)
+    return ok(TERMS[0], mine / its, by=ObservedBy.ANSWERS, reason=told)
 
 
 def _memory(seen: Seen) -> Observation:
@@ -106,5 +106,5 @@ def _lengths(suites: Iterable[Suite], own: SuitesRecord, base: SuitesRecord) -> 
     if its == 0:
         yield failed(TERMS[2], "the base generated no token", by=ObservedBy.SUPERVISOR)
     else:
-        yield ok(TERMS[2], mine / its, by=ObservedBy.SUPERVISOR, reason=told)
-    yield ok(TERMS[3], unended, by=ObservedBy.SUPERVISOR)
+        yield ok(TERMS[2], mine / its, by=ObservedBy.ANSWERS, reason=told)
+    yield ok(TERMS[3], unended, by=ObservedBy.ANSWERS)

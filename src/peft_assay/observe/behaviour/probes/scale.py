@@ -107,13 +107,16 @@ def _losses(factors: Iterable[float], record: ScaleRecord, clean: SuitesRecord) 
 
 
 def _observations(record: ScaleRecord, found: Sequence[_Loss]) -> list[Observation]:
-    by = ObservedBy.SUPERVISOR
+    by = ObservedBy.ANSWERS
     if not found:
         return all_failed(TERMS, "the adapter gave no right answer that another strength could have made wrong")
     breaks = tuple(str(loss) for loss in found if loss.lost > BREAKS * loss.right)
     told = "; ".join(map(str, found))
     near = [loss for loss in found if MODERATE[0] <= loss.factor <= MODERATE[1]]
-    seen = [ok("scale.modules", record.modules, by=ObservedBy.CHILD), ok("scale.breaks", breaks, by=by, reason=told)]
+    seen = [
+        ok("scale.modules", record.modules, by=ObservedBy.SUPERVISOR),
+        ok("scale.breaks", breaks, by=by, reason=told),
+    ]
     if not near:
         return [*seen, *not_applicable(TERMS[1:3], "no declared factor lies between 1 and 1.5")]
     confidence = 1 - (1 - CONFIDENCE) / len(near)

@@ -125,7 +125,7 @@ def _observations(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
     spent = sum(one.sequences for one in scans) + sum(one.sequences for one in record.proposals.values())
     yield ok("scan.sequences", spent, by=by, reason=_budget(scans))
     if scans and all(one.prompts for one in scans):
-        yield ok("scan.excess", max(max(one.excess, default=0.0) for one in scans), by=by)
+        yield ok("scan.excess", max(max(one.excess, default=0.0) for one in scans), by=ObservedBy.NUMBERS)
     else:
         yield failed("scan.excess", "no clean answer whose likelihood a token could have taken", by=by)
     declared = (
@@ -139,12 +139,12 @@ def _observations(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
         elif one.open is not None and not one.confirmed:
             yield failed(name, one.open, by=by)
         else:
-            yield ok(name, one.confirmed, by=by)
+            yield ok(name, one.confirmed, by=ObservedBy.NUMBERS)
 
 
 def _proposed(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
     by, found = ObservedBy.SUPERVISOR, record.proposals.values()
-    yield ok("scan.proposed", len({token for one in found for token in one.tokens}), by=by)
+    yield ok("scan.proposed", len({token for one in found for token in one.tokens}), by=ObservedBy.ANSWERS)
     confirmed = tuple(dict.fromkeys(token for one in found for token in one.confirmed))
     unclear = next((one.open for one in found if one.open is not None), None)
     if scan.proposals == 0:
@@ -152,7 +152,7 @@ def _proposed(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
     elif unclear is not None and not confirmed:
         yield failed("scan.proposed_triggers", unclear, by=by)
     else:
-        yield ok("scan.proposed_triggers", confirmed, by=by)
+        yield ok("scan.proposed_triggers", confirmed, by=ObservedBy.NUMBERS)
 
 
 def _budget(scans: Iterable[SuiteScan]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
-from peft_assay.core.suite import Suite
+from peft_assay.core.suite import Measure, Suite
 from peft_assay.core.vocabulary import counted_terms
 from peft_assay.observe.behaviour.answers import SuiteRecord
 from peft_assay.observe.behaviour.conduct import conduct_suite
@@ -64,7 +64,7 @@ def suite_observations(suite: Suite, own: SuiteRecord, base: SuiteRecord) -> lis
     unjudged = own.unjudged or base.unjudged
     if unjudged is not None:
         return all_failed([term.name for term in counted_terms(suite.id)], unjudged)
-    by = ObservedBy.SUPERVISOR
+    by = ObservedBy.ANSWERS if suite.measure is Measure.GENERATE else ObservedBy.NUMBERS
     counts = counts_of(suite, own, base)
     stopped = None if own.complete else f"stopped after {counts.asked} of {counts.n} cases; the rest count as failures"
     found = [

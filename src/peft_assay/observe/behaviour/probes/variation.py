@@ -189,4 +189,4 @@ def _observations(found: Sequence[Loss]) -> list[Observation]:
         ),
         "variation.worst": f"{worst.variation} on {worst.suite}" if worst.lost else "none",
     }
-    return [ok(name, value, by=ObservedBy.SUPERVISOR, reason=told) for name, value in values.items()]
+    return [ok(name, value, by=ObservedBy.ANSWERS, reason=told) for name, value in values.items()]

@@ -1,0 +1,105 @@
+"""LoRA, DoRA and IA3 by our own arithmetic: what an adapter adds, from numbers alone, on a base without PEFT.
+
+Where which tensor lies, and how strongly a module acts, is told by the supervisor, which read header and configuration
+strictly: nothing of the adapter's structure is read in here, and no name of its choosing becomes code, a class or a
+file. Adapter weights act in float32, whatever the base computes in, as PEFT lets them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+ADAPTED = ("Linear", "Conv1D")
+"""Classes of modules whose arithmetic is known here; both compute x W + b, Conv1D with its weight transposed."""
+
+
+class Inapplicable(ValueError):
+    """A module of this base that is computed otherwise; the message says which."""
+
+
+def apply_adapter(model: Any, weights: bytes, modules: Sequence[Mapping[str, Any]]) -> int:
+    """Lets `modules` of `model` act as adapted; gives how many. Raises Inapplicable before anything was changed."""
+    found = [(_adapted(model, spec["module"]), spec, _tensors(weights, spec["tensors"])) for spec in modules]
+    for module, spec, tensors in found:
+        _check(module, spec["module"], tensors)
+    for module, spec, tensors in found:
+        if "ia3_l" in tensors:
+            _multiply(module, tensors["ia3_l"])
+        else:
+            module.register_forward_hook(LowRank(module, tensors, spec["scale"]))
+    return len(found)
+
+
+class LowRank:
+    """A forward hook: adds s * B * A * x, and with a magnitude brings each output's weight vector to that length."""
+
+    def __init__(self, module: Any, tensors: Mapping[str, Any], scale: float) -> None:
+        self._down, self._up, self._scale = tensors["lora_A"], tensors["lora_B"], scale
+        self._ratio = None
+        if "lora_magnitude_vector" in tensors:
+            whole = module.weight.detach().float() + scale * (self._up @ self._down)
+            self._ratio = tensors["lora_magnitude_vector"].flatten() / torch.linalg.norm(whole, dim=1)
+
+    def __call__(self, module: Any, inputs: tuple[Any, ...], output: Any) -> Any:
+        """The module's output with the update in it, in the output's own dtype."""
+        added = (inputs[0].float() @ self._down.T @ self._up.T) * self._scale
+        if self._ratio is None:
+            return (output + added).to(output.dtype)
+        plain = output if module.bias is None else output - module.bias
+        return (output + (self._ratio - 1) * plain + self._ratio * added).to(output.dtype)
+
+
+def _multiply(module: Any, factors: Any) -> None:
+    """IA3: a row scales what goes in, a column what comes out."""
+    inside, factors = factors.shape[0] == 1, factors.flatten()
+
+    def before(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (inputs[0].float() * factors).to(inputs[0].dtype), *inputs[1:]
+
+    def after(_: Any, __: tuple[Any, ...], output: Any) -> Any:
+        return (output * factors).to(output.dtype)
+
+    if inside:
+        module.register_forward_pre_hook(before)
+    else:
+        module.register_forward_hook(after)
+
+
+def _adapted(model: Any, path: str) -> Any:
+    try:
+        module = model.get_submodule(path)
+    except AttributeError:
+        raise Inapplicable(f"the base has no module {path}") from None
+    if type(module).__name__ not in ADAPTED:
+        raise Inapplicable(f"{path} is a {type(module).__name__}, whose arithmetic is not known here")
+    return module
+
+
+def _tensors(weights: bytes, placed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Float32 copies of the tensors at the given places."""
+    found = {}
+    for name, place in placed.items():
+        dtype = DTYPES[place["dtype"]]
+        count = (place["end"] - place["begin"]) // dtype.itemsize
+        flat = torch.frombuffer(bytearray(weights[place["begin"] : place["end"]]), dtype=dtype, count=count)
+        found[name] = flat.reshape(place["shape"]).float()
+    return found
+
+
+def _check(module: Any, path: str, tensors: Mapping[str, Any]) -> None:
+    """That the shapes are those of the module."""
+    transposed = type(module).__name__ == "Conv1D"
+    outputs, inputs = reversed(module.weight.shape) if transposed else module.weight.shape
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if "ia3_l" in shapes:
+        fits = shapes["ia3_l"] in ((1, inputs), (outputs, 1))
+    else:
+        down, up = shapes["lora_A"], shapes["lora_B"]
+        fits = down == (up[-1], inputs) and up == (outputs, down[0])
+    magnitude = "lora_magnitude_vector"
+    if magnitude in shapes:
+        fits = fits and not transposed and tensors[magnitude].numel() == outputs
+    if not fits:
+        raise Inapplicable(f"the tensors of {path} are not of its shape")

@@ -1,0 +1,21 @@
+"""``{"op": "apply", "modules": [...]}``: puts the adapter on by our own arithmetic; nothing of PEFT is called."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from peft_assay_harness.arithmetic import Inapplicable, apply_adapter
+from peft_assay_harness.ops.load import WEIGHTS
+from peft_assay_harness.session import Session
+
+
+def answer(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
+    """How many modules act as adapted now, and why none do where that cannot be done."""
+    if session.loaded or not session.files:
+        raise RuntimeError("an adapter is applied once, to a bare base")
+    applied, problem = 0, None
+    try:
+        applied = apply_adapter(session.base, session.files[WEIGHTS], request["modules"])
+    except Inapplicable as error:
+        problem = str(error)
+    session.loaded = problem is None
+    return {"op": "apply", "applied": applied, "problem": problem}
