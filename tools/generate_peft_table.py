@@ -23,30 +23,70 @@ from pathlib import Path
 TABLE = Path(__file__).parent.parent / "src/peft_assay/observe/tables/peft_configs.json"
 CLASS_TABLE = {bool: "bool", int: "int", float: "float", str: "str", type(None): "null"}
 TARGETS = ["q_proj", "v_proj"]
+Form = str | dict[str, typing.Any]
+NUMBER: list[Form] = ["float", "int"]
+UNSAID: dict[str, list[Form]] = {
+    "alpha_pattern": NUMBER,
+    "auto_mapping": ["null", "str"],
+    "block_size_pattern": ["int"],
+    "lambda_pattern": NUMBER,
+    "n_frequency_pattern": ["int"],
+    "rank_pattern": ["int"],
+}
+"""Values of mappings that PEFT annotates as `dict` alone, and describes in words ("from layer names to ranks")."""
+UNSAID_OF_TYPE: dict[tuple[str, str], list[Form]] = {("AdaLoraConfig", "rank_pattern"): [{"list": ["bool"]}]}
+"""What AdaLoRA saves after training: which of its singular values each module kept."""
 
 
-def json_types(hint: object) -> set[str]:
-    """The JSON types that a value of `hint` has in a saved configuration; an unknown hint allows any."""
-    if hint is typing.Any:
-        return {"any"}
+def forms(hint: object, unsaid: list[Form]) -> list[Form]:
+    """The forms that a value of `hint` has in a saved configuration, any of which will do; an unknown hint allows any.
+
+    A form is a JSON type, or one of: ``list`` (the elements' forms), ``tuple`` (the forms at each place), ``mapping``
+    (the values' forms; JSON's keys are text), ``fields`` (a class's fields), ``one`` (the texts or numbers allowed).
+    """
     if hint in CLASS_TABLE:
-        return {CLASS_TABLE[hint]}
-    origin = typing.get_origin(hint)
+        return [CLASS_TABLE[hint]]
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return set().union(*(json_types(part) for part in typing.get_args(hint)))
+        return joined(*(forms(part, unsaid) for part in arguments))
     if origin is typing.Literal:
-        return {CLASS_TABLE[type(value)] for value in typing.get_args(hint)}
-    if origin in (list, tuple, set) or hint in (list, tuple, set):
-        return {"list"}
-    if origin is dict or hint is dict or dataclasses.is_dataclass(hint):
-        return {"dict"}
+        return ["str"] if any("[" in str(value) for value in arguments) else [{"one": sorted(arguments)}]
+    if origin is tuple and Ellipsis not in arguments:
+        return [{"tuple": [forms(part, unsaid) for part in arguments]}]
+    if origin in (list, tuple, set, frozenset) or hint in (list, tuple, set, frozenset):
+        return [{"list": forms(arguments[0], unsaid) if arguments else ["any"]}]
+    if origin is dict or hint is dict:
+        return [{"mapping": forms(arguments[1], unsaid) if arguments else unsaid}]
+    if dataclasses.is_dataclass(hint):
+        hints = typing.get_type_hints(hint)
+        return [{"fields": {f.name: field_forms(f, hints[f.name], ["any"]) for f in dataclasses.fields(hint)}}]
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return {"str"}
-    return {"any"}
+        return [{"one": sorted(member.value for member in hint)}]
+    return ["any"]
+
+
+def joined(*parts: list[Form]) -> list[Form]:
+    """Each form once; where any text will do, no single texts; where a class is known, no mapping of anything."""
+    every = {json.dumps(form, sort_keys=True): form for part in parts for form in part}
+    found = [every[key] for key in sorted(every)]
+    known = any("fields" in form for form in found if isinstance(form, dict))
+    needless = [form for form in found if "str" in found and isinstance(form, dict) and "one" in form]
+    return [form for form in found if form not in needless and not (known and form == {"mapping": ["any"]})]
+
+
+def field_forms(field: dataclasses.Field, hint: object, unsaid: list[Form]) -> list[Form]:
+    """The forms of a field: its annotation's, and its default's, which PEFT sometimes annotates otherwise."""
+    default = default_of(field)
+    found = forms(hint, unsaid)
+    if default is None:
+        return joined(found, ["null"])
+    plain = type(default)
+    covered = plain not in CLASS_TABLE or CLASS_TABLE[plain] in found or any("one" in form for form in found)
+    return found if covered else joined(found, [CLASS_TABLE[plain]])
 
 
 def default_of(field: dataclasses.Field) -> object:
-    """The JSON form of a field's default."""
+    """The JSON spelling of a field's default."""
     value = field.default
     if field.default_factory is not dataclasses.MISSING:
         value = field.default_factory()
@@ -58,17 +98,17 @@ def default_of(field: dataclasses.Field) -> object:
 
 
 def fields_of(config_class: type) -> dict[str, dict[str, object]]:
-    """Field name to JSON types and default."""
+    """Field name to its forms and default."""
     hints = typing.get_type_hints(config_class)
     result = {}
     for field in dataclasses.fields(config_class):
         if field.name == "runtime_config":  # never written to a file: LoraConfig.to_dict drops it
             continue
-        default = default_of(field)
-        allowed = json_types(hints[field.name]) | ({"null"} if default is None else json_types(type(default)))
+        unsaid = UNSAID_OF_TYPE.get((config_class.__name__, field.name), UNSAID.get(field.name, ["any"]))
+        found = field_forms(field, hints[field.name], unsaid)
         if field.name in {"peft_type", "task_type"}:
-            allowed = {"null", "str"}
-        result[field.name] = {"types": sorted(allowed), "default": default}
+            found = ["null", "str"]
+        result[field.name] = {"forms": found, "default": default_of(field)}
     return dict(sorted(result.items()))
 
 

@@ -53,7 +53,7 @@ def config(peft_type: str = "LORA", **fields: Any) -> dict[str, Any]:
     defaults = {name: row.default for name, row in peft_table().types[peft_type].fields.items()}
     ordinary = {"peft_type": peft_type, "task_type": "CAUSAL_LM", "base_model_name_or_path": "zoo/base"}
     target = peft_table().types[peft_type].fields.get("target_modules")
-    if target is not None and "list" in target.types:
+    if target is not None and any(not isinstance(form, str) and form.elements for form in target.forms):
         ordinary["target_modules"] = ["q_proj"]  # type: ignore[assignment]
     return {**defaults, **ordinary, **fields}
 

@@ -34,6 +34,22 @@ def test_what_peft_writes_by_default_is_strict_for_every_type(peft_type):
         ({"use_dora": 1}, "use_dora: int"),
         ({"new_field": 1}, "not a field"),
         ({"rank_pattern": []}, "rank_pattern: list"),
+        ({"layers_to_transform": [False, True, 2, 3]}, "layers_to_transform[0]: bool where int is meant"),
+        ({"layers_to_transform": [0, 1.0]}, "layers_to_transform[1]: float where int is meant"),
+        ({"layers_to_transform": [[0]]}, "layers_to_transform[0]: list where int is meant"),
+        ({"target_modules": ["q_proj", None]}, "target_modules[1]: null where str is meant"),
+        ({"modules_to_save": [["lm_head"]]}, "modules_to_save[0]: list where str is meant"),
+        ({"rank_pattern": {"q_proj": 8.0}}, "rank_pattern.q_proj: float where int is meant"),
+        ({"alpha_pattern": {"q_proj": "16"}}, "alpha_pattern.q_proj: str where float or int is meant"),
+        ({"auto_mapping": {"parent_library": ["a"]}}, "auto_mapping.parent_library: list"),
+        ({"trainable_token_indices": {"embed_tokens": [1, "2"]}}, "trainable_token_indices.embed_tokens[1]: str"),
+        ({"alora_invocation_tokens": [True]}, "alora_invocation_tokens[0]: bool where int is meant"),
+        ({"layer_replication": [[0, 1, 2]]}, "layer_replication[0]: list where list of 2 is meant"),
+        ({"layer_replication": [[0, True]]}, "layer_replication[0][1]: bool where int is meant"),
+        ({"bias": "some"}, "bias: str where 'all' or 'lora_only' or 'none' is meant"),
+        ({"eva_config": {"rho": True}}, "eva_config.rho: bool where float is meant"),
+        ({"eva_config": {"rho": 2.0, "other": 1}}, "eva_config: dict where null or dict of"),
+        ({"loftq_config": {"loftq_bits": "4"}}, "loftq_config.loftq_bits: str where int is meant"),
         ({"peft_type": None}, "no peft_type"),
         ({"peft_type": "LORA2"}, "not one of PEFT"),
     ],
@@ -46,6 +62,24 @@ def test_unknown_fields_and_wrong_types_are_not_strict(fields, why):
 
 def test_numbers_that_json_writes_both_ways_are_strict():
     assert _value("config.strict", lora_alpha=16.0, lora_dropout=0) is True
+    assert _value("config.strict", alpha_pattern={"q_proj": 8.0, "v_proj": 8}, eva_config={"rho": 2}) is True
+
+
+@pytest.mark.parametrize(
+    ("peft_type", "fields"),
+    [
+        ("LORA", {"layers_to_transform": [0, 3], "layer_replication": [[0, 4], [2, 5]], "rank_pattern": {"q.*": 4}}),
+        ("LORA", {"layers_to_transform": 2, "target_modules": "all-linear", "modules_to_save": []}),
+        ("LORA", {"trainable_token_indices": {"embed_tokens": [1, 2]}, "init_lora_weights": "pissa_niter_16"}),
+        ("LORA", {"auto_mapping": {"base_model_class": "CLIPTextModel", "parent_library": "transformers"}}),
+        ("ADALORA", {"rank_pattern": {"q_proj.lora_E": [True, False]}}),
+        ("OSF", {"rank_pattern": {"q_proj": 0.5, "v_proj": 4}}),
+        ("XLORA", {"adapters": {"0": "a", "1": "b"}}),
+        ("CPT", {"cpt_token_ids": [1, 2], "cpt_mask": [1, 1]}),
+    ],
+)
+def test_what_peft_s_annotations_and_descriptions_mean_is_strict(peft_type, fields):
+    assert observed("config.strict", configuration=config(peft_type, **fields)).reason is None
 
 
 @pytest.mark.parametrize(

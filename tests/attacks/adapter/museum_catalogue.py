@@ -4,7 +4,13 @@ Rows 0 are the headlines, rows 2 the table of attack surface, of a reading of PE
 November 2026 in which each was tried. docs/reference/adapter-attacks.md is generated from this module.
 """
 
-from attacks.adapter import exhibits_company, exhibits_configuration, exhibits_reaching, exhibits_weights
+from attacks.adapter import (
+    exhibits_company,
+    exhibits_configuration,
+    exhibits_reaching,
+    exhibits_types,
+    exhibits_weights,
+)
 from attacks.adapter.museum import Exhibit
 
 ROWS = {
@@ -52,11 +58,13 @@ ROWS = {
     "2.35": "files read at different moments",
     "2.36": "what serving engines do with names and tensors",
     "2.37": "stronger than its configuration seems to say",
+    "2.38": "values of another type inside lists and mappings",
 }
 
 EXHIBITS: tuple[Exhibit, ...] = (
     *exhibits_weights.EXHIBITS,
     *exhibits_configuration.EXHIBITS,
+    *exhibits_types.EXHIBITS,
     *exhibits_reaching.EXHIBITS,
     *exhibits_company.EXHIBITS,
 )

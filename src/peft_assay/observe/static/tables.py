@@ -16,11 +16,29 @@ class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class Shape(_Closed):
+    """The form of a value that holds others, or is one of a few: exactly one of these is set."""
+
+    elements: list["str | Shape"] | None = Field(None, alias="list")
+    """A list, and what each element may be."""
+    places: list[list["str | Shape"]] | None = Field(None, alias="tuple")
+    """A list of this length, and what may stand at each place."""
+    values: list["str | Shape"] | None = Field(None, alias="mapping")
+    """An object, and what each value may be."""
+    fields: dict[str, list["str | Shape"]] | None = None
+    """An object of these keys at most, and what each may hold."""
+    one: list[str | int] | None = None
+    """One of these."""
+
+
+Forms = list[str | Shape]
+"""JSON types (bool, int, float, str, null, any) and shapes: a value may have any of them."""
+
+
 class FieldRow(_Closed):
     """A field of a PEFT configuration class."""
 
-    types: list[str]
-    """JSON types: bool, int, float, str, list, dict, null, any."""
+    forms: Forms
     default: Any
 
 
