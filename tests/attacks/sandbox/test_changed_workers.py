@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from peft_assay.core.errors import ObservationError
+from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.core.verdict import Outcome
+from peft_assay.observe.behaviour import observe
+from peft_assay.observe.behaviour.replay import Replay
 from peft_assay.pipeline import waves
 from peft_assay.pipeline.certify import certify
 from peft_assay.pipeline.deployment import utc_now
@@ -18,7 +21,7 @@ from peft_assay.pipeline.sources import Located
 from peft_assay.sandbox import supervisor
 from peft_assay.sandbox.choose import BACKENDS, Chosen
 from peft_assay.sandbox.interface import JOBS_PER_WORKER, Program, SandboxConfiguration
-from peft_assay.sandbox.microsuite import Findings
+from peft_assay.sandbox.microsuite import ATTACKS, Findings
 from peft_assay.sandbox.nowalls import NoWalls
 from peft_assay.sandbox.pool import SandboxPool
 from peft_assay.sandbox.supervisor import Supervisor
@@ -28,6 +31,9 @@ from pipeline.certified_world import ZOO, World
 from pipeline.suite_projects import write_project, write_suite
 
 pytestmark = pytest.mark.sandbox
+
+SHOWN = Findings(dict.fromkeys(ATTACKS, True), 1)
+"""As if the walls had been tried."""
 
 WORKER = Path(__file__).parent / "changed_worker"
 HONEST, ACCOMPLICE, CULPRIT = 16, 7, 13
@@ -47,6 +53,12 @@ rules:
     why: It does not do the task.
     next: "peft-assay report {source}"
 """
+
+
+@pytest.fixture(autouse=True)
+def unreplayed(monkeypatch):
+    """These workers read no weights, so there is nothing to compute again; a replay would see the change itself."""
+    monkeypatch.setattr(observe, "replay", lambda *_, **__: Replay(applies=False, reason="not asked here"))
 
 
 @pytest.fixture
@@ -80,12 +92,16 @@ def sources(world, *strengths):
     return made
 
 
+PRETENDED = NoWalls(ceiling=IsolationLevel.PROCESS)
+"""No walls, said to be some: what is tried here comes after them, and the gate asks for a level."""
+
+
 def behind(backend, workers=1):
     def open_sandbox(project, adapters):
         program = Program("changed_worker", (WORKER, *harness_program().folders))
         configuration = SandboxConfiguration(base=project.base_path, sentinel_every=JOBS_PER_WORKER)
         mounts = mounts_for(program, project.base_path.absolute())
-        chosen = Chosen(backend, program, mounts, configuration, Findings({}, 0), (), None)
+        chosen = Chosen(backend, program, mounts, configuration, SHOWN, (), None)
         return chosen.supervise() if workers == 1 else SandboxPool(chosen, workers)
 
     return open_sandbox
@@ -159,7 +175,7 @@ def test_without_vouching_a_changed_worker_answers_for_those_after_it(world, mon
     """Positive control: the attack works, and gets the accomplice its certificate."""
     needs_open_processes()
     monkeypatch.setattr(Supervisor, "vouch", lambda _: None)
-    done = certified(world, NoWalls(), HONEST, ACCOMPLICE, CULPRIT, ACCOMPLICE, HONEST)
+    done = certified(world, PRETENDED, HONEST, ACCOMPLICE, CULPRIT, ACCOMPLICE, HONEST)
     assert outcomes(done) == [PASS, FAIL, PASS, PASS, FAIL]
 
 
@@ -168,7 +184,7 @@ def test_nothing_of_a_wave_counts_that_changed_its_worker_and_the_culprit_alone_
     needs_open_processes()
     told = []
     strengths = (HONEST, ACCOMPLICE, CULPRIT, ACCOMPLICE, HONEST)
-    done = certified(world, NoWalls(), *strengths, progress=lambda what, *_: told.append(what), workers=workers)
+    done = certified(world, PRETENDED, *strengths, progress=lambda what, *_: told.append(what), workers=workers)
     assert outcomes(done) == [PASS, FAIL, FAIL, FAIL, PASS]
     culprit = done[2]
     assert culprit.verdict.deciding.rule == "calm"
@@ -179,14 +195,14 @@ def test_nothing_of_a_wave_counts_that_changed_its_worker_and_the_culprit_alone_
     assert said(done) == [(2, ONE), (2, ONE), (2, None), (2, ONE), (2, ONE)]
     assert ledger(world, Kind.OBSERVED, Kind.CERTIFIED).count(Kind.OBSERVED) == 5, "the void wave was never signed"
     assert told[6:] == [f"{number}, again and by itself" for number in range(5)]
-    again = certified(world, NoWalls(), *strengths, workers=workers)
+    again = certified(world, PRETENDED, *strengths, workers=workers)
     assert outcomes(again) == outcomes(done)
     assert [item.reused for item in again] == [True, True, False, True, True], "what is void is never reused"
 
 
 def test_a_culprit_alone_is_void_at_once(world):
     needs_open_processes()
-    (done,) = certified(world, NoWalls(), CULPRIT)
+    (done,) = certified(world, PRETENDED, CULPRIT)
     assert (done.outcome, said([done])) == (FAIL, [(1, None)])
     assert ledger(world, Kind.ANSWERED) == [Kind.ANSWERED], "the base's; of the culprit nothing is kept"
 

@@ -20,7 +20,7 @@ from peft_assay.observe.behaviour.witness import Witness
 
 pytestmark = pytest.mark.sandbox
 
-FOLDER = Path(__file__).parent / "lying_worker"
+FOLDER = Path(__file__).parent / "deceitful_worker"
 UNASKED = Replay(applies=False, reason="not asked here")
 
 
@@ -28,7 +28,7 @@ UNASKED = Replay(applies=False, reason="not asked here")
 def examination():
     exercises = Exercises(scan=scan(tokens(3)), scales=(1.5,), off_task=("refusals",))
     plan = Plan(suites("support_task", "lookups", "refusals", most=20), exercises)
-    with opened(module="lying_worker", folder=FOLDER) as sandbox:
+    with opened(module="deceitful_worker", folder=FOLDER) as sandbox:
         yield Examination(sandbox, plan)
 
 
