@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from observe_behaviour.behaviour_support import ToyModel, suite
 from peft_assay.core.sandbox import ChildGone
 from peft_assay.observe.behaviour.answers import Given, margin_of
-from peft_assay.observe.behaviour.conduct import ROUND, Memory, conduct_suite, order_of
+from peft_assay.observe.behaviour.conduct import ROUND, conduct_suite, order_of
 from peft_assay.observe.behaviour.divergence import suite_drift
+from peft_assay.observe.behaviour.memory import Memory
 from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
 from peft_assay.observe.behaviour.scorers.numbers import choice_passes
 

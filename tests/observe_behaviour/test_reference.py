@@ -11,9 +11,9 @@ from peft_assay.core.errors import ObservationError
 from peft_assay.core.exercises import Exercises
 from peft_assay.core.sandbox import Outcome
 from peft_assay.observe.behaviour import reference
-from peft_assay.observe.behaviour.conduct import Memory
 from peft_assay.observe.behaviour.interface import Plan
 from peft_assay.observe.behaviour.lengths import LengthsRecord
+from peft_assay.observe.behaviour.memory import Memory
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 
 SUITES = (

@@ -7,8 +7,9 @@ from observe_behaviour.probe_support import observed, records_of, seen_of, statu
 from peft_assay.core.exercises import Exercises
 from peft_assay.core.observation import Status
 from peft_assay.observe.behaviour.answers import Given
-from peft_assay.observe.behaviour.conduct import Memory, key_of
+from peft_assay.observe.behaviour.conduct import key_of
 from peft_assay.observe.behaviour.interface import Plan, Turn
+from peft_assay.observe.behaviour.memory import Memory
 from peft_assay.observe.behaviour.probes.scale import CASES, TERMS, ScaleProbe
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 

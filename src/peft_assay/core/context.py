@@ -9,7 +9,7 @@ from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.digest import Digest
 
 LOCK_VERSION = "peft-assay/lock/v1"
-REGISTERS = frozenset({"policy", "publishers", "rights", "tables"})
+REGISTERS = frozenset({"examination", "policy", "publishers", "rights", "tables"})
 """Parts of a lock that say how it is judged, not what the deployment is."""
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.digest import Digest
 from peft_assay.observe.behaviour.answers import Given
-from peft_assay.observe.behaviour.conduct import Memory
 from peft_assay.observe.behaviour.kept import answer_documents, answers_of
+from peft_assay.observe.behaviour.memory import Memory
 from peft_assay.pipeline.deployment import Deployment
 from peft_assay.trust.answers import KeptAnswers, answers_document, open_answers
 from peft_assay.trust.roles import Role

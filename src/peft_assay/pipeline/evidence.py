@@ -14,6 +14,7 @@ from peft_assay.core.statement import VSA
 from peft_assay.gate.interface import Evidence
 from peft_assay.pipeline.deployment import Deployment, process_id
 from peft_assay.pipeline.project import Observed, build_lock, difference, observed_in
+from peft_assay.pipeline.provenance import in_words
 from peft_assay.pipeline.standing import certified_origin, standing_of
 from peft_assay.sandbox.surroundings import files_digest, harness_program
 from peft_assay.store.ledger import Kind
@@ -143,4 +144,4 @@ def differences(deployment: Deployment, evidence: Evidence) -> tuple[str, ...]:
         paths = difference(evidence.lock.document, document)
         if found is None or len(paths) < len(found):
             found = paths
-    return found or ()
+    return in_words(found or ())

@@ -41,6 +41,7 @@ from peft_assay.pipeline.base import (
 from peft_assay.pipeline.documents import AssayDocument, PromptFile, read_assay, read_file
 from peft_assay.pipeline.exercises import read_exercises
 from peft_assay.pipeline.origin import origin_of
+from peft_assay.pipeline.provenance import installed_behaviour, installed_examination
 from peft_assay.pipeline.publishers import publisher_register, read_publishers
 from peft_assay.pipeline.sources import Located, locate, locate_or_refuse
 from peft_assay.pipeline.suites.load import load_suites
@@ -302,6 +303,7 @@ def build_lock(project: Project, observed: Observed, artifact: Digest, standing:
             "publishers": publisher_register(project.publishers, str(project.path)),
             **_owners(project),
             "tables": dict(table_digests()),
+            "examination": dict(installed_examination()),
         }
     )
 
@@ -350,6 +352,7 @@ def _conditions(project: Project, observed: Observed) -> dict[str, Any]:
             **{probe.id: probe.version for probe in PROBES},
             **{probe.id: probe.version for probe in BEHAVIOUR_PROBES},
         },
+        "code": dict(installed_behaviour()),
         "harness": observed.harness,
         **({"judges": dict(observed.judges)} if observed.judges else {}),
     }

@@ -4,8 +4,7 @@ The child is never told how many rounds are still to come. What a model answered
 asked again, and is scored anew.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 
 from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.digest import Digest
@@ -14,6 +13,7 @@ from peft_assay.core.sandbox import Ask
 from peft_assay.core.suite import Case, Measure, Suite
 from peft_assay.observe.behaviour.answers import Answer, Given, SuiteRecord
 from peft_assay.observe.behaviour.asking import Asking, draft_of
+from peft_assay.observe.behaviour.memory import Memory
 from peft_assay.observe.behaviour.scorers.catalogue import cannot_pass, text_scorer
 from peft_assay.observe.behaviour.scorers.numbers import choice_passes, label_passes, perplexity_passes
 
@@ -30,16 +30,6 @@ def order_of(suite: Suite) -> tuple[Case, ...]:
     A stopping rule needs an order that an adapter's author cannot choose and that carries no trend.
     """
     return tuple(sorted(suite.cases, key=lambda case: canonical_digest([suite.digest, case.id])))
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Answers of one model under one set of conditions, by `key_of`."""
-
-    kept: Mapping[Digest, Given] = field(default_factory=dict)
-    """From earlier conversations: not asked again."""
-    fresh: dict[Digest, Given] = field(default_factory=dict)
-    """From this one; filled while suites are conducted."""
 
 
 def conduct_suite(

@@ -15,7 +15,7 @@ from peft_assay.core.observation import Observation
 from peft_assay.core.sandbox import Ask, Limits
 from peft_assay.core.suite import Suite
 from peft_assay.observe.behaviour.answers import CLOSE
-from peft_assay.observe.behaviour.conduct import Memory
+from peft_assay.observe.behaviour.memory import Memory
 
 Record = TypeVar("Record")
 

@@ -13,8 +13,8 @@ from peft_assay.core.digest import Digest
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.core.sandbox import Ask, Job, Outcome, Result, Sandbox
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
-from peft_assay.observe.behaviour.conduct import Memory
 from peft_assay.observe.behaviour.interface import REFERENCE_DTYPE, BehaviourProbe, Plan, Records, Seen, Turn
+from peft_assay.observe.behaviour.memory import Memory
 from peft_assay.observe.behaviour.probes.load import LoadRecord
 from peft_assay.observe.behaviour.probes.scan import ScanRecord
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord

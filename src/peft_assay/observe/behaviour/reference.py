@@ -12,9 +12,9 @@ from peft_assay.core.errors import ObservationError
 from peft_assay.core.sandbox import Ask, Job, Outcome, Sandbox
 from peft_assay.core.suite import Measure, Suite
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
-from peft_assay.observe.behaviour.conduct import Memory
 from peft_assay.observe.behaviour.interface import Plan, Records, Turn
 from peft_assay.observe.behaviour.lengths import LengthsRecord, measure_prompts
+from peft_assay.observe.behaviour.memory import Memory
 from peft_assay.observe.behaviour.probes.suites import SuitesProbe, SuitesRecord
 
 Part = TypeVar("Part")

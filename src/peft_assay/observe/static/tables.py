@@ -10,6 +10,8 @@ from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.parse import parse_json, validate
 
 NAMES = ("peft_configs.json", "engines.json", "licences.json", "licence_texts.json")
+READERS = {"peft_table": NAMES[0], "engine_table": NAMES[1], "licence_table": NAMES[2], "text_table": NAMES[3]}
+"""Function of this module to the table that it gives: a probe depends on a table where it calls its function."""
 
 
 class _Closed(BaseModel):

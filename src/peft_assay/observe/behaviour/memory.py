@@ -1,0 +1,17 @@
+"""What one model answered before, so that it is not asked again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from peft_assay.core.digest import Digest
+from peft_assay.observe.behaviour.answers import Given
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Answers of one model under one set of conditions, by `key_of`."""
+
+    kept: Mapping[Digest, Given] = field(default_factory=dict)
+    """From earlier conversations: not asked again."""
+    fresh: dict[Digest, Given] = field(default_factory=dict)
+    """From this one; filled while suites are conducted."""
