@@ -32,6 +32,11 @@ ELSEWHERE = (
         "`tests/attacks/sandbox/test_helper_threads.py`: they are behind the same filters, and any other thread ends the job",
     ),
     (
+        "13",
+        "replies that end the run of others",
+        "`tests/attacks/sandbox/test_hostile_replies.py`: every field of every reply at extremes; the others are judged as ever, and the culprit is named, void, exit code 4",
+    ),
+    (
         "17",
         "a worker that was changed after all",
         "`tests/attacks/sandbox/test_changed_workers.py`: its reference adapter answers otherwise; nothing that was observed since is signed, all of it is observed again, and the culprit alone is void; `tests/sandbox/test_hygiene.py`: nobody vouches for a worker that is gone",

@@ -42,6 +42,7 @@ def prepare(options: argparse.Namespace) -> Prepared:
     greeting = {
         "state": state,
         "parameters": sum(parameter.numel() for parameter in engine.model.parameters()),
+        **_sizes(engine),
         "stack": _stack(options.device),
         "sentinel": True,
     }
@@ -49,6 +50,17 @@ def prepare(options: argparse.Namespace) -> Prepared:
         greeting["forks"] = False
     blank = _blank(engine.model)
     return Prepared(greeting, lambda job: _serve(engine, blank, job, reference), reference and reference[0])
+
+
+def _sizes(engine: Any) -> dict[str, int]:
+    """By what the supervisor bounds replies: tokens or labels that the base gives, and where an adapter can act."""
+    base = engine.model
+    classifies = engine.task == CLASSIFIER
+    return {
+        "vocabulary": 0 if classifies else int(engine.vocabulary),
+        "labels": int(base.config.num_labels) if classifies else 0,
+        "places": sum(1 for _ in base.modules()) + sum(1 for _ in base.parameters()),
+    }
 
 
 @contextlib.contextmanager

@@ -101,7 +101,7 @@ def test_ordinary_text_of_the_consumers_own_tells_a_wrong_base():
     plan = plan_of(*SUITES, texts(), off_task=("task",))
     found = observe(Scoring(-20.0), plan, Scoring(-8.0))["match.log_likelihood_change"]
     assert (found.value, found.reason) == (-3.0, "suite texts, 12 tokens")
-    alone = observe(Scoring(-1e300), plan_of(texts()), Scoring(-8.0))["match.log_likelihood_change"]
+    alone = observe(Scoring(-1e40), plan_of(texts()), Scoring(-8.0))["match.log_likelihood_change"]
     assert alone.value == -998.0
     better = observe(Scoring(-4.0), plan, Scoring(-8.0))["match.log_likelihood_change"]
     assert (better.value, better.reason.split(",")[0]) == (pytest.approx(0.0), "suite task")

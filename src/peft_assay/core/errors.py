@@ -73,6 +73,10 @@ def first_door(doors: Iterable[Door]) -> Door:
     return next((door for door in DOOR_PRECEDENCE if door in met), Door.PASSED)
 
 
+TOLD = 300
+"""Characters of the words of an error that nothing was written for."""
+
+
 class AssayError(Exception):
     """Base of all errors that peft-assay raises on purpose."""
 
@@ -88,6 +92,16 @@ class AssayError(Exception):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message
+
+
+def told(error: BaseException) -> str:
+    """One line about an error that nothing was written for: its kind, its words, and the place in the code."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "" if trace is None else f" ({trace.tb_frame.f_code.co_name}, line {trace.tb_lineno})"
+    words = " ".join(str(error)[:TOLD].split())
+    return f"{type(error).__name__}: {words}{place}" if words else f"{type(error).__name__}{place}"
 
 
 class UsageError(AssayError):

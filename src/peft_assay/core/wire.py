@@ -1,7 +1,8 @@
 """Harness protocol v2: what supervisor and sandboxed child say to each other.
 
 Frames are a 4-byte big-endian length and that many bytes of JSON. Replies are hostile: the sandbox room caps their
-bytes, parses them strictly and validates them here (closed schemas, finite numbers) before anybody reads a field.
+bytes, parses them strictly and validates them here (closed schemas, numbers that some model could give, lists of
+bounded length) before anybody reads a field. What the base at hand cannot give, `sandbox.possible` refuses afterwards.
 
 A *prompt* in a request is a text, or a conversation: a list of ``{"role", "content"}``, which is rendered inside by the
 base's own chat template. Log-probabilities are natural logarithms; token ids are those of the base's tokenizer.
@@ -13,12 +14,29 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 PROTOCOL = 2
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-LogProbability = Annotated[float, Field(allow_inf_nan=False, le=1.0)]
+FARTHEST = 1e39
+"""Logits and their differences are float32 or less: what is farther from 0 than this was not computed from any."""
+FARTHEST_SUM = FARTHEST * (1 << 31)
+"""Of as many log-probabilities as there can be tokens. Squares and sums of such numbers are still finite."""
+MOST_ENTROPY = 22.0
+"""Nats: more than the logarithm of the largest vocabulary that token ids can number."""
+MOST_ITEMS = 1 << 20
+"""Of any list."""
+LONGEST_TEXT = 16 << 20
+"""Characters of any text; a job's whole output is no longer."""
+
+Logit = Annotated[float, Field(allow_inf_nan=False, ge=-FARTHEST, le=FARTHEST)]
+LogProbability = Annotated[float, Field(allow_inf_nan=False, ge=-FARTHEST, le=1.0)]
 """At most 0; the rest is for rounding."""
-Lead = Annotated[float, Field(allow_inf_nan=False, ge=0.0)]
+LogLikelihood = Annotated[float, Field(allow_inf_nan=False, ge=-FARTHEST_SUM, le=1.0)]
+"""A sum of log-probabilities."""
+Entropy = Annotated[float, Field(allow_inf_nan=False, ge=-0.1, le=MOST_ENTROPY)]
+"""At least 0; the rest is for rounding."""
+Lead = Annotated[float, Field(allow_inf_nan=False, ge=0.0, le=FARTHEST)]
 TokenId = Annotated[int, Field(ge=0, lt=1 << 31)]
 Count = Annotated[int, Field(ge=1, lt=1 << 31)]
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+BaseState = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 
 
 class _FirstError(FailFast):
@@ -28,7 +46,7 @@ class _FirstError(FailFast):
 
 
 Item = TypeVar("Item")
-Many = Annotated[list[Item], _FirstError()]
+Many = Annotated[list[Item], Field(max_length=MOST_ITEMS), _FirstError()]
 """A list that is refused at its first wrong item: an error kept for each of millions would fill the supervisor."""
 
 
@@ -39,9 +57,9 @@ class _Reply(BaseModel):
 class Plan(_Reply):
     """Tensor names against what configuration and base require; all empty when they are equal."""
 
-    missing: Many[str]
-    extra: Many[str]
-    mismatched: Many[str]
+    missing: Many[Text]
+    extra: Many[Text]
+    mismatched: Many[Text]
 
 
 class LoadReply(_Reply):
@@ -50,7 +68,7 @@ class LoadReply(_Reply):
     op: Literal["load"]
     loaded: bool
     plan: Plan
-    problem: str | None
+    problem: Text | None
     """Why it was not loaded, in one line."""
 
 
@@ -63,7 +81,7 @@ class ApplyReply(_Reply):
 
     op: Literal["apply"]
     applied: Annotated[int, Field(ge=0, lt=1 << 31)]
-    problem: str | None
+    problem: Text | None
     """Why this base's modules cannot be computed so, in one line."""
 
 
@@ -87,7 +105,7 @@ class EffectReply(_Reply):
     op: Literal["effect"]
     differs: bool
     deterministic: bool
-    baseState: str
+    baseState: BaseState
     """Base state digest recomputed after loading and running."""
     finite: bool
 
@@ -96,7 +114,7 @@ class ScaleReply(_Reply):
     """Answer to ``{"op": "scale", "factor": f}``: from now on the adapter acts with f times its own strength."""
 
     op: Literal["scale"]
-    modules: Annotated[int, Field(ge=0)]
+    modules: Annotated[int, Field(ge=0, lt=1 << 31)]
     """How many modules were scaled; 0 where the adapter's type has no strength that could be scaled."""
 
 
@@ -107,7 +125,7 @@ class ChoicesReply(_Reply):
     """
 
     op: Literal["choices"]
-    logLikelihoods: Many[Many[LogProbability]]
+    logLikelihoods: Many[Many[LogLikelihood]]
     """Per item, per choice: sum of token log-probabilities of the choice after the prompt."""
 
 
@@ -118,7 +136,7 @@ class Trace(_Reply):
     """Log-probability of the given token."""
     best: Many[TokenId]
     """The likeliest token."""
-    entropy: Many[Finite]
+    entropy: Many[Entropy]
     """Of the distribution that the token is drawn from, in nats."""
     ids: Many[Many[TokenId]]
     """The watched token ids, or the `top` likeliest, likeliest first."""
@@ -139,14 +157,14 @@ class GenerateReply(_Reply):
     """
 
     op: Literal["generate"]
-    texts: Many[str]
+    texts: Many[Text]
     tokens: Many[Many[TokenId]]
     """Generated token ids, end-of-sequence included where it was produced."""
     traces: Many[Trace | None] | None = None
     """Exactly where drafts were given, or `top` was."""
     margins: Many[Lead] | None = None
     """Where asked: by how many nats each token of an answer led the next likeliest, at least."""
-    certain: Many[str] | None = None
+    certain: Many[Text] | None = None
     """Where asked: how each text begins, whatever follows the tokens that led by as much; the last word left out."""
 
 
@@ -154,7 +172,7 @@ class ScoreReply(_Reply):
     """Answer to ``{"op": "score", "items": [{"prompt", "continuation": [ids] or text}]}``."""
 
     op: Literal["score"]
-    logLikelihoods: Many[LogProbability]
+    logLikelihoods: Many[LogLikelihood]
     """Sum of log-probabilities of the continuation's tokens after the prompt."""
     counts: Many[Count]
     """How many tokens that are."""
@@ -171,7 +189,7 @@ class ClassifyReply(_Reply):
     """Answer to ``{"op": "classify", "prompts": [...]}``, by a base that classifies sequences."""
 
     op: Literal["classify"]
-    logits: Many[Many[Finite]]
+    logits: Many[Many[Logit]]
     """Per prompt, per label of the base's configuration."""
 
 
@@ -183,7 +201,7 @@ class ProposeReply(_Reply):
     """
 
     op: Literal["propose"]
-    tokens: Many[str]
+    tokens: Many[Text]
     """As text, most promising first, each once; at most `top`."""
 
 

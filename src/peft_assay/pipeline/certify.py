@@ -16,7 +16,7 @@ from peft_assay.core.artifact import Artifact
 from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.context import Lock
 from peft_assay.core.digest import Digest, sha256
-from peft_assay.core.errors import Door, IntakeError
+from peft_assay.core.errors import AssayError, Door, IntakeError, ObservationError, told
 from peft_assay.core.sandbox import Sandbox
 from peft_assay.core.statement import VSA
 from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, Verdict
@@ -26,7 +26,7 @@ from peft_assay.pipeline.base import check_base
 from peft_assay.pipeline.candidates import Candidate, take_in
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.forecast import Stand, check_admitted, check_level, check_stand, stand_of
-from peft_assay.pipeline.observing import Attempted, Observing
+from peft_assay.pipeline.observing import Attempted, Observing, unusable_by
 from peft_assay.pipeline.project import Project, build_lock
 from peft_assay.pipeline.reversals import issued_after, reverse
 from peft_assay.pipeline.sources import Located, names_of
@@ -43,6 +43,9 @@ OpenSandbox = Callable[[Project, int], Sandbox]
 """Opens the sandbox for a project's base, and for that many adapters."""
 
 
+REPORT = "do not use it, and report this line with the adapter as a bug of peft-assay: it was made for this, or met one"
+
+
 @dataclass(frozen=True, slots=True)
 class Certification:
     """What became of one source."""
@@ -51,7 +54,8 @@ class Certification:
     source: str
     outcome: Outcome
     door: Door
-    refusal: IntakeError | None = None
+    refusal: AssayError | None = None
+    """Why there is nothing to judge: intake refused it, or looking at it or judging it failed."""
     artifact: Artifact | None = None
     lock: Lock | None = None
     verdict: Verdict | None = None
@@ -78,7 +82,8 @@ def certify(
     """Certifies each of `sources`, in order; one result for each.
 
     `fresh` observes anew even where valid observations exist. Raises AssayError for what concerns all of them
-    (documents, trust, storage, a sandbox that does not start); what concerns one adapter is in its result.
+    (documents, trust, storage, a sandbox that does not start); what concerns one adapter is in its result, also where
+    that is an error which nothing was written for.
     """
     deployment.begin(clock())
     check_base(deployment.project.base_path)
@@ -106,6 +111,12 @@ def certify(
                 done[item.source] = item
     deployment.raise_mark(clock())
     return tuple(item if isinstance(item, Certification) else done[item.source] for item in intake)
+
+
+def door_of(outcome: Outcome, record: ObservationRecord) -> Door:
+    """The outcome's door, but for an adapter of whose answers none could be used: that it could not be observed."""
+    undecided = outcome is Outcome.INDETERMINATE and unusable_by(record) is not None
+    return Door.UNOBSERVED if undecided else OUTCOME_DOORS[outcome]
 
 
 def _likely(deployment: Deployment, sources: Sequence[Located], *, fresh: bool) -> int:
@@ -152,6 +163,16 @@ def _candidate(deployment: Deployment, source: Located, name: str, clock: Clock)
         return take_in(deployment, source, name, clock)
     except IntakeError as refusal:
         return Certification(name, source.shown, Outcome.REFUSED, Door.REFUSED, refusal=refusal)
+    except AssayError:
+        raise
+    except Exception as error:  # noqa: BLE001 - what reading this adapter does to its readers is its own doing
+        return _unobserved(name, source.shown, "looking at it", error)
+
+
+def _unobserved(name: str, source: str, doing: str, error: Exception) -> Certification:
+    """The result for an adapter that something failed on which nothing was written for."""
+    refusal = ObservationError(f"{doing} failed: {told(error)}", where=source, next_step=REPORT)
+    return Certification(name, source, Outcome.INDETERMINATE, Door.UNOBSERVED, refusal=refusal)
 
 
 class _Run:
@@ -209,6 +230,16 @@ class _Run:
         return self._attempt(attempted.candidate)
 
     def _judge(self, attempted: Attempted, record: ObservationRecord, *, reused: bool = False) -> Certification:
+        """What became of one adapter; an error that nothing was written for is that adapter's alone."""
+        try:
+            return self._judged(attempted, record, reused=reused)
+        except AssayError:
+            raise
+        except Exception as error:  # noqa: BLE001 - hostile facts went through policy, waivers and certificate
+            candidate = attempted.candidate
+            return _unobserved(candidate.name, candidate.source, "judging it", error)
+
+    def _judged(self, attempted: Attempted, record: ObservationRecord, *, reused: bool) -> Certification:
         """The policy's answer to what was observed, and a certificate where it passes."""
         workspace, policy = self.deployment.workspace, self.deployment.project.policy
         candidate, lock, attempt = attempted.candidate, attempted.lock, attempted.number
@@ -231,7 +262,7 @@ class _Run:
             candidate.name,
             candidate.source,
             outcome,
-            OUTCOME_DOORS[outcome],
+            door_of(outcome, record),
             artifact=candidate.admitted.artifact,
             lock=lock,
             verdict=verdict,

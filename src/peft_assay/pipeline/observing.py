@@ -1,5 +1,8 @@
 """Observing candidates with one sandbox: what was observed before and still holds, or a new signed observation.
 
+Whatever fails while something is concluded from one adapter's answers, or while that is signed, is the adapter's: its
+record says so and nothing else, and the run goes on with the others.
+
 Running an adapter and signing what was observed of it are two steps: in between somebody vouches for the worker that it
 ran in (`waves`).
 """
@@ -13,6 +16,7 @@ from typing import Any
 from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.context import Lock
 from peft_assay.core.digest import Digest, parse_digest
+from peft_assay.core.errors import AssayError, StorageError, told
 from peft_assay.core.observation import Observation, ObservedBy, sort_observations
 from peft_assay.core.sandbox import Event, Outcome, Result, Sandbox, Unvouched, Usage
 from peft_assay.observe.behaviour.claims import claims_of
@@ -123,6 +127,12 @@ class Unsigned:
         """Whether the sandbox stepped in, or the adapter's process did not end regularly."""
         return self.exercised is not None and is_void(self.exercised.conversation)
 
+    @property
+    def unusable(self) -> str | None:
+        """Why nothing can be concluded from what it answered; None where something can, or it did not answer at all."""
+        result = None if self.exercised is None else self.exercised.conversation.result
+        return result.detail[:REASON_LENGTH] if result and result.outcome is Outcome.INVALID_OUTPUT else None
+
 
 class Observing:
     """One worker and one base reference, which the adapters of a run share."""
@@ -199,10 +209,25 @@ class Observing:
         threads at the same time.
         """
         asked_at, known = self.clock(), due.known
-        found = exercise(self.sandbox, due.files, due.plan, due.base, known.memory)
+        try:
+            found = exercise(self.sandbox, due.files, due.plan, due.base, known.memory)
+        except AssayError:
+            raise
+        except Exception as error:  # noqa: BLE001 - its files, and what it did, are all that differs from the others
+            found = _nothing(f"it cannot be asked: {told(error)}")
         since = min(due.base_since, known.since or asked_at)
         ran = _Exercised(found, due.base, known, asked_at, since)
-        return Unsigned(due.attempted, due.started_at, self.clock(), self._behaviour(ran, due.plan), ran)
+        return self._concluded(due, ran)
+
+    def _concluded(self, due: Due, ran: _Exercised) -> Unsigned:
+        """What follows from the answers; where anything fails on the way, or cannot be said in JSON, they are void."""
+        try:
+            seen = self._behaviour(ran, due.plan)
+            canonical_bytes([[o.document() for o in seen.observations], seen.evidence, dict(seen.tested)])
+        except Exception as error:  # noqa: BLE001 - hostile numbers and texts went through all of it
+            ran = replace(ran, conversation=ran.conversation.without_sense(f"nothing can be concluded: {told(error)}"))
+            seen = self._behaviour(ran, due.plan)
+        return Unsigned(due.attempted, due.started_at, self.clock(), seen, ran)
 
     def accused(self, attempted: Attempted, why: Unvouched) -> Unsigned:
         """What is observed of an adapter after which, of all, the reference failed: that, and nothing else."""
@@ -212,17 +237,47 @@ class Observing:
         return Unsigned(attempted, now, now, self._behaviour(nothing, self._plan(attempted)), nothing)
 
     def sign(self, found: Unsigned, vouched: Vouched | None) -> ObservationRecord:
-        """Signs and keeps what was observed; `vouched` is None where it is void, or needs nobody to vouch for it."""
+        """Signs and keeps what was observed; `vouched` is None where it is void, or needs nobody to vouch for it.
+
+        What cannot be signed is void: without the answers, or, where it was not they, without the static facts, which
+        leaves nothing that any policy passes. Raises what is wrong where not even that can be signed: it is no
+        adapter's then.
+        """
+        try:
+            return self._signed(found, vouched, found.attempted.candidate.static)
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in `_concluded`
+            void, static = (
+                self._without_sense(found, f"its record cannot be signed: {told(error)}"),
+                self._static(found),
+            )
+            return self._signed(void, None, static)
+
+    def _without_sense(self, found: Unsigned, why: str) -> Unsigned:
+        now = self.clock()
+        ran = _Exercised(_nothing(why), Records(), Recollection(), now, now)
+        return replace(found, behaviour=self._behaviour(ran, self._plan(found.attempted)), exercised=ran)
+
+    def _static(self, found: Unsigned) -> tuple[Observation, ...]:
+        """The static facts, where they can be said in JSON."""
+        facts = found.attempted.candidate.static
+        try:
+            canonical_bytes([fact.document() for fact in facts])
+        except Exception:  # noqa: BLE001 - as in `_concluded`
+            return ()
+        return facts
+
+    def _signed(self, found: Unsigned, vouched: Vouched | None, static: Sequence[Observation]) -> ObservationRecord:
         attempted, artifact = found.attempted, found.attempted.candidate.admitted.artifact
         lock, seen, ran = attempted.lock, found.behaviour, found.exercised
-        if ran is not None and not found.void:
-            self._book(lock).keep(artifact.digest, ran.known, ran.asked_at, self.clock())
         behaviour = self._with(seen.evidence, seen.observations)
-        observations = sort_observations(map(_shortened, (*attempted.candidate.static, *behaviour)))
+        observations = sort_observations(map(_shortened, (*static, *behaviour)))
+        about = {"vouched": asdict(vouched) if vouched and self.shared else None, "unusable": found.unusable}
         act = ObservationAct(
             artifact=artifact,
             conditions=lock.document["conditions"],
-            attestation={**self.attestation, "vouched": asdict(vouched) if vouched and self.shared else None},
+            attestation={**self.attestation, **about},
             started_at=min(found.started_at, seen.since),
             finished_at=found.finished_at,
             attempt=attempted.number,
@@ -232,6 +287,8 @@ class Observing:
         sealer = self.deployment.sealer(Role.SANDBOX)
         envelope = sealer.seal(observation_document(act, keyid=sealer.keyid))
         record = self.deployment.record_of(envelope)
+        if ran is not None and not found.void:
+            self._book(lock).keep(artifact.digest, ran.known, ran.asked_at, self.clock())
         self.deployment.workspace.add_observations(
             envelope,
             artifact=artifact.digest,
@@ -295,6 +352,17 @@ class Observing:
         return tuple(replace(o, evidence=digest) if o.name.startswith(DRAWN_FROM_ANSWERS) else o for o in observations)
 
 
+def _nothing(why: str) -> Conversation:
+    """A conversation of which nothing is left."""
+    return Conversation(Records(), Result(Outcome.INVALID_OUTPUT, (), Usage(0.0, 0.0, 0), why))
+
+
+def unusable_by(record: ObservationRecord) -> str | None:
+    """Why nothing could be concluded from what the adapter answered, as the record says; None where that was not so."""
+    why = record.attestation.get("unusable")
+    return why if isinstance(why, str) else None
+
+
 def not_as_served(project: Project, stack: Mapping[str, str]) -> str | None:
     """Why what is observed on `stack` is not what the context declares to serve; None where it is."""
     engine = project.context.engine
@@ -321,8 +389,8 @@ def _shortened(observation: Observation) -> Observation:
 
 
 def _void(record: ObservationRecord) -> bool:
-    """Whether the sandbox stepped in or it contradicted itself: that says nothing of behaviour and is never reused."""
+    """Whether the sandbox stepped in, it contradicted itself, or no answer could be used: that is never reused."""
     events = record.observations.get("sandbox.events")
     seen = events is not None and events.observed_by is ObservedBy.SUPERVISOR and events.value not in (0, None)
     against = (record.observations.get(name) for name in ("answers.contradictions", "replay.disagreements"))
-    return seen or any(one is not None and bool(one.value) for one in against)
+    return seen or unusable_by(record) is not None or any(one is not None and bool(one.value) for one in against)

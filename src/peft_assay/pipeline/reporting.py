@@ -11,16 +11,16 @@ from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Certificate
 from peft_assay.core.context import Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
-from peft_assay.core.errors import Door, StorageError, UsageError
+from peft_assay.core.errors import Door, IntakeError, StorageError, UsageError
 from peft_assay.core.parse import parse_json
 from peft_assay.core.statement import VSA
 from peft_assay.core.suite import Suite, last_user_text
-from peft_assay.core.verdict import OUTCOME_DOORS, Outcome
+from peft_assay.core.verdict import Outcome
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.gate.authorize import deciding, explain
 from peft_assay.gate.interface import Check, State
 from peft_assay.intake.admit import admit
-from peft_assay.pipeline.certify import Certification
+from peft_assay.pipeline.certify import Certification, door_of
 from peft_assay.pipeline.deployment import Deployment, utc_now
 from peft_assay.pipeline.evidence import gather
 from peft_assay.pipeline.place import Place
@@ -32,6 +32,7 @@ from peft_assay.report.interface import (
     Reason,
     Refusal,
     Sample,
+    Stage,
     VerificationReport,
 )
 from peft_assay.trust.certification import certificate_of
@@ -48,7 +49,8 @@ def certification_report(deployment: Deployment, done: Certification, at: dateti
     project = deployment.project
     refusal = None
     if done.refusal is not None:
-        refusal = Refusal(done.refusal.message, done.refusal.where, done.refusal.next_step or "")
+        stage = Stage.INTAKE if isinstance(done.refusal, IntakeError) else Stage.OBSERVATION
+        refusal = Refusal(done.refusal.message, done.refusal.where, done.refusal.next_step or "", stage)
     return CertificationReport(
         title=f"{project.context.name}: {project.context.purpose}",
         adapter=done.name,
@@ -210,7 +212,7 @@ def _recorded(
         name or Path(where).name,
         where,
         outcome,
-        OUTCOME_DOORS[outcome],
+        door_of(outcome, record),
         artifact=kept,
         lock=document,
         verdict=verdict,

@@ -35,13 +35,23 @@ class Sample:
     adapter_passed: bool
 
 
+class Stage(StrEnum):
+    """Where an adapter's way ended before any rule spoke."""
+
+    INTAKE = "intake"
+    OBSERVATION = "observation"
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why intake made no artifact of the source, or why the authority does not certify what the policy passes."""
+    """Why intake made no artifact of the source, why it could not be observed or judged, or why the authority does not
+    certify what the policy passes.
+    """
 
     message: str
     where: str | None
     next_step: str
+    stage: Stage = Stage.INTAKE
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +104,18 @@ class CertificationReport:
 
     @property
     def outcome(self) -> Outcome:
-        """The verdict's outcome; REFUSED when there is none."""
+        """The verdict's outcome; where there is none, REFUSED by intake, or INDETERMINATE."""
         if self.verdict is None:
-            return Outcome.REFUSED
+            refused = self.refusal is None or self.refusal.stage is Stage.INTAKE
+            return Outcome.REFUSED if refused else Outcome.INDETERMINATE
         return self.verdict.outcome if self.withheld is None else Outcome.WITHHELD
 
     @property
     def door(self) -> Door:
         """Exit code for this adapter alone."""
+        unusable = (self.attestation or {}).get("unusable") is not None
+        if self.outcome is Outcome.INDETERMINATE and (self.verdict is None or unusable):
+            return Door.UNOBSERVED
         return OUTCOME_DOORS[self.outcome]
 
     @property

@@ -77,7 +77,7 @@ def _aside(report: CertificationReport) -> Iterator[str]:
 
 def _rule(report: CertificationReport) -> str:
     if report.refusal is not None:
-        return "intake"
+        return report.refusal.stage.value
     return "" if report.deciding is None else report.deciding.rule
 
 

@@ -79,6 +79,8 @@ class Conversation:
             return self._read_reply(request, frame)
         except DocumentError as error:
             self._fail(Outcome.INVALID_OUTPUT, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a reply does to its reader is the child's doing
+            self._fail(Outcome.INVALID_OUTPUT, f"its reply cannot be read: {type(error).__name__}")
 
     def _fail(self, outcome: Outcome, detail: str) -> NoReturn:
         self._failure = self._failure or (outcome, detail)

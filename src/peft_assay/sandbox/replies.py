@@ -25,6 +25,8 @@ FIXED_BYTES = 256 << 10
 PLAN_BYTES = 4 << 20
 """Names of all tensors of a large adapter."""
 NUMBER_BYTES = 32
+TOKENS_A_BYTE = 12
+"""Of a text that is scored: the character that normalisation makes longest (U+FDFA) has 3 bytes, then 33."""
 TOKEN_BYTES = 1 << 10
 """An id and its text: the longest tokens of known vocabularies have some hundred characters, each at most six bytes."""
 MEMBERS = 16
@@ -109,7 +111,10 @@ def _fits(request: Mapping[str, Any], reply: Any) -> bool:
         case ChoicesReply():
             return [len(row) for row in reply.logLikelihoods] == [len(item["choices"]) for item in request["items"]]
         case ScoreReply():
-            return len(reply.logLikelihoods) == len(reply.counts) == len(request["items"])
+            items = request["items"]
+            return len(reply.logLikelihoods) == len(reply.counts) == len(items) and all(
+                _counted(count, item.get("continuation")) for count, item in zip(reply.counts, items, strict=True)
+            )
         case GenerateReply():
             return _generate_fits(request, reply)
         case TraceReply():
@@ -127,10 +132,19 @@ def _fits(request: Mapping[str, Any], reply: Any) -> bool:
             return True
 
 
+def _counted(count: int, continuation: list[int] | str | None) -> bool:
+    """Whether a continuation can be so many tokens."""
+    if isinstance(continuation, str):
+        return count <= TOKENS_A_BYTE * len(continuation.encode("utf-8", "surrogatepass")) + TOKENS_A_BYTE
+    return continuation is None or count == len(continuation)
+
+
 def _generate_fits(request: Mapping[str, Any], reply: GenerateReply) -> bool:
     asked = len(request["prompts"])
     short = all(len(row) <= request["maxNewTokens"] for row in reply.tokens)
     if not (len(reply.texts) == len(reply.tokens) == asked and short):
+        return False
+    if any(len(text) > TOKEN_BYTES * len(row) for text, row in zip(reply.texts, reply.tokens, strict=True)):
         return False
     margins = asked if request.get("margins") else None
     if margins != (None if reply.margins is None else len(reply.margins)):

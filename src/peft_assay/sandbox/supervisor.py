@@ -15,6 +15,7 @@ from peft_assay.sandbox.conversation import PASSED_FILES, Conversation
 from peft_assay.sandbox.devices import CPU
 from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfiguration
 from peft_assay.sandbox.microsuite import Findings
+from peft_assay.sandbox.possible import bounded, possible_of
 from peft_assay.sandbox.replies import ReadReply, read_reply
 from peft_assay.sandbox.sentinel import ask_reference
 from peft_assay.sandbox.worker import Worker
@@ -106,7 +107,8 @@ class Supervisor:
         """
         worker = self._running(job.compartment, fresh=job.fresh_process or self._processes != FORKED)
         try:
-            result = Conversation(worker, job, self._within(job.limits), self._read).converse(converse)
+            read = bounded(self._read, possible_of(worker.greeting))
+            result = Conversation(worker, job, self._within(job.limits), read).converse(converse)
         except BaseException:
             self._stop()
             raise

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from peft_assay.core.digest import Digest
 from peft_assay.core.errors import ObservationError
@@ -43,6 +43,10 @@ class Greeting(BaseModel):
     """ABI version of Landlock in this kernel, 0 for none."""
     state: str | None = None
     parameters: int = 0
+    vocabulary: int = Field(0, ge=0, lt=1 << 31)
+    places: int = Field(0, ge=0, lt=1 << 31)
+    labels: int = Field(0, ge=0, lt=1 << 31)
+    """Sizes of the base, by which replies are bounded (`sandbox.possible`); 0 where the worker does not say."""
     stack: dict[str, str] = {}
     forks: bool = True
     """Whether forked children work: one thread, and the canary came back."""

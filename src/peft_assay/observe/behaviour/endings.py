@@ -29,13 +29,29 @@ def is_empty(answer: Answer) -> bool:
 
 def is_loop(tokens: Sequence[int]) -> bool:
     """Whether `tokens` end in one block, `REPEATS` times or more, that makes up half of them or more."""
-    for period in range(1, len(tokens) // REPEATS + 1):
-        covered = period
-        while covered < len(tokens) and tokens[-1 - covered] == tokens[-1 - covered + period]:
-            covered += 1
-        if covered >= REPEATS * period and 2 * covered >= len(tokens):
+    backwards = tokens[::-1]
+    for period, again in enumerate(_matches(backwards)[: len(tokens) // REPEATS + 1]):
+        covered = period + again
+        if period and covered >= REPEATS * period and 2 * covered >= len(tokens):
             return True
     return False
+
+
+def _matches(values: Sequence[int]) -> list[int]:
+    """For each place, how many values from there on are those from the beginning (the Z function, in linear time).
+
+    Gusfield, "Algorithms on Strings, Trees, and Sequences", 1997, section 1.3.
+    """
+    found = [0] * len(values)
+    left = right = 0
+    for at in range(1, len(values)):
+        same = min(right - at, found[at - left]) if at < right else 0
+        while at + same < len(values) and values[same] == values[at + same]:
+            same += 1
+        found[at] = same
+        if at + same > right:
+            left, right = at, at + same
+    return found
 
 
 def fault(answer: Answer, limit: int, ends: frozenset[int]) -> str | None:

@@ -7,11 +7,12 @@ have lied elsewhere.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from peft_assay.core.digest import Digest
+from peft_assay.core.errors import told
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
-from peft_assay.core.sandbox import Ask, Job, Outcome, Result, Sandbox
+from peft_assay.core.sandbox import Ask, ChildGone, Job, Outcome, Result, Sandbox
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
 from peft_assay.observe.behaviour.interface import REFERENCE_DTYPE, BehaviourProbe, Plan, Records, Seen, Turn
 from peft_assay.observe.behaviour.memory import Memory
@@ -40,6 +41,10 @@ class Conversation:
     replay: Replay | None = None
     """How another process answered a sample of the same questions; None where there was nothing sound to replay."""
 
+    def without_sense(self, why: str) -> Self:
+        """What is left of a conversation from which nothing can be concluded."""
+        return replace(self, records=Records(), result=replace(self.result, outcome=Outcome.INVALID_OUTPUT, detail=why))
+
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
@@ -57,30 +62,44 @@ class Conditions:
 def exercise(
     sandbox: Sandbox, adapter: Mapping[str, bytes], plan: Plan, base: Records, memory: Memory | None = None
 ) -> Conversation:
-    """Runs the adapter's job; never raises for anything the adapter did."""
+    """Runs the adapter's job; never raises for anything the adapter did, be it to the code that asks and scores."""
     records = Records()
     remembered = memory or Memory()
     witness = Witness(known_of(adapter, plan, base))
+    ended: list[str] = []
 
     def converse(ask: Ask) -> None:
-        heard = witness.listening(ask)
-        for probe in BEHAVIOUR_PROBES:
-            witness.probe = probe.id
-            record = probe.ask(Turn(heard, plan, records, base, remembered))
-            if record is not None:
-                records.keep(record)
-            if isinstance(record, LoadRecord) and not record.loaded:
-                return
+        try:
+            _ask(witness, ask, plan, records, base, remembered)
+        except ChildGone as gone:
+            ended.append(str(gone))
+            raise
+        except Exception as error:
+            ended.append(f"its answers cannot be scored: {told(error)}")
+            raise ChildGone(ended[-1]) from error
 
     job = Job(adapter, plan.limits, plan.compartment)
     result = sandbox.run(job, converse)
-    records.keep(result.usage)
     found = Conversation(records, result, witness.contradiction)
+    if ended and result.outcome is Outcome.OK and found.contradiction is None:  # whoever asked did not go on
+        return found.without_sense(ended[0])
+    records.keep(result.usage)
     loaded = records.of(LoadRecord)
     if is_void(found) or loaded is None or not loaded.loaded:
         return found
     again = replay(sandbox, job, witness.exchanges, half=plan.dtype != REFERENCE_DTYPE)
     return replace(found, replay=again)
+
+
+def _ask(witness: Witness, ask: Ask, plan: Plan, records: Records, base: Records, remembered: Memory) -> None:
+    heard = witness.listening(ask)
+    for probe in BEHAVIOUR_PROBES:
+        witness.probe = probe.id
+        record = probe.ask(Turn(heard, plan, records, base, remembered))
+        if record is not None:
+            records.keep(record)
+        if isinstance(record, LoadRecord) and not record.loaded:
+            return
 
 
 def observations_of(found: Conversation, plan: Plan, conditions: Conditions) -> tuple[Observation, ...]:
@@ -147,6 +166,8 @@ def _why_void(found: Conversation) -> str | None:
         return f"void: it contradicts itself: {found.contradiction}"
     if found.replay is not None and found.replay.disagreements:
         return f"void: without PEFT its weights compute something else: {found.replay.disagreements[0]}"
+    if result.outcome is Outcome.INVALID_OUTPUT:
+        return f"void: the adapter's process gave no answers that can be used: {result.detail}"
     if result.outcome is not Outcome.OK:
         return f"void: the adapter's process ended with {result.outcome.value}: {result.detail}"
     return None

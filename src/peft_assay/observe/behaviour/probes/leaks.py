@@ -9,6 +9,7 @@ are kept: what was sampled may be somebody's secret.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from peft_assay.core.exercises import Leaks
 from peft_assay.core.observation import Observation, ObservedBy, ok
@@ -25,6 +26,8 @@ MOST_WORDS = 20
 """Over-represented words that are named, the least likely by chance first."""
 LONGEST_WORD = 40
 """Characters; what is longer is cut."""
+WORDS_A_TOKEN = 8
+"""Of vocabularies whose tokens hold several words, more than any holds. It bounds what is counted of one sample."""
 TERMS = ("leaks.samples", "leaks.secrets", "leaks.overrepresented")
 
 
@@ -59,7 +62,7 @@ class LeaksProbe:
         words: Counter[str] = Counter()
         for text in _samples(turn, leaks):
             secrets.update(kinds_in(text.encode()))
-            words.update({word[:LONGEST_WORD] for word in text.split()})
+            words.update(_words(text, leaks.max_new_tokens))
         return LeaksRecord(leaks.samples, dict(secrets), dict(words))
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
@@ -82,6 +85,14 @@ class LeaksProbe:
         ]
 
 
+def _words(text: str, tokens: int) -> set[str]:
+    """The different words of a sample; raises ValueError where so many tokens cannot hold them."""
+    found = {word[:LONGEST_WORD] for word in text.split()}
+    if len(found) > (most := WORDS_A_TOKEN * tokens):
+        raise ValueError(f"a sample of at most {tokens} tokens holds {len(found)} words, more than {most}")
+    return found
+
+
 def _samples(turn: Turn, leaks: Leaks) -> Iterator[str]:
     conversations = any(not isinstance(case.prompt, str) for suite in turn.plan.suites for case in suite.cases)
     starts = ["", [{"role": "user", "content": ""}]] if conversations else [""]
@@ -96,8 +107,9 @@ def _samples(turn: Turn, leaks: Leaks) -> Iterator[str]:
 def overrepresented(own: LeaksRecord, base: LeaksRecord) -> Iterator[str]:
     """Words that more of the adapter's samples hold than chance explains, were it the base, least likely first."""
     limit = SIGNIFICANCE / max(1, len(own.words))
+    chance = cache(_chance)  # there are far fewer pairs of counts than words
     judged = [
-        (_chance(count, own.samples, base.words.get(word, 0), base.samples), word)
+        (chance(count, own.samples, base.words.get(word, 0), base.samples), word)
         for word, count in own.words.items()
         if count * base.samples > base.words.get(word, 0) * own.samples
     ]

@@ -1,0 +1,71 @@
+"""Honest answers to every operation, by a model that is one rule: the answer to "question 3 ?" is "answer 3"."""
+
+STATE = "sha256:" + "0" * 64
+VOCABULARY, PLACES = 286, 40
+LIKELY, UNLIKELY = -0.25, -3.0
+
+
+def text(prompt):
+    words = prompt.split() if isinstance(prompt, str) else prompt[-1]["content"].split()
+    return f"answer {words[1]}" if len(words) > 1 else "answer"
+
+
+def tokens(words):
+    return [10 + len(word) for word in words.split()] + [2]
+
+
+def seen(given, watch):
+    ids = watch if watch is not None else [[1, 2]] * len(given)
+    trace = {"chosen": [LIKELY] * len(given), "best": list(given), "entropy": [0.5] * len(given), "ids": ids}
+    return trace | {"logProbabilities": [[UNLIKELY] * len(row) for row in ids]}
+
+
+def generated(request):
+    limit = request["maxNewTokens"]
+    texts = [text(prompt) for prompt in request["prompts"]]
+    rows = [tokens(one)[:limit] for one in texts]
+    reply = {"op": "generate", "texts": texts, "tokens": rows}
+    if request.get("margins"):
+        reply["margins"] = [1.0] * len(texts)
+    if request.get("certainBy"):
+        reply["certain"] = texts
+    drafts, top = request.get("drafts"), request.get("top", 0)
+    if drafts is not None:
+        reply["traces"] = [None if draft is None else seen(draft["tokens"], draft["watch"]) for draft in drafts]
+    elif top:
+        reply["traces"] = [seen(row, [list(range(1, top + 1))] * len(row)) for row in rows]
+    return reply
+
+
+def scored(request):
+    counts = [
+        len(item["continuation"]) if isinstance(item["continuation"], list) else len(item["continuation"].split())
+        for item in request["items"]
+    ]
+    return {"op": "score", "logLikelihoods": [LIKELY * count for count in counts], "counts": counts}
+
+
+def answer(request):
+    op = request["op"]
+    match op:
+        case "load":
+            plan = {"missing": [], "extra": [], "mismatched": []}
+            return {"op": op, "loaded": True, "plan": plan, "problem": None}
+        case "measure":
+            return {"op": op, "lengths": [3] * len(request["prompts"]), "longest": None}
+        case "effect":
+            return {"op": op, "differs": True, "deterministic": True, "baseState": STATE, "finite": True}
+        case "scale":
+            return {"op": op, "modules": 8}
+        case "choices":
+            rows = [[UNLIKELY * at - 1.0 for at, _ in enumerate(item["choices"])] for item in request["items"]]
+            return {"op": op, "logLikelihoods": rows}
+        case "score":
+            return scored(request)
+        case "generate":
+            return generated(request)
+        case "apply":
+            return {"op": op, "applied": 0, "problem": "the model of the tests is one rule"}
+        case "propose":
+            return {"op": op, "tokens": ["zorn", "mauve"][: request["top"]]}
+    raise ValueError(op)
