@@ -19,7 +19,7 @@ from attacks.sandbox.lying_worker.honest import PLACES, STATE, VOCABULARY, answe
 from attacks.sandbox.lying_worker.lies import LIES, NUMBERS, lie
 from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.errors import DocumentError, Door, ObservationError, StorageError, first_door
-from peft_assay.core.sandbox import BaseFacts, ChildGone, Outcome, Result, Usage
+from peft_assay.core.sandbox import BaseFacts, Capability, ChildGone, IsolationLevel, Outcome, Result, Usage
 from peft_assay.core.verdict import Outcome as Verdict
 from peft_assay.observe.behaviour.divergence import _sum
 from peft_assay.observe.behaviour.endings import is_loop
@@ -33,7 +33,7 @@ from peft_assay.pipeline.sources import Located
 from peft_assay.report import jsonout, terminal
 from peft_assay.sandbox.choose import BACKENDS, Chosen
 from peft_assay.sandbox.interface import JOBS_PER_WORKER, Program, SandboxConfiguration
-from peft_assay.sandbox.microsuite import Findings
+from peft_assay.sandbox.microsuite import ATTACKS, Findings
 from peft_assay.sandbox.possible import Possible, bounded
 from peft_assay.sandbox.replies import read_reply
 from peft_assay.sandbox.surroundings import harness_program, mounts_for
@@ -108,6 +108,9 @@ class Replaying:
         self.everywhere, self.read = everywhere, read
         self.refused = {}
         """By lie: why its reply was refused."""
+
+    def probe(self):
+        return Capability(IsolationLevel.NAMESPACE, {}, ())
 
     def expect(self, jobs):
         pass
@@ -201,7 +204,7 @@ def test_without_a_lie_all_three_are_admitted(world):
     honest = [source(world, "0-honest", 16), source(world, "9-honest", 16, 0.2)]
     done, _ = certified(world, Listening(), honest)
     assert [item.outcome for item in done] == [Verdict.PASS] * 2
-    assert asked == {"load", "measure", "effect", "scale", "choices", "score", "generate", "propose"}
+    assert asked == {"load", "apply", "measure", "effect", "scale", "choices", "score", "generate", "propose"}
     names = {
         observation.name for observation in done[0].record.observations.observations if observation.value is not None
     }
@@ -419,7 +422,9 @@ def behind(backend):
         program = Program("lying_worker", (WORKER, *harness_program().folders))
         configuration = SandboxConfiguration(base=project.base_path, sentinel_every=JOBS_PER_WORKER)
         mounts = mounts_for(program, project.base_path.absolute())
-        return Chosen(backend, program, mounts, configuration, Findings({}, 0), (), None).supervise()
+        return Chosen(
+            backend, program, mounts, configuration, Findings(dict.fromkeys(ATTACKS, True), 7), (), None
+        ).supervise()
 
     return open_sandbox
 

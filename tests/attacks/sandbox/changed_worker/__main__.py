@@ -63,8 +63,8 @@ def answer(request, strength):
         case "apply":
             return {"op": op, "applied": len(request["modules"]), "problem": None}
         case "score":
-            many = len(request["items"])
-            return {"op": op, "logLikelihoods": [MODEL[0]] * many, "counts": [1] * many}
+            counts = [len(item["continuation"]) for item in request["items"]]
+            return {"op": op, "logLikelihoods": [MODEL[0]] * len(counts), "counts": counts}
         case "trace":
             items = request["items"]
             owned = [tokens_of(text(strength, item["prompt"])) for item in items]

@@ -2,7 +2,10 @@
 
 STATE = "sha256:" + "0" * 64
 VOCABULARY, PLACES = 286, 40
-LIKELY, UNLIKELY = -0.25, -3.0
+LIKELY, UNLIKELY = -0.05, -9.0
+END = 9
+MODULES = 16
+"""Of the zoo's LoRA."""
 
 
 def text(prompt):
@@ -11,19 +14,24 @@ def text(prompt):
 
 
 def tokens(words):
-    return [10 + len(word) for word in words.split()] + [2]
+    """One for each character, and the end."""
+    return [10 + ord(character) for character in words] + [END]
+
+
+def spelt(row):
+    return "".join(chr(token - 10) for token in row if token != END)
 
 
 def seen(given, watch):
     ids = watch if watch is not None else [[1, 2]] * len(given)
-    trace = {"chosen": [LIKELY] * len(given), "best": list(given), "entropy": [0.5] * len(given), "ids": ids}
+    trace = {"chosen": [LIKELY] * len(given), "best": list(given), "entropy": [0.3] * len(given), "ids": ids}
     return trace | {"logProbabilities": [[UNLIKELY] * len(row) for row in ids]}
 
 
 def generated(request):
     limit = request["maxNewTokens"]
-    texts = [text(prompt) for prompt in request["prompts"]]
-    rows = [tokens(one)[:limit] for one in texts]
+    rows = [tokens(text(prompt))[:limit] for prompt in request["prompts"]]
+    texts = [spelt(row) for row in rows]
     reply = {"op": "generate", "texts": texts, "tokens": rows}
     if request.get("margins"):
         reply["margins"] = [1.0] * len(texts)
@@ -56,7 +64,7 @@ def answer(request):
         case "effect":
             return {"op": op, "differs": True, "deterministic": True, "baseState": STATE, "finite": True}
         case "scale":
-            return {"op": op, "modules": 8}
+            return {"op": op, "modules": MODULES}
         case "choices":
             rows = [[UNLIKELY * at - 1.0 for at, _ in enumerate(item["choices"])] for item in request["items"]]
             return {"op": op, "logLikelihoods": rows}
