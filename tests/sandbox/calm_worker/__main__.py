@@ -34,8 +34,8 @@ def prepare(options):
                 time.sleep(3600)
             case unknown:
                 os._exit(7 if unknown == "end" else 9)
-        many = len(request["items"])
-        return {"op": "score", "logLikelihoods": [now["score"]] * many, "counts": [1] * many}
+        counts = [len(item.get("continuation") or [1]) for item in request["items"]]
+        return {"op": "score", "logLikelihoods": [now["score"]] * len(counts), "counts": counts}
 
     def serve(job):
         while (request := read_frame(job.request)) is not None:
