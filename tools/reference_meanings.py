@@ -117,9 +117,9 @@ SUITE = {
     "scorer.judge": "name of the judge in the trust anchor's trust.yaml",
     "maxNewTokens": "most tokens generated for a case",
     "stopAfterFailures": "stop asking after so many failures; cases not asked count as failures. null: never",
-    "holdBack": "cases that are not asked in this rotation",
-    "holdBack.share": "share of the cases, rounded down to whole cases; which ones follows from digests",
-    "holdBack.rotation": "name of the rotation, such as `2026-Q4`: another name holds other cases back",
+    "holdBack": "cases that are not asked in this period",
+    "holdBack.share": "0.1, 0.2, 0.3, 0.4 or 0.5 of the cases, rounded down to whole cases; which ones follows from digests",
+    "holdBack.period": "the quarter in which you certify, such as `2026-Q4`: another one holds other cases back, and is refused",
     "cases": "name of the cases file, in the suite's own folder",
 }
 

@@ -89,7 +89,7 @@ def test_a_share_is_held_back_and_rotates(tmp_path):
     cases = [{"id": f"c{n}", "prompt": f"q {n}", "expected": f"a {n}"} for n in range(50)]
 
     def in_use(rotation, more=()):
-        hold = None if rotation is None else {"share": 0.2, "rotation": rotation}
+        hold = None if rotation is None else {"share": 0.2, "period": rotation}
         write_suite(tmp_path / "task", {"holdBack": hold}, [*cases, *more])
         suite = load(tmp_path).suites[0]
         return suite, {case.id for case in suite.cases}

@@ -39,7 +39,7 @@ def certify(
     from peft_assay.report import jsonout, terminal
 
     with Deployment.open(where, create=True, tell=output.note) as deployment:
-        for remark in remarks(stand_of(deployment)):
+        for remark in remarks(stand_of(deployment, utc_now())):
             output.note(remark)
         located = declared_sources(deployment.project, sources or [], output.note)
         with output.Steps() as steps:

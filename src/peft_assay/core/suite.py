@@ -114,7 +114,9 @@ class Suite:
     system_prompt: str | None = None
     """The context's, put before every conversation that has none of its own."""
     held_back: int = 0
-    """How many cases the suite holds back in this rotation."""
+    """How many cases the suite holds back."""
+    held_back_in: str | None = None
+    """The quarter of the year for which they were chosen; None where the suite holds nothing back."""
     owner: str | None = None
     """Id of the key that the suite was found to be signed by, where its context asks for an owner's signature."""
     judge: Judge | None = field(default=None, compare=False, repr=False)

@@ -87,7 +87,7 @@ def certify(
     """
     deployment.begin(clock())
     check_base(deployment.project.base_path)
-    stand = stand_of(deployment)
+    stand = stand_of(deployment, clock())
     check_stand(stand)
     names = names_of(sources)
     done: dict[str, Certification] = {}

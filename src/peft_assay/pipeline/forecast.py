@@ -13,12 +13,13 @@ from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Revocation, Scope
 from peft_assay.core.context import Lock
 from peft_assay.core.digest import sha256
-from peft_assay.core.errors import AssayError, ObservationError, TrustError, Unsatisfiable
+from peft_assay.core.errors import AssayError, DocumentError, ObservationError, TrustError, Unsatisfiable
 from peft_assay.core.sandbox import IsolationLevel, Sandbox
 from peft_assay.core.waiver import Waiver
 from peft_assay.gate.authorize import explain
 from peft_assay.gate.checks import Failed, ask_keys
 from peft_assay.gate.interface import Evidence, State
+from peft_assay.observe.suites.rotation import periods_in_force
 from peft_assay.pipeline.deployment import Deployment, pinned_sealer, process_id
 from peft_assay.pipeline.foresight import unserved
 from peft_assay.pipeline.place import Place
@@ -48,23 +49,24 @@ class Stand:
     anchor: TrustAnchor
     in_force: Sequence[Revocation]
     """Withdrawals of the newest verified list."""
+    now: datetime
 
 
-def stand_of(deployment: Deployment) -> Stand:
+def stand_of(deployment: Deployment, now: datetime) -> Stand:
     """What an opened deployment knows; raises TrustError for a list that cannot be trusted."""
     record = deployment.revocations()
     in_force = () if record is None else record.list.revocations
-    return Stand(deployment.project, deployment.location, deployment.anchor, in_force)
+    return Stand(deployment.project, deployment.location, deployment.anchor, in_force, now)
 
 
-def stand_at(place: Place, project: Project) -> Stand:
+def stand_at(place: Place, project: Project, now: datetime) -> Stand:
     """What can be known at `place` without making anything there; raises TrustError, StorageError."""
     holder = (place.workspace or project.path.parent).absolute()
     if (holder / FOLDER / DATABASE).is_file():
         with Deployment.open(place) as deployment:
-            return stand_of(deployment)
+            return stand_of(deployment, now)
     location = find_anchor(place.trust, judged=project.path.parent)
-    return Stand(project, location, load_anchor(location), ())
+    return Stand(project, location, load_anchor(location), (), now)
 
 
 def check_stand(stand: Stand) -> None:
@@ -86,6 +88,7 @@ def refusals(stand: Stand) -> Iterator[AssayError]:
         with_judges(stand.project.suites, stand.anchor)
     except AssayError as error:
         yield error
+    yield from _out_of_period(stand)
     yield from _not_served(stand.project)
 
 
@@ -118,6 +121,18 @@ def _withdrawn(stand: Stand) -> Iterator[AssayError]:
             where=str(stand.project.path),
             next_step=f"use another {entry.scope.value}; only an approver ends this: peft-assay revoke --lift {target}",
         )
+
+
+def _out_of_period(stand: Stand) -> Iterator[AssayError]:
+    """That a suite holds cases back by another quarter than this one: which quarter it is, is no free choice."""
+    allowed = periods_in_force(stand.now)
+    for suite in stand.project.suites:
+        if suite.held_back_in is not None and suite.held_back_in not in allowed:
+            yield DocumentError(
+                f"suite {suite.id} holds cases back for {suite.held_back_in}, and it is {allowed[0]}",
+                where=f"{stand.project.path}: suites: {suite.id}: holdBack.period",
+                next_step=f"write period: {allowed[0]} in its suite.yaml, then certify again",
+            )
 
 
 def _not_served(project: Project) -> Iterator[AssayError]:

@@ -12,6 +12,7 @@ from peft_assay.observe.behaviour import scan as trigger_scan
 from peft_assay.observe.behaviour.statistics import lower_bound
 from peft_assay.observe.static.licences import find_licence, nearest
 from peft_assay.pipeline.base import check_base, has_chat_template
+from peft_assay.pipeline.deployment import utc_now
 from peft_assay.pipeline.forecast import Stand, refusals, remarks, stand_at
 from peft_assay.pipeline.foresight import foresee
 from peft_assay.pipeline.place import Place
@@ -84,7 +85,7 @@ def plan(place: Place, named: Sequence[str]) -> Plan:
     Raises DocumentError for a base that cannot be loaded, UsageError, TrustError where there is no anchor.
     """
     project = load_project(place.context_path())
-    return plan_of(stand_at(place, project), named_sources(project, named))
+    return plan_of(stand_at(place, project, utc_now()), named_sources(project, named))
 
 
 def plan_of(stand: Stand, sources: Sequence[str]) -> Plan:

@@ -2,12 +2,13 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from peft_assay.core.parse import parse_yaml, validate
 from peft_assay.core.suite import Measure, Scorer, ScorerKind
 from peft_assay.observe.suites.forms import FORMS
 from peft_assay.observe.suites.patterns import MAX_PATTERN
+from peft_assay.observe.suites.rotation import SHARES
 
 MAX_PATTERNS = 200
 
@@ -77,10 +78,27 @@ class ScorerSection(_Closed):
 
 
 class HoldBackSection(_Closed):
-    """Cases that are not asked in this rotation."""
+    """Cases that are not asked in this period."""
 
-    share: float = Field(gt=0.0, le=0.9, allow_inf_nan=False)
-    rotation: str = Field(min_length=1, max_length=64)
+    share: float
+    period: str = Field(pattern=r"^20[0-9]{2}-Q[1-4]$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derived(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "rotation" in value:
+            raise ValueError(
+                "rotation was a free choice, and which cases are held back is derived now: write period instead, the "
+                "quarter in which you certify, such as 2026-Q4"
+            )
+        return value
+
+    @field_validator("share")
+    @classmethod
+    def _of_a_few(cls, value: float) -> float:
+        if value not in SHARES:
+            raise ValueError(f"must be one of {', '.join(map(str, SHARES))}")
+        return value
 
 
 class SuiteDocument(_Closed):

@@ -22,7 +22,7 @@ def read_suite(document_bytes: bytes, cases_bytes: bytes, *, where: str) -> Suit
     kind = ScorerKind(document.scorer.kind)
     cases = read_cases(cases_bytes, kind, where=f"{where}: {document.cases}")
     hold = document.holdBack
-    kept_back = frozenset[str]() if hold is None else held_back(cases, hold.share, hold.rotation)
+    kept_back = frozenset[str]() if hold is None else held_back(cases, hold.share, hold.period)
     suite = Suite(
         id=document.id,
         version=document.version,
@@ -35,6 +35,7 @@ def read_suite(document_bytes: bytes, cases_bytes: bytes, *, where: str) -> Suit
         confidentiality=document.confidentiality,
         source=document.source,
         period=document.period,
+        held_back_in=None if hold is None else hold.period,
     )
     refuse_certain(suite, where=where, cases_where=f"{where}: {document.cases}")
     return _in_use(suite, kept_back)

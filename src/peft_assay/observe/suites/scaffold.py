@@ -79,6 +79,6 @@ def scaffold(suite: str, kind: ScorerKind) -> tuple[str, str]:
         f"scorer:\n  kind: {kind}{_SCORERS.get(kind, '')}\n"
         f"{tokens}"
         "# stopAfterFailures: 20    # end a hopeless run early; cases that were not asked count as failures\n"
-        '# holdBack: {share: 0.2, rotation: "2026-Q4"}   # cases that are not asked in this rotation\n'
+        "# holdBack: {share: 0.2, period: 2026-Q4}   # cases that are not asked in this quarter\n"
     )
     return header, cases
