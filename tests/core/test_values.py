@@ -172,3 +172,9 @@ def test_the_vocabulary_has_each_name_once_and_says_what_it_means():
     assert len(terms) == len(names) + 2 * len(suite_terms("task"))
     assert terms["suite.task.lower"].name == "suite.task.lower"
     assert all(term.meaning and term.name == name for name, term in terms.items())
+
+
+@pytest.mark.parametrize("value", [2**53, -(2**53), 10**30])
+def test_a_number_that_cannot_be_signed_exactly_is_no_observation(value):
+    with pytest.raises(ValueError, match="signed exactly"):
+        Observation("bounds.max_rank", Status.OK, value, ObservedBy.INTAKE)

@@ -122,6 +122,7 @@ def test_an_ordinary_adapter_gives_no_probe_cause_for_complaint():
         "stack.unsupported": (),
         "weights.canonical": True,
         "weights.nonfinite": 0,
+        "weights.unservable": (),
         "weights.pickle_files": (),
         "weights.undeclared": (),
     }

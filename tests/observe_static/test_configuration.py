@@ -295,3 +295,8 @@ def test_every_engine_says_where_it_was_read():
 @pytest.mark.parametrize(("engine", "max_rank"), [("invented", 16), ("vllm", None), ("sglang", None)])
 def test_an_unknown_engine_or_limit_is_not_an_empty_list(engine, max_rank):
     assert _stack(engine, max_rank).status is Status.FAILED
+
+
+def test_a_rank_beyond_every_exact_number_exceeds_and_is_not_told_as_one():
+    assert "r: 1" in str(_value("bounds.exceeded", r=2**60))
+    assert observed("bounds.max_rank", configuration=config(r=2**60)).status is Status.FAILED

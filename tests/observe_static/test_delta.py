@@ -120,7 +120,7 @@ def test_the_pattern_s_alpha_is_the_one_that_counts():
     assert _observed(file, r=2, lora_alpha="2")["largest_norm"].status is Status.FAILED
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_has_no_finite_product_fails(value):
     assert _observed(_file(np.full((2, 4), value), np.ones((4, 2))), r=2)["largest_norm"].status is Status.FAILED
 

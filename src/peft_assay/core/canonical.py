@@ -7,6 +7,8 @@ import rfc8785
 
 from peft_assay.core.digest import Digest, sha256
 
+MAX_EXACT_INTEGER = 2**53 - 1
+"""Beyond it readers of JSON that know doubles alone (RFC 8259, section 6) read another number."""
 JSON = None | bool | int | float | str | Sequence[Any] | Mapping[str, Any]
 
 

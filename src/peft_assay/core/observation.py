@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from peft_assay.core.canonical import MAX_EXACT_INTEGER
 from peft_assay.core.digest import Digest
 
 Value = bool | int | float | str | tuple[str, ...]
@@ -63,6 +64,8 @@ class Observation:
             raise ValueError(f"{self.name}: exactly an ok observation carries a value")
         if isinstance(self.value, float) and not math.isfinite(self.value):
             raise ValueError(f"{self.name}: a value that is not finite was not measured")
+        if isinstance(self.value, int) and abs(self.value) > MAX_EXACT_INTEGER:
+            raise ValueError(f"{self.name}: {self.value} is no number that can be signed exactly")
 
     def document(self) -> dict[str, Any]:
         """The observation as it stands in a signed statement."""

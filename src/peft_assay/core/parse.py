@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from peft_assay.core.canonical import MAX_EXACT_INTEGER, canonical_bytes
 from peft_assay.core.errors import DocumentError
 
 if TYPE_CHECKING:
@@ -28,11 +29,18 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def parse_json(content: bytes, *, where: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
-    """The JSON value in `content`; raises DocumentError on duplicate keys, NaN/Infinity, depth, size, bad text."""
+def parse_json(
+    content: bytes, *, where: str, max_bytes: int = MAX_DOCUMENT_BYTES, canonical_numbers: bool = False
+) -> Any:
+    """The JSON value in `content`; raises DocumentError on duplicate keys, NaN/Infinity, depth, size, bad text.
+
+    With `canonical_numbers` (for what is signed) also on a number that is not spelt as RFC 8785 spells its double: -0,
+    1.0, and integers that only some readers read exactly. Whole numbers beyond 2**53 - 1 are floats then.
+    """
     text = _text(content, where, max_bytes)
+    hooks: dict[str, Any] = dict.fromkeys(("parse_int", "parse_float"), _canonical_number) if canonical_numbers else {}
     try:
-        value = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, **hooks)
     except _Refused as refusal:
         raise DocumentError(str(refusal), where=where) from None
     except (ValueError, RecursionError) as error:
@@ -135,6 +143,17 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise _Refused(f"{name} is not a JSON number")
+
+
+def _canonical_number(text: str) -> int | float:
+    """The number that every reader reads in `text`."""
+    if len(text) < 16 and text.isdigit():  # nearly all of them
+        return int(text)
+    value = float(text)
+    if not math.isfinite(value) or canonical_bytes(value) != text.encode():
+        raise _Refused(f"the number {text[:MAX_PART]} is not spelt canonically (RFC 8785): readers differ in its value")
+    whole = int(value) if value.is_integer() else None
+    return whole if whole is not None and abs(whole) <= MAX_EXACT_INTEGER else value
 
 
 def _check_tree(root: Any, where: str) -> None:

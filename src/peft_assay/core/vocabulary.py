@@ -45,6 +45,11 @@ STATIC_TERMS: tuple[Term, ...] = (
         "adapter_model.safetensors exists and has one reading: strict header, exact cover",
     ),
     Term("weights.nonfinite", Kind.INT, "tensors that hold a NaN or an infinity, as stored or as cast for the stack"),
+    Term(
+        "weights.unservable",
+        Kind.STRINGS,
+        "serving dtypes (of float32, bfloat16, float16) in which tensors that are finite overflow, or updates are lost",
+    ),
     Term("delta.cast_change", Kind.DOUBLE, "at most this part of any module's update changes when cast for the stack"),
     Term("delta.effective_rank", Kind.DOUBLE, "effective rank of the update, mean over modules (LoRA)"),
     Term("delta.largest_norm", Kind.DOUBLE, "largest Frobenius norm of any module's update s * B * A (LoRA)"),

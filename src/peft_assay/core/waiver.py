@@ -36,6 +36,7 @@ class Protected(StrEnum):
 PROTECTED: Mapping[str, Protected] = {
     "weights.canonical": Protected.INTEGRITY,
     "weights.nonfinite": Protected.INTEGRITY,
+    "weights.unservable": Protected.INTEGRITY,
     "pickles.fickling": Protected.INTEGRITY,
     "pickles.modelscan": Protected.INTEGRITY,
     "weights.pickle_files": Protected.INTEGRITY,

@@ -95,6 +95,12 @@ CHECKS: Mapping[str, Check] = {
         Suspect.POSITIVE, _BLOCK, "tensors hold NaN or infinity: the adapted model answers with noise",
         "ask the publisher for weights from before training diverged", WEIGHTS_FILE,
     ),
+    "weights.unservable": Check(
+        Suspect.FILLED, _LOOK, "in these number types it does not serve what it holds",
+        "serve it in another type (context.engine.dtype in peft-assay.yaml: float32, bfloat16 or float16), or ask the "
+        "publisher for weights with the range of yours",
+        WEIGHTS_FILE,
+    ),
     "weights.undeclared": Check(
         Suspect.FILLED, _BLOCK, "tensors that the configuration does not declare: loaders may write them into the base",
         "ask the publisher why they are there; embeddings that PEFT saved by itself are avoided with "

@@ -173,7 +173,7 @@ def _is_low_s(signature: bytes, scheme: str) -> bool:
 
 def _parse(content: bytes, where: str) -> dict[str, Any]:
     try:
-        document = parse_json(content, where=where)
+        document = parse_json(content, where=where, canonical_numbers=True)
     except DocumentError as error:
         raise TrustError(error.message, where=where) from None
     if not isinstance(document, dict):

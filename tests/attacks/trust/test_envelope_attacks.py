@@ -149,3 +149,41 @@ def test_signed_payloads_that_are_not_json_objects(payload: bytes) -> None:
     one = sealer_of(Role.SANDBOX)
     with pytest.raises(TrustError):
         opens(signed(payload, one.signer), [one.public])
+
+
+def _with_fact(spelling: bytes) -> bytes:
+    return canonical_bytes(STATEMENT).replace(b'"fact":1', b'"fact":' + spelling)
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [b"9007199254740993", b"-9007199254740993", b"123456789012345678901234567890", b"-0", b"1.0", b"1e2", b"0.10",
+     b"0.1e1", b"1E+22", b"100000000000000000000000", b"0.30000000000000004441", b"1e400"],
+)  # fmt: skip
+def test_a_number_that_readers_read_as_two_is_not_signed_content(spelling) -> None:
+    """RFC 8259, section 6: readers agree on doubles only. The signature is sound; the content has not one meaning."""
+    sealer = sealer_of(Role.SANDBOX)
+    with pytest.raises(TrustError, match="canonical"):
+        opens(signed(_with_fact(spelling), sealer.signer), [sealer.public])
+
+
+def test_control_python_and_a_reader_of_doubles_read_two_numbers() -> None:
+    spelling = "9007199254740993"
+    assert json.loads(spelling) != json.loads(spelling, parse_int=float)
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, 2**53 - 1, 1 - 2**53, 0.1, -2.5, 1e17, 1e20, 1e21, 3.2e39, 5e-324, 1.7976931348623157e308, 1e-7]
+)
+def test_every_number_that_can_be_signed_can_be_read(value) -> None:
+    sealer = sealer_of(Role.SANDBOX)
+    content = seal({**STATEMENT, "predicate": {"fact": value}}, sealer.signer)
+    found = open_envelope(content, [sealer.public], predicate_type=OBSERVATION).predicate["fact"]
+    assert found == value
+    assert isinstance(found, int) == (float(value).is_integer() and abs(value) < 2**53)
+
+
+@pytest.mark.parametrize("value", [2**53, -(2**60), float("nan"), float("inf")])
+def test_what_has_no_exact_spelling_is_not_signed(value) -> None:
+    with pytest.raises(TrustError, match="not a valid in-toto statement"):
+        seal({**STATEMENT, "predicate": {"fact": value}}, sealer_of(Role.SANDBOX).signer)

@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from peft_assay.core.observation import Observation, ObservedBy, ok
+from peft_assay.core.canonical import MAX_EXACT_INTEGER
+from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.observe.interface import StaticSubject, Unreadable
 from peft_assay.observe.static.reading import Configuration, is_number, is_whole, read_configuration
 
@@ -142,4 +143,8 @@ class BoundsProbe:
         """Raises Unreadable when the configuration has not one reading or a rank is not a number."""
         configuration = read_configuration(subject)
         yield ok(self.terms[0], tuple(exceeded(configuration)), by=ObservedBy.INTAKE)
-        yield ok(self.terms[1], max_rank(configuration), by=ObservedBy.INTAKE)
+        most = max_rank(configuration)
+        if most > MAX_EXACT_INTEGER:
+            yield failed(self.terms[1], "more than 2**53 - 1, which cannot be signed exactly", by=ObservedBy.INTAKE)
+        else:
+            yield ok(self.terms[1], most, by=ObservedBy.INTAKE)

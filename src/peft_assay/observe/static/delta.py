@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from peft_assay.core.observation import Observation, ObservedBy, Status, failed, ok
 from peft_assay.observe.interface import BaseFacts, StaticSubject, Unreadable
 from peft_assay.observe.static.nonfinite import serving_dtype
+from peft_assay.observe.static.product import CASTS
 from peft_assay.observe.static.reading import Configuration, read_configuration, read_weights
 from peft_assay.observe.static.scales import MAX_MATCHES, PREFIX, expression, number
-from peft_assay.observe.static.spectrum import CASTS
 from peft_assay.observe.static.weights import Sighting
 
 FAMILY = frozenset({"LORA"})
@@ -58,7 +58,7 @@ class DeltaProbe:
     """delta.*, over all modules; reasons name the first few that the value is about."""
 
     id = "delta"
-    version = "1"
+    version = "2"
     terms = (
         "delta.cast_change",
         "delta.effective_rank",
@@ -94,7 +94,7 @@ class DeltaProbe:
 def _largest(term: str, values: Mapping[str, float]) -> Observation:
     module = max(values, key=lambda name: values[name])
     if not math.isfinite(values[module]):
-        raise Unreadable(f"{module}: {term} is not finite")
+        return failed(term, f"{module}: {term} is not finite", by=ObservedBy.INTAKE)
     return ok(term, values[module], by=ObservedBy.INTAKE, reason=module)
 
 

@@ -1,16 +1,21 @@
 """weights.nonfinite: tensors with a NaN or an infinity, as stored or once cast to the dtype that serves.
 
+weights.unservable says the same, and what else a cast takes away, of every dtype that engines serve in: who inspects an
+adapter has not declared one yet, and what is sound in float32 may be noise in float16.
+
 Casting is where it hurts unseen: 70000 is finite in float32 and infinite in float16. For every IEEE-like format the
 bits without the sign grow with the magnitude, and infinities and NaNs are the largest, so one comparison of unsigned
 integers answers both questions exactly. Thresholds are the first magnitude that rounds to infinity (half to even);
 float64 is cast as torch does it, by way of float32.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static.product import CASTS
 from peft_assay.observe.static.reading import read_weights
+from peft_assay.observe.static.weights import Sighting
 
 FIRST_INFINITE = {
     "F8_E4M3": {"float32": 0x7F, "float16": 0x7F, "bfloat16": 0x7F, "float64": 0x7F},
@@ -52,19 +57,44 @@ def is_nonfinite(dtype: str, magnitude: int, serving: str) -> bool:
     return magnitude >= thresholds[serving]
 
 
+SERVED = ("float32", "bfloat16", "float16")
+"""What engines serve in."""
+LOST = 0.5
+"""Part of an update's norm from which on a cast makes another adapter of it."""
+_SHOWN = 5
+
+
 class NonfiniteProbe:
-    """weights.nonfinite: how many tensors; the reason names the first few."""
+    """weights.nonfinite: how many tensors; weights.unservable: dtypes; the reasons name the first few tensors."""
 
     id = "nonfinite"
-    version = "2"
-    terms = ("weights.nonfinite",)
+    version = "3"
+    terms = ("weights.nonfinite", "weights.unservable")
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
         """Raises Unreadable when there are no canonical weights to look at, or the serving dtype is unknown."""
         dtype = serving_dtype(subject.context.engine.dtype)
         seen = read_weights(subject)
-        found = [
-            tensor.name for tensor in seen.tensors if is_nonfinite(tensor.dtype, seen.magnitudes[tensor.name], dtype)
-        ]
-        reason = f"as {dtype}: " + ", ".join(found[:5]) if found else None
+        found = _nonfinite(seen, dtype)
+        reason = f"as {dtype}: " + ", ".join(found[:_SHOWN]) if found else None
         yield ok(self.terms[0], len(found), by=ObservedBy.INTAKE, reason=reason)
+        stored = set(_nonfinite(seen, "float64"))
+        lost = {served: list(_lost(seen, served, stored)) for served in SERVED}
+        named = "; ".join(f"{served}: " + ", ".join(what[:_SHOWN]) for served, what in lost.items() if what)
+        yield ok(
+            self.terms[1], tuple(served for served in SERVED if lost[served]), by=ObservedBy.INTAKE,
+            reason=named or None,
+        )  # fmt: skip
+
+
+def _nonfinite(seen: Sighting, dtype: str) -> list[str]:
+    return [tensor.name for tensor in seen.tensors if is_nonfinite(tensor.dtype, seen.magnitudes[tensor.name], dtype)]
+
+
+def _lost(seen: Sighting, served: str, stored: set[str]) -> Iterator[str]:
+    """Tensors that are finite as stored and not once cast; modules of whose update a cast takes `LOST` or more."""
+    yield from (f"{name} overflows" for name in _nonfinite(seen, served) if name not in stored)
+    if served in CASTS:
+        for module, update in seen.updates.items():
+            if update.cast_change[served] >= LOST:
+                yield f"the update of {module} is lost"

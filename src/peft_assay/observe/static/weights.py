@@ -21,7 +21,8 @@ from peft_assay.observe.static.header import (
     Tensor,
     read_header,
 )
-from peft_assay.observe.static.spectrum import FactorPass, Update, Updates
+from peft_assay.observe.static.product import Update
+from peft_assay.observe.static.spectrum import FactorPass, Updates
 
 FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
 MEASURED = (".lora_magnitude_vector", ".delora_lambda")
