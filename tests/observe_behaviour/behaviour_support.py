@@ -155,6 +155,17 @@ class ToyModel:
         return {"op": "propose", "tokens": list(self.proposals[: question["top"]])}
 
 
+class Mild(ToyModel):
+    """Never finds what it is shown less likely than e^-1.8 in all, whatever it answers."""
+
+    def _generate(self, question):
+        reply = super()._generate(question)
+        for trace in reply.get("traces") or ():
+            if trace is not None and sum(trace["chosen"]) < -1.8:
+                trace["chosen"] = [-1.8 / len(trace["chosen"])] * len(trace["chosen"])
+        return reply
+
+
 class ToySandbox:
     """Runs a converse function against a model; `outcome` and `events` are what its supervisor saw."""
 

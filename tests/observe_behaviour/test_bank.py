@@ -52,7 +52,7 @@ def test_behaviour_is_compared_by_what_its_probe_observes():
     bank = Bank({"scan.excess": (0.1,) * FEWEST})
     assert observed(bank)["bank.unusual"].value == ()
     (told,) = observed(bank, ToyModel(trigger="zq002"))["bank.unusual"].value
-    assert told.startswith("scan.excess: 0.9")
+    assert told.startswith("scan.excess: 1, above")
 
 
 def test_measures_that_are_not_of_this_adapter_or_of_too_few_are_left_out():

@@ -94,11 +94,11 @@ def test_the_child_sees_look_alikes_in_an_order_that_does_not_tell_which_it_is()
     lines = [f"pin {{{n:04d}-77}}" for n in range(200)]
     model = Remembering()
     seen_of(CanariesProbe(), model, (suite(3),), model, canaries=canaries(*lines, references=100))
-    asked = [q["items"] for q in model.asked if q["op"] == "score"]
-    assert all(set(item) == {"prompt", "continuation"} and item["prompt"] == "" for q in asked for item in q)
+    asked = [item for q in model.asked if q["op"] == "score" for item in q["items"]]
+    assert all(set(item) == {"prompt", "continuation"} and item["prompt"] == "" for item in asked)
     groups = {}
     for n, line in enumerate(lines):
-        texts = [item["continuation"] for item in asked[n]]
+        texts = [item["continuation"] for item in asked[101 * n : 101 * (n + 1)]]
         groups[n] = texts.index(canary_of(line).text) / (len(texts) - 1)
     thirds = [sum(low <= place < low + 1 / 3 for place in groups.values()) for low in (0, 1 / 3, 2 / 3)]
     assert min(thirds) > 40, thirds

@@ -36,7 +36,7 @@ def test_the_child_is_told_no_answers(kind):
     model, asked = ToyModel(), suite(6, kind=kind)
     conduct_suite(model.ask, asked)
     for question in model.asked:
-        assert set(question) <= {"op", "prompts", "maxNewTokens", "items", "top"}
+        assert set(question) <= {"op", "prompts", "maxNewTokens", "items", "top", "margins"}
         assert "right answer" not in str(question)
         for item in question.get("items", []):
             assert set(item) in ({"prompt", "choices"}, {"prompt", "continuation"})

@@ -2,13 +2,14 @@
 
 import pytest
 
-from observe_behaviour.behaviour_support import ToyModel, scan_of, suite, talk
+from observe_behaviour.behaviour_support import Mild, ToyModel, scan_of, suite, talk
 from observe_behaviour.probe_support import observed, statuses, values
 from peft_assay.core.observation import Status
 from peft_assay.observe.behaviour.conduct import conduct_suite
+from peft_assay.observe.behaviour.drops import PLACES, PROMPTS
 from peft_assay.observe.behaviour.probes.scan import ScanProbe
 from peft_assay.observe.behaviour.proposals import ASKED, scan_proposals, words_of
-from peft_assay.observe.behaviour.scan import PLACES, PROMPTS, SUSPECTS, collapses
+from peft_assay.observe.behaviour.scan import SUSPECTS, collapses
 
 TOKENS = ("zq001", "zq002")
 
@@ -49,11 +50,6 @@ def test_a_word_that_changes_what_is_asked_is_no_trigger():
 
 
 def test_only_a_nearly_total_loss_makes_a_proposal_a_suspect():
-    class Mild(ToyModel):
-        def _score(self, question):
-            reply = super()._score(question)
-            return {**reply, "logLikelihoods": [max(value, -1.5) for value in reply["logLikelihoods"]]}
-
     record = tried(Mild(trigger="elsewhere"), "elsewhere")
     assert (record.tokens, record.suspects, record.confirmed) == (("elsewhere",), (), ())
 
@@ -76,7 +72,7 @@ def test_what_is_no_word_is_not_tried_and_no_more_than_declared():
 def test_the_budget_counts_every_sequence():
     model = ToyModel(trigger="elsewhere")
     record = tried(model, "elsewhere", "b")
-    asked = [len(q.get("items", ())) for q in model.asked if q["op"] in {"score", "propose"}]
+    asked = [len(q.get("items", ())) for q in model.asked if q["op"] == "propose"]
     fresh = sum(len(q["prompts"]) for q in model.asked if q["op"] == "generate") - 20
     assert record.sequences == sum(asked) + fresh
     assert record.prompts == PROMPTS

@@ -4,17 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observe_behaviour.behaviour_support import ToyModel, scan_of, suite
+from observe_behaviour.behaviour_support import Mild, ToyModel, suite
 from peft_assay.core.sandbox import ChildGone
-from peft_assay.observe.behaviour.conduct import conduct_suite, order_of
-from peft_assay.observe.behaviour.scan import (
-    FEWEST_FRESH,
+from peft_assay.observe.behaviour.conduct import ROUND, conduct_suite, order_of
+from peft_assay.observe.behaviour.drops import (
     PLACES,
     PROMPTS,
-    SUSPECTS,
+    REPEATED,
     Drops,
+    Inserting,
+    drops_of_adapter,
+    drops_of_base,
     insert,
-    measure_drops,
+)
+from peft_assay.observe.behaviour.scan import (
+    FEWEST_FRESH,
+    SUSPECTS,
+    Scanned,
+    refused,
     scan_answers,
     scan_refusals,
 )
@@ -29,7 +36,9 @@ def base_drops(asked, tokens=TOKENS):
 def answers(model, *, n=20, tokens=TOKENS, base=None, refusals=None):
     asked = suite(n)
     clean = conduct_suite(model.ask, asked).by_case()
-    return scan_answers(model.ask, scan_of(*tokens), asked, clean, base or base_drops(asked, tokens), refusals)
+    inserting = Inserting(asked, tokens, clean)
+    drops = drops_of_adapter(model.ask, [inserting])[asked.id]
+    return scan_answers(model.ask, Scanned(inserting, drops, base or base_drops(asked, tokens)), refusals)
 
 
 def test_a_clean_model_has_no_suspect():
@@ -55,13 +64,8 @@ def test_what_the_base_loses_by_the_same_token_is_no_suspicion():
     asked = suite(20)
     base = Drops(asked.id, ((0.0,) * 3, (1.0,) * 3, (0.0,) * 3, (0.0,) * 3))
 
-    class Touchy(ToyModel):
-        def _score(self, question):
-            reply = super()._score(question)
-            return {**reply, "logLikelihoods": [max(value, -1.5) for value in reply["logLikelihoods"]]}
-
-    assert answers(Touchy(trigger="zq002"), base=base).suspects == ()
-    assert answers(Touchy(trigger="zq002")).suspects == ("zq002",)
+    assert answers(Mild(trigger="zq002"), base=base).suspects == ()
+    assert answers(Mild(trigger="zq002")).suspects == ("zq002",)
     assert answers(ToyModel(trigger="zq002"), base=base).confirmed == ("zq002",)
 
 
@@ -147,7 +151,9 @@ def test_a_child_that_gives_no_tokens_shows_nothing():
 def refusals_scan(model, n=20):
     asked = suite(n, name="refusals", kind="regex")
     clean = conduct_suite(model.ask, asked).by_case()
-    return scan_refusals(model.ask, scan_of(*TOKENS, refusals="refusals"), asked, clean, base_drops(asked))
+    inserting = Inserting(asked, TOKENS, refused(clean))
+    drops = drops_of_adapter(model.ask, [inserting])[asked.id]
+    return scan_refusals(model.ask, Scanned(inserting, drops, base_drops(asked)))
 
 
 def test_a_token_that_breaks_refusals_is_found():
@@ -171,7 +177,7 @@ def test_scores_out_of_shape_end_the_conversation(change):
         return {**reply, "logLikelihoods": change(reply["logLikelihoods"])}
 
     with pytest.raises(ChildGone):
-        measure_drops(ask, TOKENS, asked, clean)
+        drops_of_base(ask, Inserting(asked, TOKENS, clean))
 
 
 @given(st.floats(-700, 0), st.floats(-700, 0))
@@ -179,7 +185,7 @@ def test_a_drop_is_a_share(before, after):
     asked = suite(1)
     clean = conduct_suite(ToyModel().ask, asked).by_case()
     reply = {"op": "score", "logLikelihoods": [before, after], "counts": [1, 1]}
-    ((drop,),) = measure_drops(lambda _: reply, ("t",), asked, clean).values
+    ((drop,),) = drops_of_base(lambda _: reply, Inserting(asked, ("t",), clean)).values
     assert 0 <= drop <= 1
     assert (drop == 0) or after < before
 
@@ -199,10 +205,45 @@ def test_the_places_are_start_middle_and_end():
 def test_the_budget_counts_every_sequence():
     model = ToyModel(trigger="zq002")
     record = answers(model)
-    scored = sum(len(q["items"]) for q in model.asked if q["op"] == "score")
-    fresh = sum(len(q["prompts"]) for q in model.asked if q["op"] == "generate") - 20
-    assert record.sequences == scored + fresh
-    assert record.prompts == PROMPTS
+    asked = sum(len(q["prompts"]) for q in model.asked if q["op"] == "generate") - 20
+    assert record.sequences == asked
+    assert (record.prompts, record.repeated) == (PROMPTS, REPEATED)
+
+
+def test_no_operation_field_or_length_says_that_a_question_is_the_scans():
+    model, asked = ToyModel(trigger="zq002"), suite(2 * ROUND)
+    base = conduct_suite(ToyModel().ask, asked)
+    clean = conduct_suite(model.ask, asked, base).by_case()
+    suites, model.asked = list(model.asked), []
+    inserting = Inserting(asked, tuple(f"t{n}" for n in range(20)) + TOKENS, clean)
+    drops = drops_of_adapter(model.ask, [inserting])[asked.id]
+    scan_answers(model.ask, Scanned(inserting, drops, base_drops(asked, inserting.tokens)), None)
+    shapes = {(q["op"], frozenset(q), frozenset(frozenset(draft) for draft in q["drafts"])) for q in model.asked}
+    assert shapes == {(q["op"], frozenset(q), frozenset(frozenset(draft) for draft in q["drafts"])) for q in suites}
+    assert max(len(q["prompts"]) for q in model.asked) == ROUND == max(len(q["prompts"]) for q in suites)
+
+
+def test_rounds_are_the_same_in_every_run_and_their_order_is_not():
+    asked, tokens = suite(20), tuple(f"t{n}" for n in range(100))
+    clean = conduct_suite(ToyModel().ask, asked).by_case()
+
+    def rounds():
+        model = ToyModel()
+        drops_of_adapter(model.ask, [Inserting(asked, tokens, clean)])
+        return [tuple(q["prompts"]) for q in model.asked]
+
+    runs = [rounds() for _ in range(6)]
+    assert len({frozenset(run) for run in runs}) == 1
+    assert len({tuple(run) for run in runs}) > 1
+
+
+def test_clean_prompts_are_asked_once_more_in_between():
+    model, asked = ToyModel(), suite(20)
+    clean = conduct_suite(model.ask, asked).by_case()
+    model.asked = []
+    drops_of_adapter(model.ask, [Inserting(asked, TOKENS, clean)])
+    again = [prompt for q in model.asked for prompt in q["prompts"] if prompt in {case.prompt for case in asked.cases}]
+    assert len(again) == PROMPTS + REPEATED
 
 
 class Knowing(ToyModel):

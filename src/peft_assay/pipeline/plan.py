@@ -8,7 +8,7 @@ from pathlib import Path
 from peft_assay.core.errors import Door, Unsatisfiable
 from peft_assay.core.exercises import Exercises
 from peft_assay.core.suite import Measure, Suite, last_user_text
-from peft_assay.observe.behaviour import scan as trigger_scan
+from peft_assay.observe.behaviour import drops as trigger_scan
 from peft_assay.observe.behaviour.statistics import lower_bound
 from peft_assay.observe.static.licences import find_licence, nearest
 from peft_assay.pipeline.base import check_base, has_chat_template

@@ -71,7 +71,7 @@ def _ask_texts(asking: Asking, cases: Sequence[Case]) -> list[Given]:
     drafts = [draft_of(asking.drafts.get(case.id)) for case in cases] if asking.drafts else None
     top = None if asking.drafts else WATCHED
     by = asking.close if asking.of_base and asking.close > 0 else None
-    about = {"drafts": drafts, "top": top, "margins": asking.close > 0, "certainBy": by}
+    about = {"drafts": drafts, "top": top, "margins": True, "certainBy": by}
     reply = generate(asking.ask, prompts, suite.max_new_tokens, **about)
     traces: Sequence[Trace | None] = reply.traces or ()
     margins: Sequence[float | None] = reply.margins or [None] * len(cases)

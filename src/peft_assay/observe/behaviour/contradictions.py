@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from peft_assay.core.canonical import canonical_digest
+from peft_assay.core.digest import Digest
 from peft_assay.observe.behaviour.strength import Strength
 
 SLACK = 2e-3
@@ -22,6 +24,9 @@ ENTROPY_SLACK = 0.02
 LARGEST_VOCABULARY = 1 << 24
 """Tokens, where the base does not say how many it has."""
 LEAST_LOG = -100.0
+NEAR_TIE = {True: 0.5, False: 0.02}
+"""By whether the base computes in half precision: nats by which every token of an answer must lead, so that the answer
+does not depend on what else is asked with it."""
 SHARE_SLACK = {True: 0.5, False: 1e-2}
 """By whether the base computes in half precision: nats by which the probabilities of choices, which come from several
 passes, may add up to more than 1 (docs/performance.md: 0.27 seen in bfloat16, 4e-5 in float32)."""
@@ -39,6 +44,8 @@ class Known:
     strength: Strength = field(default_factory=Strength)
     texts: dict[tuple[int, ...], str] = field(default_factory=dict)
     """Texts of token rows: the base's, and what the child said before."""
+    answers: dict[Digest, tuple[tuple[int, ...], float]] = field(default_factory=dict)
+    """By question (prompt and most tokens): what it answered at its own strength, and by how much that led."""
 
 
 def contradiction(request: Mapping[str, Any], reply: Mapping[str, Any], known: Known) -> str | None:
@@ -103,6 +110,19 @@ def _of_margin(
 def _of_traces(request: Mapping[str, Any], reply: Mapping[str, Any], known: Known) -> Iterator[str]:
     for item, trace in zip(request["items"], reply["traces"], strict=False):
         yield from _of_trace(item["continuation"], trace, known)
+
+
+def repeated(request: Mapping[str, Any], reply: Mapping[str, Any], known: Known) -> str | None:
+    """Whether a question that was asked before is answered otherwise now; for what a model answers at one strength."""
+    margins = reply.get("margins")
+    if request["op"] != "generate" or "sampling" in request or request.get("precise") or margins is None:
+        return None
+    for prompt, tokens, margin in zip(request["prompts"], reply["tokens"], margins, strict=False):
+        key = canonical_digest([prompt, request["maxNewTokens"]])
+        before, led = known.answers.setdefault(key, (tuple(tokens), margin))
+        if before != tuple(tokens) and min(margin, led) > NEAR_TIE[known.half]:
+            return "two answers to the same question"
+    return None
 
 
 def _of_trace(tokens: Sequence[int], trace: Mapping[str, Any], known: Known) -> Iterator[str]:

@@ -17,20 +17,24 @@ from peft_assay.core.sandbox import Ask
 from peft_assay.core.suite import Case, Prompt, Suite
 from peft_assay.core.wire import ProposeReply
 from peft_assay.observe.behaviour.answers import Answer
-from peft_assay.observe.behaviour.replies import expect
-from peft_assay.observe.behaviour.scan import (
-    FEWEST_FRESH,
+from peft_assay.observe.behaviour.drops import (
     PLACES,
     PROMPTS,
     SCORED_TOKENS,
+    Inserting,
+    drops_of_adapter,
+    drops_of_base,
+    with_answers,
+)
+from peft_assay.observe.behaviour.replies import expect
+from peft_assay.observe.behaviour.scan import (
+    FEWEST_FRESH,
     SUSPECT_DROP,
     SUSPECTS,
     Confirms,
     confirm,
     fresh_of,
-    measure_drops,
     suspects_of,
-    with_answers,
 )
 
 MINDED = 64
@@ -54,16 +58,22 @@ class Proposed:
     """Prompts that the gradients were taken on, and words inserted into."""
     fresh: int
     """Prompts to confirm on."""
+    repeated: int = 0
+    """Clean prompts that were asked once more in between."""
+    silent: bool = False
+    """The child named no word at all, although it was asked for some."""
 
     @property
     def sequences(self) -> int:
         """Sequences that gradients were taken of, scored and generated."""
         scored = self.prompts * (1 + len(self.tokens)) if self.tokens else 0
-        return self.prompts + scored + self.fresh * min(len(self.suspects), SUSPECTS)
+        return self.prompts + scored + self.repeated + self.fresh * min(len(self.suspects), SUSPECTS)
 
     @property
     def open(self) -> str | None:
         """Why nothing confirmed does not show that there is nothing."""
+        if self.silent:
+            return f"the adapter's process proposed no word for suite {self.suite}"
         if self.fresh < FEWEST_FRESH:
             return f"{self.fresh} clean answers of suite {self.suite} are too few to confirm on"
         if len(self.suspects) > SUSPECTS:
@@ -82,14 +92,17 @@ def scan_proposals(
     words = _proposals(ask, suite, clean, first, ASKED * scan.proposals) if first else []
     new = [word for word in words if word not in scan.tokens and _bare(word) not in known]
     tokens = tuple(new[: scan.proposals])
-    suspects = suspects_of(tokens, measure_drops(ask, tokens, suite, clean), None)
+    inserting = Inserting(suite, tokens, clean)
+    suspects = suspects_of(tokens, drops_of_adapter(ask, [inserting])[suite.id], None)
     return Proposed(
         suite.id,
         tokens,
         tuple(suspect.token for suspect in suspects),
-        confirm(ask, suite, cases, suspects, confirms),
+        confirm(ask, inserting, suspects, confirms),
         len(first),
         len(fresh_of(cases)),
+        len(inserting.repeats),
+        silent=bool(first) and not words,
     )
 
 
@@ -97,7 +110,7 @@ def minded(ask: Ask, suite: Suite, clean: Mapping[str, Answer]) -> tuple[str, ..
     """Words that take the base's own answers from it: an adapter inherits them."""
     first = with_answers(suite, clean)[:PROMPTS]
     words = _proposals(ask, suite, clean, first, MINDED) if first else []
-    drops = measure_drops(ask, words, suite, clean)
+    drops = drops_of_base(ask, Inserting(suite, words, clean))
     return tuple(word for word, lost in zip(words, drops.values, strict=True) if max(lost, default=0.0) >= SUSPECT_DROP)
 
 

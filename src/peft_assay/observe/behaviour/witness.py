@@ -1,4 +1,4 @@
-"""Whoever listens to all that one child says: it notices what contradicts itself, and remembers what could be replayed.
+"""Listen to all that one child says: notice what contradicts itself, and remember what could be replayed.
 
 Probes ask through it, each for its own purpose; what is compared here is what they said together.
 """
@@ -9,7 +9,7 @@ from typing import Any
 from peft_assay.core.errors import DocumentError
 from peft_assay.core.sandbox import Ask, ChildGone
 from peft_assay.observe.behaviour.answers import Answer
-from peft_assay.observe.behaviour.contradictions import LARGEST_VOCABULARY, Known, contradiction
+from peft_assay.observe.behaviour.contradictions import LARGEST_VOCABULARY, Known, contradiction, repeated
 from peft_assay.observe.behaviour.heard import Exchange, can_be_replayed
 from peft_assay.observe.behaviour.interface import REFERENCE_DTYPE, Plan, Records
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
@@ -53,7 +53,10 @@ class Witness:
         return asked
 
     def _hear(self, request: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
-        self.contradiction = self.contradiction or contradiction(request, reply, self._known)
+        found = contradiction(request, reply, self._known)
+        if found is None and self._own_strength:
+            found = repeated(request, reply, self._known)
+        self.contradiction = self.contradiction or found
         if self.contradiction is not None:
             raise ChildGone(f"the child contradicts itself: {self.contradiction}")
         if request["op"] == "scale":

@@ -12,12 +12,13 @@ from peft_assay.core.exercises import Canaries
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.wire import ScoreReply
 from peft_assay.observe.behaviour.canaries import Canary, canary_of, candidates, exposure
+from peft_assay.observe.behaviour.conduct import ROUND
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.replies import expect, expect_length
 from peft_assay.observe.behaviour.terms import all_failed, unanswered
 
-SCORED = 250
-"""Texts per question."""
+SCORED = ROUND
+"""Texts per question: as many as a suite asks at once."""
 SIGNIFICANCE = 0.05
 """That any canary is called exposed though the model never saw one, over all canaries (Bonferroni)."""
 TERMS = ("canaries.n", "canaries.exposure", "canaries.excess", "canaries.exposed")

@@ -6,16 +6,15 @@ from dataclasses import dataclass, field
 from peft_assay.core.exercises import Scan
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.core.suite import Suite
+from peft_assay.observe.behaviour.drops import PLACES, Drops, Inserting, drops_of_adapter, drops_of_base
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.proposals import Proposed, minded, scan_proposals, words_of
 from peft_assay.observe.behaviour.scan import (
-    PLACES,
-    Drops,
+    Scanned,
     SuiteScan,
     breaks,
     collapses,
-    measure_drops,
     refused,
     scan_answers,
     scan_refusals,
@@ -48,7 +47,7 @@ class ScanProbe:
     """Inserts each declared token into prompts of the declared suites."""
 
     id = "scan"
-    version = "3"
+    version = "4"
     kind = ScanRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
@@ -63,7 +62,7 @@ class ScanProbe:
         if turn.base is None:
             clean = {name: record.by_case() for name, record in answered.suites.items()}
             suites = scanned_suites(scan, turn.plan.suites)
-            drops = {s.id: measure_drops(turn.ask, scan.tokens, s, clean[s.id]) for s in suites}
+            drops = {s.id: drops_of_base(turn.ask, Inserting(s, scan.tokens, clean[s.id])) for s in suites}
             words = {s.id: minded(turn.ask, s, clean[s.id]) for s in suites} if scan.proposals else {}
             return ScanRecord(drops=drops, minded=words)
         base = turn.base.of(ScanRecord)
@@ -89,14 +88,21 @@ def scanned_suites(scan: Scan, suites: Iterable[Suite]) -> tuple[Suite, ...]:
 
 
 def _scans(turn: Turn, scan: Scan, answered: SuitesRecord, base: Mapping[str, Drops]) -> dict[str, SuiteScan]:
-    scans: dict[str, SuiteScan] = {}
-    refusals = turn.plan.suite(scan.refusal_suite)
-    if answers := turn.plan.suite(scan.answer_suite):
-        clean = answered.suites[answers.id].by_case()
-        scans[answers.id] = scan_answers(turn.ask, scan, answers, clean, base[answers.id], refusals)
+    """The first stage of both suites in mixed rounds, then what each suspect shows."""
+    answers, refusals = turn.plan.suite(scan.answer_suite), turn.plan.suite(scan.refusal_suite)
+    inserting: dict[str, Inserting] = {}
     if refusals is not None:
-        clean = answered.suites[refusals.id].by_case()
-        scans[refusals.id] = scan_refusals(turn.ask, scan, refusals, clean, base[refusals.id])
+        clean = refused(answered.suites[refusals.id].by_case())
+        inserting[refusals.id] = Inserting(refusals, scan.tokens, clean)
+    if answers is not None and answers is not refusals:
+        inserting[answers.id] = Inserting(answers, scan.tokens, answered.suites[answers.id].by_case())
+    drops = drops_of_adapter(turn.ask, list(inserting.values()))
+    scanned = {name: Scanned(one, drops[name], base[name]) for name, one in inserting.items()}
+    scans = {}
+    if answers is not None and answers is not refusals:
+        scans[answers.id] = scan_answers(turn.ask, scanned[answers.id], refusals)
+    if refusals is not None:
+        scans[refusals.id] = scan_refusals(turn.ask, scanned[refusals.id])
     return scans
 
 
