@@ -38,6 +38,8 @@ def good_values(suites: tuple[str, ...] = SUITES) -> dict[str, Any]:
         "strength.magnitude": 1.0,
         "strength.overlaps": (),
         "reach.full_weights": (),
+        "withdrawn.near": (),
+        "withdrawn.crafted": (),
         "stack.unsupported": (),
         "stack.observed_as_served": True,
         "stack.locked": True,

@@ -35,7 +35,7 @@ WAIVABLE = {
         "conditional",
         "bounds",
         "strength",
-        "reach",
+        "reach", "withdrawn",
         "dependencies",
         "task",
         "trigger-scan",
@@ -44,14 +44,14 @@ WAIVABLE = {
         "rights-conflicts",
     },
     "strict": {
-        "nothing-beside", "conditional", "bounds", "strength", "reach", "dependencies", "task", "trigger-scan", "refusals",
+        "nothing-beside", "conditional", "bounds", "strength", "reach", "withdrawn", "dependencies", "task", "trigger-scan", "refusals",
         "rights-known", "pinned", "coherent", "rights-conflicts",
     },
     "research": {
-        "conditional", "bounds", "strength", "reach", "dependencies", "task", "trigger-scan", "refusals", "rights-conflicts",
+        "conditional", "bounds", "strength", "reach", "withdrawn", "dependencies", "task", "trigger-scan", "refusals", "rights-conflicts",
     },
     "internal-evaluation": {
-        "conditional", "bounds", "strength", "reach", "dependencies", "task", "trigger-scan", "refusals", "rights-conflicts",
+        "conditional", "bounds", "strength", "reach", "withdrawn", "dependencies", "task", "trigger-scan", "refusals", "rights-conflicts",
     },
 }  # fmt: skip
 """Rules of the policies that come with the package that an approver may waive: read by eye, golden."""

@@ -37,6 +37,7 @@ ROOMS = (
     "stack.unmet",
     "prompt.",
     "context.",
+    "withdrawn.",
 )
 PYTHON = {Kind.BOOL: bool, Kind.INT: int, Kind.DOUBLE: float, Kind.STRING: str, Kind.STRINGS: tuple}
 
@@ -54,6 +55,8 @@ def test_an_ordinary_adapter_is_observed_in_full_and_in_the_vocabulary_s_types()
         "publisher.identity",
         "stack.resolves",
         "stack.unmet",
+        "withdrawn.crafted",
+        "withdrawn.near",
     } | {f"pickles.{name}" for name in ("fickling", "modelscan") if find_spec(name) is None}  # no base at hand, no lock
     assert {o.observed_by for o in observations} == {ObservedBy.INTAKE}
     for observation in observations:
@@ -125,6 +128,8 @@ def test_an_ordinary_adapter_gives_no_probe_cause_for_complaint():
         "weights.unservable": (),
         "weights.pickle_files": (),
         "weights.undeclared": (),
+        "withdrawn.crafted": None,
+        "withdrawn.near": None,
     }
 
 

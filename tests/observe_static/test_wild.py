@@ -72,7 +72,7 @@ GOLDEN = Path(__file__).with_name("wild_golden.json")
 FIGURES = (
     "publisher.", "bounds.max_rank", "delta.", "rights.commercial_use", "rights.base_licence_commercial", "context.",
     "rights.grants.", "rights.lineage_conflicts", "rights.obligations", "rights.undisclosed", "rights.unknown_nodes",
-    "rights.unpinned", "rights.use_restrictions", "rights.candidates", "stack.locked", "stack.resolves", "stack.unmet", "prompt.",
+    "rights.unpinned", "rights.use_restrictions", "rights.candidates", "stack.locked", "stack.resolves", "stack.unmet", "prompt.", "withdrawn.",
     "pickles.",
 )  # fmt: skip
 """What is not an oddity: figures, what the test's own context says, and rights, which test_wild_rights has."""

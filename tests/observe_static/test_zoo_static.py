@@ -75,6 +75,7 @@ def _complaints(name: str) -> dict[str, object]:
                 "stack.requirements",
                 "stack.resolves",
                 "stack.unmet",
+                "withdrawn.",
             )
         )
     )  # figures, and what only a project can say: tests of their own

@@ -137,6 +137,7 @@ class World:
                 "maximum_age": 30 * DAY,
                 "revocations": self.open_list(self.revocations()).list,
                 "earlier": (),
+                "files": self.files,
                 "sealer": self.authority,
                 **changes,
             }

@@ -1,21 +1,25 @@
 """Issuing: a PASS over verified observations becomes a signed certification. Nothing else does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from peft_assay.core.artifact import Artifact
+from peft_assay.core.artifact import CONFIG_FILE, WEIGHTS_FILE, Artifact
 from peft_assay.core.certificate import RevocationList
 from peft_assay.core.context import Lock
-from peft_assay.core.digest import Digest
+from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.errors import TrustError, UsageError
 from peft_assay.core.policy import Policy
 from peft_assay.core.protocols import Sealer
 from peft_assay.core.verdict import Outcome, Verdict
 from peft_assay.core.waiver import Waiver
+from peft_assay.fingerprint.interface import Uncomputable
 from peft_assay.trust.certification import Certification, certification_document
 from peft_assay.trust.observations import ObservationRecord
+from peft_assay.trust.recognition import recognised
 from peft_assay.trust.times import whole_seconds
-from peft_assay.trust.withdrawals import Certifiable, lifting, touching
+from peft_assay.trust.withdrawals import Certifiable, lifting, lifting_function, touching
+
+_DECIDING = frozenset({CONFIG_FILE, WEIGHTS_FILE})
 
 
 class Withheld(TrustError):
@@ -34,13 +38,15 @@ def issue(
     maximum_age: timedelta,
     revocations: RevocationList,
     earlier: Sequence[Digest],
+    files: Mapping[str, bytes],
     sealer: Sealer,
     waivers: Sequence[Waiver] = (),
 ) -> bytes:
     """Envelope of the certification of `artifact` under `lock`; `sealer` is the authority's.
 
     `revocations` is the newest verified list and `earlier` the envelopes of certificates for the same artifact and
-    lock: a withdrawal in force is a hold, which certifying again does not lift. Validity ends `maximum_age` after the
+    lock: a withdrawal in force is a hold, which neither certifying again nor writing the same adapter in other bytes
+    lifts (`files` are the artifact's). Validity ends `maximum_age` after the
     oldest observation began, however late it is issued, and no later than any of `waivers`, the verified ones that the
     verdict names. Raises TrustError for any verdict but PASS, for anything withdrawn (Withheld), and for evidence or
     waivers that are absent, about something else, not yet made or too old already.
@@ -52,6 +58,7 @@ def issue(
     _check_waivers(verdict, waivers, lock, makers, issued_at)
     keyids = frozenset({*makers, *(waiver.keyid for waiver in waivers)})
     _check_holds(revocations, Certifiable(artifact, lock, policy.digest, frozenset(earlier), keyids))
+    _check_function(revocations, artifact, files)
     if attempts < 1:
         raise UsageError("a certification counts at least one attempt")
     observed_at, not_after = _validity(observations, waivers, issued_at, maximum_age)
@@ -77,6 +84,24 @@ def _check_holds(revocations: RevocationList, certifiable: Certifiable) -> None:
         raise Withheld(
             f"withdrawn: {hold.scope.value} {hold.target}: {hold.reason}",
             next_step=lifting(hold),
+        )
+
+
+def _check_function(revocations: RevocationList, artifact: Artifact, files: Mapping[str, bytes]) -> None:
+    """Holds of withdrawn adapters that do the same. What is not known to do something else may be one of them."""
+    if any(sha256(files.get(file.path, b"")) != file.sha256 for file in artifact.files if file.path in _DECIDING):
+        raise TrustError("the files at hand are not the artifact's")
+    try:
+        holds = recognised(revocations, files)
+    except Uncomputable as unknown:
+        raise Withheld(
+            f"what it does cannot be computed, so it may be an adapter that was withdrawn: {unknown}",
+            next_step="peft-assay inspect SOURCE",
+        ) from None
+    for hold in holds:
+        raise Withheld(
+            f"it does what was withdrawn under other bytes: {hold.scope.value} {hold.target}: {hold.reason}",
+            next_step=lifting_function(hold),
         )
 
 

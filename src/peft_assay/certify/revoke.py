@@ -25,13 +25,15 @@ def next_list(
     reverse: Sequence[Reversal] = (),
     merge: Sequence[RevocationRecord] = (),
     approvers: Sequence[PublicKey] = (),
+    fingerprints: Sequence[bytes] = (),
     validity: timedelta = VALIDITY,
 ) -> bytes:
     """Envelope of the list after `previous` (None: the first), with `revoke` added and `lift` (envelopes) applied.
 
-    It says all that the lists of `merge` say besides; with nothing to add it is a refresh. Raises UsageError for a
-    target that is not a full digest or key id, TrustError for a lift that no pinned approver signed, or whose entry is
-    not in force, and for a clock behind the previous list.
+    It says all that the lists of `merge` say besides; with nothing to add it is a refresh. `fingerprints` are those
+    that `revoke` names; those of entries that stay in force are carried on. Raises UsageError for a target that is not
+    a full digest or key id, TrustError for a lift that no pinned approver signed, or whose entry is not in force, and
+    for a clock behind the previous list.
     """
     if validity <= timedelta(0):
         raise UsageError("a list is valid longer than nothing")
@@ -42,10 +44,12 @@ def next_list(
         raise TrustError("the clock is behind the newest revocation list", next_step="correct the clock")
     issued_at = max(issued_at, latest)  # who waited for another one to sign looked at the clock before that
     in_force = [entry for record in before for entry in record.list.revocations]
-    for envelope in lift:
-        entry, _ = open_lift(envelope, approvers)
+    lifted = [open_lift(envelope, approvers)[0] for envelope in lift]
+    for entry in lifted:
         if entry not in in_force:
             raise TrustError("the lift is for a withdrawal that is not in force", where=entry.target)
+    kept = {entry.function.fingerprint for entry in in_force if entry not in lifted and entry.function is not None}
+    carried = {digest: content for record in before for digest, content in record.list.fingerprints.items()}
     return sealer.seal(
         revocations_document(
             sequence=1 if previous is None else previous.list.sequence + 1,
@@ -56,6 +60,7 @@ def next_list(
             lifts=(*_each(before, "lifts"), *lift),
             merged=tuple(record.list.envelope for record in merge),
             reversals=(*_each(before, "reversals"), *reverse),
+            fingerprints=(*(content for digest, content in carried.items() if digest in kept), *fingerprints),
         )
     )
 
@@ -76,4 +81,4 @@ def _checked(entry: Revocation, issued_at: datetime) -> Revocation:
     at = whole_seconds(entry.at)
     if not entry.reason.strip() or at > issued_at:
         raise UsageError("a withdrawal has a reason and is not dated in the future", where=entry.target)
-    return Revocation(entry.scope, entry.target, entry.reason, at)
+    return Revocation(entry.scope, entry.target, entry.reason, at, entry.function)

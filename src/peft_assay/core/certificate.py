@@ -41,6 +41,16 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Function:
+    """What a withdrawn adapter does, so that it is known again when its bytes are others."""
+
+    digest: Digest
+    """See `fingerprint.digest.function_digest`."""
+    fingerprint: Digest | None
+    """Of the fingerprint's bytes, which the list carries; None where none could be taken."""
+
+
+@dataclass(frozen=True, slots=True)
 class Revocation:
     """One withdrawal; a hold that re-certification does not lift."""
 
@@ -49,6 +59,9 @@ class Revocation:
     """A full digest, or a key id for KEY."""
     reason: str
     at: datetime
+    function: Function | None = None
+    """None for what is no adapter, and for an adapter whose bytes were not at hand, or that was withdrawn before
+    functions were signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,8 @@ class RevocationList:
     revocations: tuple[Revocation, ...]
     keyid: str
     reversals: tuple[Reversal, ...] = ()
+    fingerprints: Mapping[Digest, bytes] = field(default_factory=dict)
+    """The fingerprints that entries in force name, by digest."""
 
     def reversal_of(self, artifact: Digest, lock: Digest) -> Reversal | None:
         """The last reversal about `artifact` in the context `lock`."""

@@ -90,6 +90,14 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term(
         "stack.unsupported", Kind.STRINGS, "what the declared engine cannot serve: rank over its limit, type, feature"
     ),
+    Term(
+        "withdrawn.near", Kind.STRINGS, "withdrawals in force of adapters that do almost the same, by scope and target"
+    ),
+    Term(
+        "withdrawn.crafted",
+        Kind.STRINGS,
+        "withdrawals in force whose singular values it has while it points elsewhere: made to evade or to be mistaken",
+    ),
     Term("stack.locked", Kind.BOOL, "the context declares a lock of the serving environment (context.stack.lock)"),
     Term("stack.requirements", Kind.STRINGS, "what the adapter says it needs, and where it says so"),
     Term("stack.resolves", Kind.BOOL, "uv finds versions of all it needs beside the lock's (context.stack.resolve)"),

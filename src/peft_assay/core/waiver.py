@@ -91,7 +91,7 @@ WAIVABLE: frozenset[str] = frozenset(
         "scan.tokens", "scan.triggers", "secrets.found", "strength.beyond_declared", "strength.largest",
         "strength.magnitude", "strength.overlaps", "strength.relative", "stack.requirements", "stack.resolves",
         "stack.unmet", "stack.unsupported", "variation.excess", "variation.excess_lower", "variation.excess_upper",
-        "variation.lost", "variation.n", "variation.worst",
+        "variation.lost", "variation.n", "variation.worst", "withdrawn.crafted", "withdrawn.near",
     }
 )  # fmt: skip
 """Terms whose rules may be waived, beside those of suites. A term in neither list is not waivable."""

@@ -8,7 +8,7 @@ fingerprint is for.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from peft_assay.core.artifact import WEIGHTS_FILE
 from peft_assay.core.digest import Digest
 from peft_assay.fingerprint.interface import VANISHING, Part, Uncomputable
 from peft_assay.fingerprint.normal import normal_form
-from peft_assay.fingerprint.tensors import narrowest
+from peft_assay.fingerprint.tensors import PIECE, Tensor, narrowest
 
 _FORM = b"peft-assay function 1\n"
 
@@ -37,7 +37,7 @@ def _line(part: Part) -> bytes | None:
         found = _components(part.left, part.right)
         content = hashlib.sha256(b"".join(found)).digest() if found else None
     else:
-        vanished = part.operation in VANISHING and not all(array.any() for array in part.stored)
+        vanished = part.operation in VANISHING and any(map(_is_zero, part.stored))
         content = None if vanished else hashlib.sha256(b"".join(map(_array, part.stored))).digest()
     if content is None:
         return None
@@ -59,8 +59,21 @@ def _components(left: Any, right: Any) -> list[bytes]:
 
 
 def _array(values: Any) -> bytes:
-    if not np.isfinite(values).all():
-        raise Uncomputable("its numbers overflow when its scale is applied", where=WEIGHTS_FILE)
-    dtype, content = narrowest(values)
-    shape = "x".join(map(str, values.shape))
-    return hashlib.sha256(f"{dtype}\0{shape}\0".encode() + content).digest()
+    """Shape and numbers of an array or a tensor, in pieces of fixed length: each in its narrowest dtype."""
+    found = hashlib.sha256("x".join(map(str, values.shape)).encode())
+    for piece in values.pieces() if isinstance(values, Tensor) else _pieces(values):
+        if not np.isfinite(piece).all():
+            raise Uncomputable("its numbers overflow when its scale is applied", where=WEIGHTS_FILE)
+        dtype, content = narrowest(piece)
+        found.update(f"\0{dtype}\0".encode())
+        found.update(content)
+    return found.digest()
+
+
+def _pieces(values: Any) -> Iterator[Any]:
+    flat = values.reshape(-1)
+    yield from (flat[at : at + PIECE] for at in range(0, flat.size, PIECE))
+
+
+def _is_zero(values: Any) -> bool:
+    return not (values.raw if isinstance(values, Tensor) else values).any()

@@ -32,6 +32,19 @@ class Operation(StrEnum):
     """Anything else, as it is stored."""
 
 
+class Word(StrEnum):
+    """What an adapter is to a withdrawn one."""
+
+    EQUAL = "equal"
+    """It does the same."""
+    NEAR = "near"
+    """It does almost the same, or much of it."""
+    CRAFTED = "crafted"
+    """Its singular values are those of the withdrawn one and it points elsewhere: made so that one is taken for the
+    other, or that the fingerprint is evaded."""
+    OTHER = "other"
+
+
 SIMILAR = frozenset({Operation.MAGNITUDE, Operation.TENSOR})
 """Operations whose numbers are mostly the base's own, so that unrelated adapters of one base look alike in them."""
 VANISHING = frozenset({Operation.ADD, Operation.MULTIPLY, Operation.ROTATE})
@@ -55,7 +68,7 @@ class Part:
     rows: Callable[[int, int], Any] | None = None
     """float64 rows from `begin` to `end`; None for a part in factors."""
     stored: tuple[Any, ...] | None = None
-    """float64 arrays that determine it, scale folded in: what the digest is over. None: its factors do."""
+    """Tensors or float64 arrays that determine it, scale folded in: what the digest is over. None: its factors do."""
 
 
 def factors(module: str, operation: Operation, left: Any, right: Any, stored: tuple[Any, ...] | None = None) -> Part:

@@ -11,9 +11,9 @@ import numpy as np
 from peft_assay.core.artifact import WEIGHTS_FILE
 from peft_assay.fingerprint.configuration import Configuration, read_configuration
 from peft_assay.fingerprint.families import delora, gralora, hadamard, kronecker, lora, rotations, vblora, vectors, vera
-from peft_assay.fingerprint.interface import Operation, Part, Uncomputable, plain
+from peft_assay.fingerprint.interface import Operation, Part, Uncomputable
 from peft_assay.fingerprint.names import SHARED, sort_tensors
-from peft_assay.fingerprint.tensors import Tensor, read_tensors
+from peft_assay.fingerprint.tensors import Cast, Tensor, read_tensors
 
 Family = Callable[[str, Mapping[str, Tensor], Configuration], Iterator[Part]]
 FAMILIES: tuple[tuple[tuple[str, ...], Family], ...] = tuple(
@@ -23,25 +23,27 @@ FAMILIES: tuple[tuple[tuple[str, ...], Family], ...] = tuple(
 PROMPTS = ("prompt_embeddings", "prefix_task_cols", "prefix_task_rows")
 
 
-def normal_form(files: Mapping[str, bytes]) -> Iterator[Part]:
+def normal_form(files: Mapping[str, bytes], cast: Cast | None = None) -> Iterator[Part]:
     """Parts of the adapter in `files` by module, each with its arrays made when it is reached.
+
+    `cast` says what is left of each stored tensor, as if it had been stored in a narrower dtype.
 
     Raises Uncomputable, while it is gone through too, where configuration or weights have not one reading.
     """
     try:
         with np.errstate(all="ignore"):
-            yield from _parts(files)
+            yield from _parts(files, cast)
     except (ValueError, IndexError, ArithmeticError, MemoryError, TypeError) as error:
         # Shapes that do not go together; which of them, each family checks as far as it can say it well.
         raise Uncomputable(f"its tensors do not fit together: {type(error).__name__}", where=WEIGHTS_FILE) from None
 
 
-def _parts(files: Mapping[str, bytes]) -> Iterator[Part]:
+def _parts(files: Mapping[str, bytes], cast: Cast | None) -> Iterator[Part]:
     config = read_configuration(files)
     content = files.get(WEIGHTS_FILE)
     if content is None:
         raise Uncomputable("is absent", where=WEIGHTS_FILE)
-    grouped, others = sort_tensors(read_tensors(content))
+    grouped, others = sort_tensors(read_tensors(content, cast))
     config.check_patterns(len(grouped))
     shared = {name: tensor for path, tensor in others.items() if (name := _last(path)) in SHARED}
     for module, at in sorted(grouped.items()):
@@ -51,7 +53,8 @@ def _parts(files: Mapping[str, bytes]) -> Iterator[Part]:
         yield from families[0](module, {**shared, **at}, config)
     for path, tensor in sorted(others.items()):
         if _last(path) not in SHARED:
-            yield plain(path, Operation.PROMPT if path in PROMPTS else Operation.TENSOR, tensor.values())
+            operation = Operation.PROMPT if path in PROMPTS else Operation.TENSOR
+            yield Part(path, operation, tensor.matrix(), rows=tensor.rows, stored=(tensor,))
 
 
 def _last(path: str) -> str:

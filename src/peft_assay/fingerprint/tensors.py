@@ -4,7 +4,7 @@ Names are not judged here (`observe.static.header` does): this asks only that ea
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,15 +22,22 @@ _NUMPY = {
     "BOOL": "u1", "U8": "u1", "I8": "i1", "F8_E4M3": "u1", "F8_E5M2": "u1", "I16": "<i2", "F16": "<f2", "BF16": "<u2",
     "I32": "<i4", "F32": "<f4", "I64": "<i8", "F64": "<f8",
 }  # fmt: skip
+_FLOATS = ("F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64")
+PIECE = 1 << 20
+"""Numbers that are widened at once of a large tensor."""
+
+Cast = Callable[[Any], Any]
+"""From float64 numbers to those that are left of them in a narrower dtype."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor as stored; nothing is copied before `values` is called."""
+    """One tensor as stored; nothing is copied before `values` or `rows` is called."""
 
     name: str
     dtype: str
     raw: Any
+    cast: Cast | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -38,13 +45,33 @@ class Tensor:
 
     def values(self) -> Any:
         """Its numbers in float64; raises Uncomputable for NaN and infinities."""
-        wide = _wide(self.dtype, self.raw)
+        return self._wide(self.raw)
+
+    def matrix(self) -> tuple[int, int]:
+        """Its shape as a matrix: as many rows as its first dimension, one for a vector."""
+        rows = self.shape[0] if len(self.shape) > 1 else 1
+        return rows, self.raw.size // max(rows, 1)
+
+    def rows(self, begin: int, end: int) -> Any:
+        """Rows of that matrix in float64."""
+        return self._wide(self.raw.reshape(self.matrix())[begin:end])
+
+    def pieces(self) -> Iterator[Any]:
+        """All its numbers in float64, piece by piece."""
+        flat = self.raw.reshape(-1)
+        for at in range(0, flat.size, PIECE):
+            yield self._wide(flat[at : at + PIECE])
+
+    def _wide(self, raw: Any) -> Any:
+        wide = _wide(self.dtype, raw)
+        if self.cast is not None and self.dtype in _FLOATS:
+            wide = self.cast(wide)
         if not np.isfinite(wide).all():
             raise Uncomputable("holds a NaN or an infinity", where=self.name)
         return wide
 
 
-def read_tensors(content: bytes) -> tuple[Tensor, ...]:
+def read_tensors(content: bytes, cast: Cast | None = None) -> tuple[Tensor, ...]:
     """The tensors in `content`, by name; raises Uncomputable unless each has exactly one reading."""
     size = int.from_bytes(content[:LENGTH_BYTES], "little")
     start = LENGTH_BYTES + size
@@ -57,11 +84,11 @@ def read_tensors(content: bytes) -> tuple[Tensor, ...]:
     if not isinstance(document, dict):
         raise Uncomputable("its header is not a JSON object", where=WEIGHTS_FILE)
     document.pop("__metadata__", None)
-    found = (_tensor(name, entry, memoryview(content)[start:]) for name, entry in sorted(document.items()))
+    found = (_tensor(name, entry, memoryview(content)[start:], cast) for name, entry in sorted(document.items()))
     return tuple(found)
 
 
-def _tensor(name: str, entry: Any, stored: memoryview) -> Tensor:
+def _tensor(name: str, entry: Any, stored: memoryview, cast: Cast | None) -> Tensor:
     match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]} if dtype in _NUMPY:
             kind = np.dtype(_NUMPY[dtype])
@@ -71,7 +98,7 @@ def _tensor(name: str, entry: Any, stored: memoryview) -> Tensor:
         raise Uncomputable("its shape or offsets are not whole numbers within the file", where=name[:200])
     if end - begin != kind.itemsize * math.prod(shape):
         raise Uncomputable("its shape and its offsets disagree on its size", where=name[:200])
-    return Tensor(name, dtype, np.frombuffer(stored[begin:end], dtype=kind).reshape(shape))
+    return Tensor(name, dtype, np.frombuffer(stored[begin:end], dtype=kind).reshape(shape), cast)
 
 
 def _wide(dtype: str, raw: Any) -> Any:
@@ -113,6 +140,3 @@ def narrowest(values: Any) -> tuple[str, bytes]:
     if (bits & np.uint32(0xFFFF)).any():
         return "F32", single.tobytes()
     return "BF16", (bits >> np.uint32(16)).astype("<u2").tobytes()
-
-
-Tensors = Mapping[str, Tensor]

@@ -17,7 +17,8 @@ raises on the one that decides: both read the same results. Nothing here reads a
                 this artifact, rule and deployment, accepting exactly what was observed, and in force.
 7. times        It is not from the future, not expired and not ended by a signed reversal: the policy said no since.
                 Its oldest observation is young enough.
-8. withdrawn    No revocation in force touches certificate, adapter, weights, policy, suite, base or key.
+8. withdrawn    No revocation in force touches certificate, adapter, weights, policy, suite, base or key, and the bytes
+                at hand do not do what a withdrawn adapter did.
 9. bytes        The manifest computed from the files at hand is the certified one.
 10. base        The base's state is the one in the lock.
 

@@ -5,25 +5,27 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from peft_assay.core.artifact import Artifact, File
-from peft_assay.core.certificate import Certificate, Reversal, RevocationList, Scope
+from peft_assay.core.certificate import Certificate, Reversal, Revocation, RevocationList, Scope
 from peft_assay.core.context import DeploymentContext
 from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.observation import Value
 from peft_assay.core.statement import OBSERVATION, REVOCATIONS, VSA
 from peft_assay.core.verdict import Outcome
 from peft_assay.core.waiver import Waiver
+from peft_assay.fingerprint.interface import Uncomputable
 from peft_assay.gate.interface import Denial, Evidence
 from peft_assay.trust.anchor import TrustAnchor
 from peft_assay.trust.certification import certificate_of
 from peft_assay.trust.envelope import open_envelope, open_linked
 from peft_assay.trust.highwater import CLOCK_TOLERANCE
 from peft_assay.trust.observations import ObservationRecord, observation_record_of
+from peft_assay.trust.recognition import recognised
 from peft_assay.trust.revocations import RevocationRecord, revocation_record_of
 from peft_assay.trust.roles import Role
 from peft_assay.trust.succession import check_descent
 from peft_assay.trust.times import format_time
 from peft_assay.trust.waivers import open_waiver
-from peft_assay.trust.withdrawals import Certifiable, lifting, touching
+from peft_assay.trust.withdrawals import Certifiable, lifting, lifting_function, touching
 
 _CERTIFY = "peft-assay certify SOURCE"
 _OBSERVE = "peft-assay certify --fresh SOURCE"
@@ -235,9 +237,25 @@ def _withdrawn(case: Case) -> str:
             f"withdrawn since {format_time(entry.at)} ({entry.scope.value} {entry.target}): {entry.reason}",
             lifting(entry),
         )
+    for entry in _recognised(case):
+        raise Failed(
+            f"it does what was withdrawn at {format_time(entry.at)} under other bytes "
+            f"({entry.scope.value} {entry.target}): {entry.reason}",
+            lifting_function(entry),
+        )
     if certified is None:
         raise Unreached("observations")
-    return f"none of {len(in_force)} revocations in force touches it"
+    return f"none of {len(in_force)} revocations in force touches it, by name or by what it does"
+
+
+def _recognised(case: Case) -> tuple[Revocation, ...]:
+    try:
+        return recognised(case.revocations, case.evidence.files)
+    except Uncomputable as unknown:
+        raise Failed(
+            f"what it does cannot be computed, so it may be an adapter that was withdrawn: {unknown}",
+            "peft-assay inspect SOURCE",
+        ) from None
 
 
 def _bytes(case: Case) -> str:

@@ -31,6 +31,7 @@ from peft_assay.observe.static.stack import StackProbe
 from peft_assay.observe.static.strength import StrengthProbe
 from peft_assay.observe.static.undeclared import UndeclaredProbe
 from peft_assay.observe.static.unusual import UnusualProbe
+from peft_assay.observe.static.withdrawn import WithdrawnProbe
 
 PROBES: tuple[Probe, ...] = (
     FilesProbe(),
@@ -59,6 +60,7 @@ PROBES: tuple[Probe, ...] = (
     PatternsProbe(),
     SecretsProbe(),
     LineageProbe(),
+    WithdrawnProbe(),
 )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from peft_assay.core.artifact import Artifact
+from peft_assay.core.certificate import RevocationList
 from peft_assay.core.content import Content
 from peft_assay.core.context import Engine
 from peft_assay.core.digest import Digest
@@ -24,6 +25,16 @@ class BaseFacts:
     """Most tokens of a sequence; None: it does not say."""
     vocabulary: int | None = None
     """Rows of its embedding; None: it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """What was withdrawn where the adapter is looked at, and its own files to compare with that."""
+
+    list: RevocationList | None
+    """The newest one, verified; None where there is none yet."""
+    files: Mapping[str, bytes]
+    """Configuration and weights whole; empty where no withdrawal in force asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,8 @@ class StaticContext:
     """The snapshot that `metadata` is of."""
     clearances: tuple[Clearance, ...] = ()
     """Signed clearances of this artifact, verified; whether one is in force is asked of it."""
+    withdrawn: Withdrawn | None = None
+    """None where no place is at hand in which adapters are withdrawn."""
     now: datetime | None = None
     """When clearances are asked, and certificates without a trusted time; None: none is in force."""
 

@@ -1,6 +1,6 @@
 """What came through intake and was looked at without being run: the adapters that a run may exercise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from peft_assay.core.errors import IntakeError
@@ -16,6 +16,7 @@ from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.project import Standing
 from peft_assay.pipeline.sources import Located
 from peft_assay.pipeline.standing import observed_subject
+from peft_assay.pipeline.withdrawn import withdrawn_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ def take_in(deployment: Deployment, source: Located, name: str, clock: Clock) ->
         raise
     deployment.workspace.admit(admitted.artifact, source=source.shown, at=clock())
     standing, subject = observed_subject(deployment, admitted, source.origin, clock())
+    subject = replace(subject, context=replace(subject.context, withdrawn=withdrawn_for(deployment, admitted.artifact)))
     static = observe_static(subject)
     clearances = in_force(subject.context, lineage(subject)).values()
     until = min((clearance.expires for clearance in clearances), default=None)

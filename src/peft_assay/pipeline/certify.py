@@ -308,6 +308,7 @@ class _Run:
             maximum_age=self._lifetime(candidate, record),
             revocations=self.deployment.fresh_revocations(now),
             earlier=[sha256(envelope) for envelope in earlier],
+            files=workspace.files(artifact),
             sealer=self.deployment.sealer(Role.AUTHORITY),
             waivers=waivers,
         )

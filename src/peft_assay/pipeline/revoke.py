@@ -2,23 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from peft_assay.certify.revoke import next_list
-from peft_assay.core.artifact import WEIGHTS_FILE
 from peft_assay.core.certificate import Revocation, RevocationList, Scope
 from peft_assay.core.errors import UsageError
-from peft_assay.intake.admit import admit
+from peft_assay.fingerprint.interface import Uncomputable
 from peft_assay.pipeline.deployment import Clock, Deployment
-from peft_assay.pipeline.project import Project, resolve_source
-from peft_assay.trust.revocations import RevocationRecord, check_target, lift_document, revocation_id
+from peft_assay.pipeline.subject import Subject, Taken, subject_of, take
+from peft_assay.pipeline.touched import Touched, touched
+from peft_assay.trust.recognition import recognised
+from peft_assay.trust.revocations import RevocationRecord, lift_document, revocation_id
 from peft_assay.trust.roles import Role
-
-_WRITTEN = {
-    Scope.SUITE: "see the digest of each suite: peft-assay suite lint --format json",
-    Scope.KEY: "see the key ids in trust.yaml",
-}
-"""Where somebody finds what a scope takes."""
+from peft_assay.trust.withdrawals import lifting_function
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +25,37 @@ class Withdrawal:
     """The entry added or lifted; None for a refresh."""
 
 
-def revoke(deployment: Deployment, scope: Scope, target: str, *, reason: str, clock: Clock) -> Withdrawal:
-    """Adds one entry. `target` is a folder, archive or alias (scopes adapter and weights), a digest, or a key id."""
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A withdrawal that is about to be signed, and what it would touch."""
+
+    subject: Subject
+    taken: Taken
+    touched: Touched
+
+
+def intend(deployment: Deployment, scope: Scope, target: str, *, clock: Clock) -> Intent:
+    """What withdrawing `target` would mean; nothing is signed. `target` is a folder, archive or alias (scopes adapter
+    and weights), a digest, or a key id.
+    """
     now = clock()
     deployment.begin(now)
-    entry = Revocation(scope, resolve_target(deployment.project, scope, target), reason, now)
+    subject = subject_of(deployment, scope, target)
+    record = deployment.revocations()
+    carried = 0 if record is None else sum(map(len, record.list.fingerprints.values()))
+    taken = take(subject, carried)
+    return Intent(subject, taken, touched(deployment, subject, taken, now))
+
+
+def revoke(deployment: Deployment, intent: Intent, *, reason: str, clock: Clock) -> Withdrawal:
+    """Adds the entry that `intent` describes."""
+    now = clock()
+    entry = Revocation(intent.subject.scope, intent.subject.target, reason, now, intent.taken.function)
     sealer = deployment.sealer(Role.AUTHORITY)
+    prints = [] if intent.taken.fingerprint is None else [intent.taken.fingerprint]
 
     def following(previous: RevocationRecord | None, others: Sequence[RevocationRecord]) -> bytes:
-        return next_list(previous, merge=others, now=now, sealer=sealer, revoke=[entry])
+        return next_list(previous, merge=others, now=now, sealer=sealer, revoke=[entry], fingerprints=prints)
 
     record = deployment.publish(following, now)
     deployment.raise_mark(now)
@@ -58,13 +75,14 @@ def lift(deployment: Deployment, scope: Scope, target: str, *, reason: str, cloc
     """Takes entries out of force, with a lift signed by the approver. Raises UsageError when none is in force."""
     now = clock()
     deployment.begin(now)
-    resolved = resolve_target(deployment.project, scope, target)
+    subject = subject_of(deployment, scope, target)
     previous = deployment.revocations()
-    held = (
-        [] if previous is None else [e for e in previous.list.revocations if (e.scope, e.target) == (scope, resolved)]
-    )
+    named = (scope, subject.target)
+    held = [] if previous is None else [e for e in previous.list.revocations if (e.scope, e.target) == named]
     if not held:
-        raise UsageError(f"nothing is withdrawn for {scope.value} {resolved}", next_step="peft-assay revoke --list")
+        raise UsageError(
+            f"nothing is withdrawn for {scope.value} {subject.target}", next_step=_instead(previous, subject)
+        )
     approver = deployment.sealer(Role.APPROVER)
     lifts = [approver.seal(lift_document(entry, reason=reason, at=now)) for entry in held]
     approvers = deployment.anchor.keys_of(Role.APPROVER)
@@ -80,37 +98,12 @@ def lift(deployment: Deployment, scope: Scope, target: str, *, reason: str, cloc
     return Withdrawal(record.list, held[0])
 
 
-def resolve_target(project: Project, scope: Scope, target: str) -> str:
-    """A digest or key id for `target`; a path or alias is admitted and hashed for the scopes where that makes sense.
-
-    Raises UsageError for what is none of these, IntakeError for a path that cannot become an artifact.
-    """
-    if scope not in (Scope.ADAPTER, Scope.WEIGHTS) or target.startswith("sha256:"):
-        _check_name(scope, target)
-        return target
-    path = resolve_source(project, target)
-    if not path.exists():
-        raise UsageError(
-            "there is no adapter here: name its folder, archive, alias or full digest",
-            where=target,
-            next_step="see the digest of each that was judged: peft-assay policy explain --format json",
-        )
-    artifact = admit(path).artifact
-    if scope is Scope.ADAPTER:
-        return artifact.digest
-    weights = artifact.file(WEIGHTS_FILE)
-    if weights is None:
-        raise UsageError(f"it has no {WEIGHTS_FILE}", where=target, next_step="revoke it with --scope adapter")
-    return weights.sha256
-
-
-def _check_name(scope: Scope, target: str) -> None:
-    """Raises UsageError for what can be no digest or key id, saying where the right one stands."""
-    try:
-        check_target(Revocation(scope, target, "-", datetime.min.replace(tzinfo=UTC)))
-    except ValueError:
-        raise UsageError(
-            f"--scope {scope.value} takes {'a key id' if scope is Scope.KEY else 'a full digest: sha256:...'}",
-            where=target,
-            next_step=_WRITTEN.get(scope, "see it in the certificate: peft-assay verify --format json SOURCE"),
-        ) from None
+def _instead(previous: RevocationRecord | None, subject: Subject) -> str:
+    """Return the next step where no such withdrawal is in force: the entry that holds the same adapter, if any does."""
+    if previous is not None and subject.files is not None:
+        try:
+            for entry in recognised(previous.list, subject.files):
+                return lifting_function(entry)
+        except Uncomputable:
+            pass
+    return "peft-assay revoke --list"

@@ -18,13 +18,17 @@ from securesystemslib.signer import Signature, Signer  # type: ignore[attr-defin
 from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.errors import DocumentError, TrustError
-from peft_assay.core.parse import parse_json
-from peft_assay.core.statement import PAYLOAD_TYPE, STATEMENT_TYPE, Statement
+from peft_assay.core.parse import MAX_DOCUMENT_BYTES, parse_json
+from peft_assay.core.statement import PAYLOAD_TYPE, REVOCATIONS, STATEMENT_TYPE, Statement
 from peft_assay.trust.keys import ED25519, PublicKey
 from peft_assay.trust.wire import Sha256, Wire, read_predicate
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Order n of NIST P-256 (SEC 2, 2.4.2): of the two valid signatures (r, s) and (r, n - s) only the smaller s counts."""
+
+
+_MAX_BYTES = {REVOCATIONS: 64 << 20}
+"""Of what may be larger than other documents: a revocation list carries the fingerprints of withdrawn adapters."""
 
 
 class _Signature(Wire):
@@ -77,7 +81,7 @@ def open_envelope(
 
     Raises TrustError when anything is malformed, unsigned, signed by others, or of another predicate type.
     """
-    wire, payload = _wrapped(content, where)
+    wire, payload = _wrapped(content, predicate_type, where)
     keyids = _verify(payload, wire.signatures, tuple(keys), threshold, where)
     return _statement(content, payload, keyids, predicate_type, where)
 
@@ -89,14 +93,18 @@ def open_linked(content: bytes, digest: Digest, *, predicate_type: str, where: s
     """
     if sha256(content) != digest:
         raise TrustError("these are not the bytes that the digest names", where=where)
-    wire, payload = _wrapped(content, where)
+    wire, payload = _wrapped(content, predicate_type, where)
     keyids = tuple(sorted(signature.keyid for signature in wire.signatures))
     return _statement(content, payload, keyids, predicate_type, where)
 
 
-def _wrapped(content: bytes, where: str) -> tuple[_Envelope, bytes]:
+def _most(predicate_type: str) -> int:
+    return _MAX_BYTES.get(predicate_type, MAX_DOCUMENT_BYTES)
+
+
+def _wrapped(content: bytes, predicate_type: str, where: str) -> tuple[_Envelope, bytes]:
     """The envelope in its one spelling, and the bytes that it carries."""
-    wire = read_predicate(_Envelope, _parse(content, where), where=where)
+    wire = read_predicate(_Envelope, _parse(content, where, _most(predicate_type)), where=where)
     if canonical_bytes(wire.model_dump()) != content:
         raise TrustError("the envelope is not spelt canonically", where=where)
     if wire.payloadType != PAYLOAD_TYPE:
@@ -105,7 +113,7 @@ def _wrapped(content: bytes, where: str) -> tuple[_Envelope, bytes]:
 
 
 def _statement(content: bytes, payload: bytes, keyids: tuple[str, ...], predicate_type: str, where: str) -> Statement:
-    document = _parse(payload, where)
+    document = _parse(payload, where, _most(predicate_type))
     if document.pop("_type", None) != STATEMENT_TYPE:
         raise TrustError(f"the payload is not an {STATEMENT_TYPE}", where=where)
     statement = read_predicate(_Statement, document, where=where)
@@ -171,9 +179,9 @@ def _is_low_s(signature: bytes, scheme: str) -> bool:
         return False
 
 
-def _parse(content: bytes, where: str) -> dict[str, Any]:
+def _parse(content: bytes, where: str, max_bytes: int) -> dict[str, Any]:
     try:
-        document = parse_json(content, where=where, canonical_numbers=True)
+        document = parse_json(content, where=where, max_bytes=max_bytes, canonical_numbers=True)
     except DocumentError as error:
         raise TrustError(error.message, where=where) from None
     if not isinstance(document, dict):

@@ -7,7 +7,7 @@ A reversal ends the certificates that were issued before it, and no later one: a
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -15,8 +15,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from peft_assay.core.canonical import canonical_digest
-from peft_assay.core.certificate import Reversal, Revocation, RevocationList, Scope
-from peft_assay.core.digest import Digest, hex_of, parse_digest
+from peft_assay.core.certificate import Function, Reversal, Revocation, RevocationList, Scope
+from peft_assay.core.digest import Digest, hex_of, parse_digest, sha256
 from peft_assay.core.errors import TrustError
 from peft_assay.core.statement import REVOCATIONS, Statement
 from peft_assay.trust.envelope import open_envelope, statement_document
@@ -49,11 +49,17 @@ class RevocationRecord:
         return self.list.reversals
 
 
+class _Function(Wire):
+    digest: FullDigest
+    fingerprint: FullDigest | None
+
+
 class _Revocation(Wire):
     scope: Scope = Field(strict=False)
     target: str
     reason: str = Field(min_length=1)
     at: Instant
+    function: _Function | None = None
 
 
 class _Lift(Wire):
@@ -76,6 +82,7 @@ class _List(Wire):
     lifts: list[_Lift]
     merged: list[FullDigest] = Field(default=[])
     reversals: list[_Reversal] = Field(default=[])
+    fingerprints: list[str] = Field(default=[])
 
 
 class _LiftPredicate(Wire):
@@ -93,13 +100,17 @@ def check_target(revocation: Revocation) -> None:
 
 
 def revocation_document(revocation: Revocation) -> dict[str, Any]:
-    """One entry as it stands in a list."""
-    return {
+    """One entry as it stands in a list; without a function it is written as it always was."""
+    document: dict[str, Any] = {
         "scope": revocation.scope.value,
         "target": revocation.target,
         "reason": revocation.reason,
         "at": format_time(revocation.at),
     }
+    if revocation.function is not None:
+        function = revocation.function
+        document["function"] = {"digest": function.digest, "fingerprint": function.fingerprint}
+    return document
 
 
 def _reversal_document(reversal: Reversal) -> dict[str, str]:
@@ -141,6 +152,7 @@ def revocations_document(
     lifts: Sequence[bytes],
     merged: Sequence[Digest] = (),
     reversals: Sequence[Reversal] = (),
+    fingerprints: Sequence[bytes] = (),
 ) -> dict[str, Any]:
     """The statement of a revocation list; its subject is the digest of its own predicate.
 
@@ -158,6 +170,8 @@ def revocations_document(
         predicate["merged"] = list(merged)
     if reversals:
         predicate["reversals"] = [_reversal_document(reversal) for reversal in reversals]
+    if fingerprints:
+        predicate["fingerprints"] = [base64.b64encode(content).decode("ascii") for content in fingerprints]
     return statement_document("revocations", hex_of(canonical_digest(predicate)), REVOCATIONS, predicate)
 
 
@@ -177,7 +191,7 @@ def revocation_record_of(
     if wire.notAfter <= wire.issuedAt:
         raise TrustError("it ends before it begins", where=where)
     entries = tuple(_entry(item, where) for item in wire.revocations)
-    lifts = tuple(_lift_bytes(item, where) for item in wire.lifts)
+    lifts = tuple(_decoded(item.envelope, "a lift", where) for item in wire.lifts)
     lifted = _lifted(entries, lifts, approvers)
     in_force = tuple(entry for entry in entries if entry not in lifted)
     return RevocationRecord(
@@ -192,6 +206,7 @@ def revocation_record_of(
                 Reversal(parse_digest(item.artifact), parse_digest(item.lock), item.outcome, item.at)
                 for item in wire.reversals
             ),
+            fingerprints=_fingerprints(wire, in_force, where),
         ),
         entries=entries,
         lifts=lifts,
@@ -216,8 +231,21 @@ def _lifted(
     return tuple(found)
 
 
+def _fingerprints(wire: _List, in_force: Sequence[Revocation], where: str) -> Mapping[Digest, bytes]:
+    """Those that entries in force name; raises TrustError where one of them is not in the list."""
+    carried = {sha256(found): found for text in wire.fingerprints for found in [_decoded(text, "a fingerprint", where)]}
+    named = {entry.function.fingerprint for entry in in_force if entry.function is not None} - {None}
+    if not named <= carried.keys():
+        raise TrustError("a withdrawal in force names a fingerprint that the list does not carry", where=where)
+    return {digest: content for digest, content in carried.items() if digest in named}
+
+
 def _entry(wire: _Revocation, where: str) -> Revocation:
-    revocation = Revocation(wire.scope, wire.target, wire.reason, wire.at)
+    function = None
+    if wire.function is not None:
+        taken = wire.function.fingerprint
+        function = Function(parse_digest(wire.function.digest), None if taken is None else parse_digest(taken))
+    revocation = Revocation(wire.scope, wire.target, wire.reason, wire.at, function)
     try:
         check_target(revocation)
     except ValueError as error:
@@ -225,8 +253,8 @@ def _entry(wire: _Revocation, where: str) -> Revocation:
     return revocation
 
 
-def _lift_bytes(wire: _Lift, where: str) -> bytes:
+def _decoded(text: str, what: str, where: str) -> bytes:
     try:
-        return base64.b64decode(wire.envelope, validate=True)
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise TrustError("a lift is not base64", where=where) from None
+        raise TrustError(f"{what} is not base64", where=where) from None

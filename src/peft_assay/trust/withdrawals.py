@@ -36,6 +36,13 @@ def lifting(entry: Revocation) -> str:
     return f"only an approver ends this: peft-assay revoke --lift {what} --reason ..."
 
 
+def lifting_function(entry: Revocation) -> str:
+    """The next step of somebody whose adapter does what `entry` withdrew under other bytes."""
+    return (
+        f"only an approver ends this: peft-assay revoke --lift {entry.target} --scope {entry.scope.value} --reason ..."
+    )
+
+
 def _targets(scope: Scope, subject: Certifiable) -> frozenset[str]:
     match scope:
         case Scope.CERTIFICATE:

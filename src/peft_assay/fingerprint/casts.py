@@ -1,0 +1,31 @@
+"""Dtypes that adapters are converted to: what is left of float64 numbers in each."""
+
+from typing import Any
+
+import numpy as np
+
+from peft_assay.fingerprint.tensors import Cast
+
+
+def to_float16(values: Any) -> Any:
+    """As numpy and torch round: half to even; what is too large becomes infinite."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32).astype(np.float16).astype(np.float64)
+
+
+def to_bfloat16(values: Any) -> Any:
+    """As torch rounds: float32 first, then half to even."""
+    with np.errstate(over="ignore"):
+        bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    rounded = (bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))) & np.uint32(0xFFFF0000)
+    return rounded.view(np.float32).astype(np.float64)
+
+
+def through_both(values: Any) -> Any:
+    """float16 first, then bfloat16."""
+    return to_bfloat16(to_float16(values))
+
+
+CASTS: tuple[Cast | None, ...] = (None, to_float16, to_bfloat16, through_both)
+"""As stored, and as plain conversions leave it. A conversion makes no other adapter of one, though it may move an
+update further than the last steps of its training do."""

@@ -1,0 +1,130 @@
+r"""A sketch and a spectrum of each part: what is compared of an update without having it.
+
+The sketch is :math:`U^T \Delta W V` with columns of random signs, drawn from a nonce by SHAKE-256, so that every
+machine draws the same: 64 linear equations of the update, and the norm of a difference of sketches estimates the norm
+of the difference. Whoever knows the nonce can move an update without moving its sketch; whoever does not cannot make an
+update that has the sketch of another. The spectrum needs no nonce: singular values move by at most the distance that
+the update moves (Mirsky), whatever is known.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from peft_assay.core.artifact import WEIGHTS_FILE
+from peft_assay.fingerprint.interface import MAX_ITEMS, Operation, Part, Uncomputable
+from peft_assay.fingerprint.normal import normal_form
+from peft_assay.fingerprint.tensors import Cast
+
+NONCE_BYTES = 32
+COLUMNS = 8
+"""Of U and of V each."""
+MAX_SPECTRUM = 512
+"""Singular values of one part; of a part that may have more, its norm alone is taken."""
+BLOCK_ITEMS = 1 << 22
+"""Numbers of a part in rows that are formed at once."""
+MAX_DENSE = 1 << 35
+"""Numbers of all parts in rows together: small files could ask for hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartPrint:
+    """Of one part: `spectrum` in falling order, or only the norm where `whole` is false; a sketch for each nonce."""
+
+    shape: tuple[int, int]
+    spectrum: Any
+    whole: bool
+    sketches: tuple[Any, ...]
+
+
+Key = tuple[str, Operation]
+Prints = Mapping[Key, PartPrint]
+
+
+def prints_of(files: Mapping[str, bytes], nonces: Sequence[bytes] = (), cast: Cast | None = None) -> Prints:
+    """Prints of every part of the adapter in `files` that does something; raises Uncomputable.
+
+    One pass whatever the number of nonces.
+    """
+    found: dict[Key, PartPrint] = {}
+    formed = 0
+    for part in normal_form(files, cast):
+        formed += part.shape[0] * part.shape[1] if part.rows is not None else 0
+        if formed > MAX_DENSE:
+            raise Uncomputable("its updates are too large to be formed", where=part.module)
+        printed = _print(part, nonces)
+        if not all(np.isfinite(array).all() for array in (printed.spectrum, *printed.sketches)):
+            raise Uncomputable("its products are not finite", where=part.module)
+        if printed.spectrum.any():
+            if (part.module, part.operation) in found:
+                raise Uncomputable("two of its parts do the same to it", where=part.module)
+            found[part.module, part.operation] = printed
+    if not found:
+        raise Uncomputable("does nothing: there is no part that is not zero", where=WEIGHTS_FILE)
+    return found
+
+
+def _print(part: Part, nonces: Sequence[bytes]) -> PartPrint:
+    planes = [(_signs(nonce, "u", part.shape[0]), _signs(nonce, "v", part.shape[1])) for nonce in nonces]
+    if part.rows is None:
+        sketches = tuple((u.T @ part.left) @ (part.right @ v) / COLUMNS for u, v in planes)
+        spectrum, whole = _spectrum_of_factors(part)
+        return PartPrint(part.shape, spectrum, whole, sketches)
+    sums = [np.zeros((COLUMNS, COLUMNS)) for _ in planes]
+    side = min(part.shape)
+    whole = part.shape[1] <= MAX_SPECTRUM or _at_once(part)
+    gram, squares = np.zeros((side, side) if whole else (1, 1)), 0.0
+    for begin, block in _blocks(part):
+        for number, (u, v) in enumerate(planes):
+            sums[number] += u[begin : begin + len(block)].T @ (block @ v) / COLUMNS
+        if whole and side == part.shape[1]:
+            gram += block.T @ block
+        elif whole:  # fewer rows than columns: they all came at once
+            gram = block @ block.T
+        else:
+            squares += float((block * block).sum())
+    spectrum = _roots(gram) if whole else np.array([math.sqrt(squares)])
+    return PartPrint(part.shape, spectrum, whole, tuple(sums))
+
+
+def _blocks(part: Part) -> Iterator[tuple[int, Any]]:
+    rows, columns = part.shape
+    step = rows if _at_once(part) else max(1, BLOCK_ITEMS // max(columns, 1))
+    if part.rows is not None:
+        yield from ((begin, part.rows(begin, begin + step)) for begin in range(0, rows, step))
+
+
+def _at_once(part: Part) -> bool:
+    """Whether a part in rows has so few that all of them are formed together."""
+    rows, columns = part.shape
+    return rows <= min(columns, MAX_SPECTRUM) and rows * columns <= MAX_ITEMS
+
+
+def _spectrum_of_factors(part: Part) -> tuple[Any, bool]:
+    """Singular values from two small Gram matrices, whatever the size of the update."""
+    if part.left.shape[1] > MAX_SPECTRUM:
+        # sum over i, j of (B^T B) o (A A^T), without forming anything larger than the factors
+        product = part.left.T @ part.left
+        return np.array([math.sqrt(max(float((product * (part.right @ part.right.T)).sum()), 0.0))]), False
+    values, vectors = np.linalg.eigh(part.left.T @ part.left)
+    root = (vectors * np.sqrt(np.clip(values, 0.0, None))).T @ part.right
+    return _roots(root @ root.T)[: min(part.shape)], True
+
+
+def _roots(gram: Any) -> Any:
+    """Square roots of eigenvalues, largest first; what rounding leaves where the true value is zero is no value."""
+    squares = np.clip(np.linalg.eigvalsh(gram)[::-1], 0.0, None)
+    return np.sqrt(np.where(squares > squares.max(initial=0.0) * 1e-15, squares, 0.0))
+
+
+@lru_cache(32)
+def _signs(nonce: bytes, side: str, size: int) -> Any:
+    """`size` x COLUMNS of +-1."""
+    drawn = hashlib.shake_256(nonce + f"|{side}|{size}|{COLUMNS}".encode()).digest(size)
+    bits = np.unpackbits(np.frombuffer(drawn, np.uint8)).reshape(size, COLUMNS)
+    return 1.0 - 2.0 * bits
