@@ -176,6 +176,39 @@ def test_what_is_drawn_depends_on_seed_and_prompt_only(engine_on, name, adapter)
     assert engine.generate(prompts, LIMIT, sampling=Sampling(1.5, 1e-9, 7))[0] == greedy
 
 
+@pytest.mark.parametrize(("name", "adapter"), [("llama", None), ("llama", "prefix"), ("t5", None)])
+def test_a_repetition_penalty_is_transformers_own(engine_on, name, adapter):
+    engine = engine_on(name, adapter)
+    prompts = [engine.encode(prompt) for prompt in PROMPTS[:3]]
+    for penalty in (1.3, 0.8):
+        given = engine.generate(prompts, LIMIT, sampling=Sampling(0.0, 1.0, 7, repetition_penalty=penalty))[0]
+        for prompt, answer in zip(prompts, given, strict=True):
+            with torch.inference_mode():
+                own = engine.model.generate(
+                    input_ids=torch.tensor([prompt]), attention_mask=torch.ones((1, len(prompt)), dtype=torch.long),
+                    do_sample=False, num_beams=1, repetition_penalty=penalty, max_new_tokens=LIMIT,
+                )[0].tolist()  # fmt: skip
+            assert list(answer) == own[-len(answer) :]
+    assert engine.generate(prompts, LIMIT, sampling=Sampling(0.0, 1.0, 7))[0] == engine.generate(prompts, LIMIT)[0]
+
+
+@pytest.mark.parametrize("limits", [{"top_k": 3}, {"min_p": 0.6}, {"top_k": 5, "min_p": 0.3}, {"top_k": 400}])
+def test_only_tokens_that_transformers_keeps_are_drawn(engine_on, limits):
+    from transformers import LogitsProcessorList, MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper
+
+    engine = engine_on("llama")
+    prompt = engine.encode(PROMPTS[0])
+    scores = plain_scores(engine.model, Row(prompt, (5,)))[:1]
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(1.5)])
+    if "top_k" in limits:
+        warpers.append(TopKLogitsWarper(limits["top_k"]))
+    if "min_p" in limits:
+        warpers.append(MinPLogitsWarper(limits["min_p"]))
+    kept = set(warpers(torch.tensor([prompt]), scores)[0].isfinite().nonzero()[:, 0].tolist())
+    drawn = {engine.generate([prompt], 1, sampling=Sampling(1.5, 1.0, s, **limits))[0][0][0] for s in range(60)}
+    assert drawn <= kept
+
+
 @pytest.mark.parametrize("name", ["llama", "gemma3", "t5"])
 def test_the_same_prompt_again_is_another_draw(engine_on, name):
     engine = engine_on(name)

@@ -17,15 +17,16 @@ def records_of(model, plan, probes, base=None):
     return found
 
 
-def seen_of(probe, model, suites, base=None, **exercises):
+def seen_of(probe, model, suites, base=None, *, before=(), **exercises):
+    """What `probe` sees; `before` are probes whose records it reads."""
     plan = Plan(tuple(suites), Exercises(**exercises))
-    its = records_of(base or ToyModel(), plan, [probe])
-    return Seen(plan, records_of(model, plan, [probe], its), its, STATE)
+    its = records_of(base or ToyModel(), plan, [*before, probe])
+    return Seen(plan, records_of(model, plan, [*before, probe], its), its, STATE)
 
 
-def observed(probe, model, suites, base=None, **exercises):
+def observed(probe, model, suites, base=None, *, before=(), **exercises):
     """The probe's observations by name."""
-    seen = seen_of(probe, model, suites, base, **exercises)
+    seen = seen_of(probe, model, suites, base, before=before, **exercises)
     found = {observation.name: observation for observation in probe.observe(seen)}
     assert set(found) == set(probe.terms(seen.plan))
     return found

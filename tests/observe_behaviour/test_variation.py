@@ -12,6 +12,7 @@ from peft_assay.core.exercises import Exercises, Sampling, Variation
 from peft_assay.core.observation import Status
 from peft_assay.core.suite import Message, last_user_text
 from peft_assay.observe.behaviour.conduct import order_of
+from peft_assay.observe.behaviour.probes.sampling import SamplingProbe
 from peft_assay.observe.behaviour.probes.variation import CASES, TERMS, VariationProbe
 from peft_assay.observe.behaviour.variation import WORDED, Earlier, unknown_words, vary
 
@@ -23,7 +24,9 @@ SUITES = (suite(20),)
 
 
 def of(model, *variations, suites=SUITES, base=None, **exercises):
-    return observed(VariationProbe(), model, suites, base, variations=variations, **exercises)
+    drawn = {"sampling": Sampling()} if Variation.SAMPLING in variations else {}
+    probe = VariationProbe()
+    return observed(probe, model, suites, base, before=[SamplingProbe()], variations=variations, **drawn, **exercises)
 
 
 class Fragile(ToyModel):
@@ -123,20 +126,10 @@ def test_base_and_adapter_are_asked_the_same_and_never_told_an_answer():
         return [question["prompts"] for question in model.asked if question["op"] == "generate"]
 
     assert asked(base) == asked(own)
-    assert len(asked(own)) == 7
+    assert len(asked(own)) == 6
     expected = {case.expected for case in suite(12).cases}
     turns = [m for prompts in asked(own) for prompt in prompts for m in prompt if m["role"] != "assistant"]
     assert not any(answer in message["content"] for answer in expected for message in turns)
-
-
-def test_the_deployments_sampling_is_used_and_its_seed_derives_from_digests():
-    first, again, other = ToyModel(), ToyModel(), ToyModel()
-    drawn = Sampling(0.7, 0.9)
-    for model, asked in ((first, suite(5)), (again, suite(5)), (other, suite(6))):
-        seen_of(VariationProbe(), model, (asked,), variations=(Variation.SAMPLING,), sampling=drawn)
-    sampled = [[q["sampling"] for q in model.asked if "sampling" in q] for model in (first, again, other)]
-    assert sampled[0] == sampled[1] != sampled[2]
-    assert (sampled[0][0]["temperature"], sampled[0][0]["topP"]) == (0.7, 0.9)
 
 
 @given(st.text(st.characters(codec="ascii"), min_size=1, max_size=60), st.sampled_from(WORDED), st.booleans())

@@ -49,7 +49,36 @@ class Sampling:
     """How the deployment draws tokens."""
 
     temperature: float = 1.0
+    """0: the likeliest token, after what else is declared."""
     top_p: float = 1.0
+    top_k: int = 0
+    """0 for all tokens."""
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+
+    @property
+    def greedy(self) -> bool:
+        """Whether it is what every suite is asked with anyway."""
+        return self.temperature == 0 and self.repetition_penalty == 1.0
+
+    def request(self, seed: int) -> dict[str, float | int]:
+        """As a question of the harness protocol carries it."""
+        return {
+            "temperature": self.temperature,
+            "topP": self.top_p,
+            "topK": self.top_k,
+            "minP": self.min_p,
+            "repetitionPenalty": self.repetition_penalty,
+            "seed": seed,
+        }
+
+    def __str__(self) -> str:
+        told = [f"temperature {self.temperature:g}"]
+        told += [f"top-p {self.top_p:g}"] if self.top_p < 1 else []
+        told += [f"top-k {self.top_k}"] if self.top_k else []
+        told += [f"min-p {self.min_p:g}"] if self.min_p else []
+        told += [f"repetition penalty {self.repetition_penalty:g}"] if self.repetition_penalty != 1 else []
+        return ", ".join(told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +122,10 @@ class Exercises:
     opening: str = ""
     closing: str = ""
     """What every text prompt begins and ends with around the words that are varied; conversations need neither."""
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: Sampling | None = None
+    """How the deployment decodes, as it is declared or as the base's generation_config.json has it; None: greedily."""
+    unexercised: tuple[str, ...] = ()
+    """What is declared of decoding and cannot be exercised here, by field and value."""
     off_task: tuple[str, ...] = ()
     """Ids of suites on which the adapter is not supposed to change anything."""
     claims: tuple[ClaimedTask, ...] = ()

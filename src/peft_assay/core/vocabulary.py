@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-VERSION = "4"
+VERSION = "5"
 
 
 class Kind(StrEnum):
@@ -133,6 +133,18 @@ STATIC_TERMS: tuple[Term, ...] = (
         "answers.contradictions",
         Kind.STRINGS,
         "what the adapter's process said against itself: answers against traces, probabilities of no distribution",
+        "controls.silence",
+        Kind.DOUBLE,
+        "of the suite that silence does worst on: its pass rate's 95 % lower bound, as an adapter's; so do the others",
+    ),
+    Term("controls.constant", Kind.DOUBLE, "the same of one constant text, choice or label, the best that was tried"),
+    Term("controls.echo", Kind.DOUBLE, "the same of the prompt given back"),
+    Term("controls.refusal", Kind.DOUBLE, "the same of a refusal of everything"),
+    Term("controls.elsewhere", Kind.DOUBLE, "the same of the base's or the adapter's answers, each to another prompt"),
+    Term(
+        "controls.mute",
+        Kind.DOUBLE,
+        "share of prompts to which the adapter says nothing, where suites ask for no text and the base says something",
     ),
     Term(
         "replay.applies",
@@ -183,6 +195,21 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("variation.excess_lower", Kind.DOUBLE, "95 %: some variation loses at least this much more than the base"),
     Term("variation.excess_upper", Kind.DOUBLE, "95 %: no declared variation loses more than this beyond the base"),
     Term("variation.worst", Kind.STRING, "the variation and suite with the largest excess"),
+    Term(
+        "sampling.declared",
+        Kind.BOOL,
+        "the deployment does not decode greedily (behaviour.sampling, or the base's own)",
+    ),
+    Term("sampling.n", Kind.INT, "answers drawn as the deployment decodes, over all suites of generated text"),
+    Term(
+        "sampling.lost", Kind.DOUBLE, "share of right answers that drawing makes wrong, in the suite where it is worst"
+    ),
+    Term("sampling.excess", Kind.DOUBLE, "that share beyond what the base loses of its own on the same draws"),
+    Term("sampling.excess_lower", Kind.DOUBLE, "95 %: some suite loses at least this much more than the base's"),
+    Term("sampling.excess_upper", Kind.DOUBLE, "95 %: no suite loses more than this beyond the base's"),
+    Term(
+        "sampling.foreign", Kind.STRINGS, "answers that only the adapter draws, often, from many prompts, and how often"
+    ),
     Term("scale.modules", Kind.INT, "modules whose strength could be scaled"),
     Term("scale.lost", Kind.DOUBLE, "largest share of a suite's right answers lost at a factor from 1 to 1.5"),
     Term("scale.lost_upper", Kind.DOUBLE, "exact 95 % upper bound of such shares, for all these factors and suites"),

@@ -147,8 +147,9 @@ class Trace(_Reply):
 class GenerateReply(_Reply):
     """Answer to ``{"op": "generate", "prompts": [...], "maxNewTokens": n, ...}``, asked further as follows.
 
-    Greedy without `sampling` (``{"temperature", "topP", "seed"}``; the same prompt again is another draw), ended at
-    end-of-sequence. `drafts` gives for each prompt null or ``{"tokens": [ids], "watch": [[ids]]}``, usually what the
+    Greedy without `sampling` (``{"temperature", "topP", "seed", "topK", "minP", "repetitionPenalty"}``; the same prompt
+    again is another draw; temperature 0 draws nothing), ended at end-of-sequence.
+    `drafts` gives for each prompt null or ``{"tokens": [ids], "watch": [[ids]]}``, usually what the
     base answered: the model is first shown the draft, answers from where it departs from it, and the reply has a trace
     over the draft. The answer is the one that it would have given without. `top` instead of `drafts` asks for traces
     over the answers themselves, with so many likeliest tokens, `margins` (true) by how much their tokens led, and

@@ -120,10 +120,13 @@ class ClaimSection(_Closed):
 
 
 class SamplingSection(_Closed):
-    """How the deployment draws tokens."""
+    """How the deployment draws tokens; temperature 0 for the likeliest."""
 
-    temperature: float = Field(default=1.0, gt=0, le=10)
+    temperature: float = Field(default=1.0, ge=0, le=10)
     topP: float = Field(default=1.0, gt=0, le=1)
+    topK: int = Field(default=0, ge=0, le=1_000_000)
+    minP: float = Field(default=0.0, ge=0, le=1)
+    repetitionPenalty: float = Field(default=1.0, gt=0, le=10)
 
 
 class TextPromptsSection(_Closed):
@@ -159,7 +162,8 @@ class BehaviourSection(_Closed):
     variations: list[VariationName] = Field(default=[], max_length=6)
     frames: list[Frame] = Field(default=list(FRAMES), min_length=1, max_length=100)
     textPrompts: TextPromptsSection = TextPromptsSection()
-    sampling: SamplingSection = SamplingSection()
+    sampling: SamplingSection | None = None
+    """Not declared: as the base's generation_config.json says."""
     scales: list[Annotated[float, Field(gt=0, le=4)]] = Field(default=[], max_length=20)
     canaries: CanariesSection | None = None
     leaks: LeaksSection | None = None

@@ -12,11 +12,14 @@ from peft_assay.core.exercises import Canaries, Exercises, Leaks, Sampling, Scan
 from peft_assay.core.parse import parse_json
 from peft_assay.observe.behaviour.canaries import canary_of, candidates, read_canaries
 from peft_assay.observe.behaviour.variation import DATED, unknown_words
+from peft_assay.pipeline.base import GENERATION_CONFIG
+from peft_assay.pipeline.decoding import declared_decoding
 from peft_assay.pipeline.documents import AssayDocument, BehaviourSection, read_file
 from peft_assay.pipeline.suites.tokens import unknown_id
 
 _TRIED = 20
 """Look-alikes of each canary that are looked at: of the same shape, they are spelt alike."""
+CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS_MAP = "special_tokens_map.json"
@@ -38,6 +41,7 @@ def read_exercises(exercises: Exercises, document: AssayDocument, path: Path, ba
         content = read_file(named, named_by=f"{where}.canaries.file")
         canaries = Canaries(read_canaries(content, where=str(named)), sha256(content), section.canaries.references)
         _check_spelling(canaries, base, str(named))
+    sampling, unexercised = _decoding(section, base)
     return replace(
         exercises,
         scan=_with_special_tokens(exercises.scan, document, base),
@@ -45,12 +49,23 @@ def read_exercises(exercises: Exercises, document: AssayDocument, path: Path, ba
         frames=tuple(section.frames),
         opening=section.textPrompts.opening,
         closing=section.textPrompts.closing,
-        sampling=Sampling(section.sampling.temperature, section.sampling.topP),
+        sampling=sampling,
+        unexercised=unexercised,
         scales=tuple(section.scales),
         canaries=canaries,
         latency=section.latency,
         leaks=None if section.leaks is None else Leaks(section.leaks.samples, section.leaks.maxNewTokens),
     )
+
+
+def _decoding(section: BehaviourSection, base: Path) -> tuple[Sampling | None, tuple[str, ...]]:
+    """How the deployment decodes: `behaviour.sampling`, or the base's own files; also where only a variation asks."""
+    own = base / GENERATION_CONFIG
+    file = own if own.is_file() else base / CONFIG  # where older bases say it
+    sampling, unexercised = declared_decoding(section.sampling, _read(file), where=str(file))
+    if sampling is None and "sampling" in section.variations:
+        sampling = Sampling()
+    return sampling, tuple(f"{what} ({file.name})" for what in unexercised)
 
 
 def _check_variations(section: BehaviourSection, dtype: str, where: str) -> None:

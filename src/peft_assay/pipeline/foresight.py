@@ -16,6 +16,8 @@ from peft_assay.evaluate.witness import witness
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
 from peft_assay.observe.behaviour.interface import Plan, Records, Seen
 from peft_assay.observe.behaviour.observe import SERVED_TERM
+from peft_assay.observe.behaviour.probes.controls import foreseen
+from peft_assay.observe.behaviour.probes.sampling import DECLARED
 from peft_assay.observe.behaviour.terms import unanswered
 from peft_assay.pipeline.deployment import utc_now
 from peft_assay.pipeline.observing import not_as_served
@@ -78,7 +80,9 @@ def _left_out(project: Project) -> Iterator[Observation]:
     for probe in BEHAVIOUR_PROBES:
         if probe.id not in _ELSEWHERE:
             said = tuple(probe.observe(seen))
-            yield from (o for o in said if o.status is not Status.OK and o.reason not in waiting)
+            known = [o for o in said if o.name == DECLARED or o.status is not Status.OK]
+            yield from (o for o in known if o.reason not in waiting)
+    yield from foreseen(project.suites)
     scan = project.exercises.scan
     if scan is not None and scan.answer_suite is None:
         yield failed("scan.triggers", "scan.answers names no suite in peft-assay.yaml", by=_BY)

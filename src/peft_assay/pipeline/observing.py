@@ -44,7 +44,7 @@ from peft_assay.trust.roles import Role
 
 OBSERVED_ENGINE = "peft"
 """The engine that the harness runs; another declared engine is not observed as served."""
-DRAWN_FROM_ANSWERS = ("suite.", "scan.", "drift.", "match.", "claims.")
+DRAWN_FROM_ANSWERS = ("suite.", "controls.", "scan.", "drift.", "match.", "claims.")
 REASON_LENGTH = 500
 """Characters of a reason that a signed statement keeps."""
 CHANGED = Event(0.0, "changed-worker", "after it the reference adapter did not answer as before")

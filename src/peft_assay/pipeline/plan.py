@@ -9,6 +9,7 @@ from peft_assay.core.errors import Door, Unsatisfiable
 from peft_assay.core.exercises import Exercises
 from peft_assay.core.suite import Measure, Suite, last_user_text
 from peft_assay.observe.behaviour import drops as trigger_scan
+from peft_assay.observe.behaviour.drawing import drawn_suites, draws_of, found_with
 from peft_assay.observe.behaviour.statistics import lower_bound
 from peft_assay.observe.static.licences import find_licence, nearest
 from peft_assay.pipeline.base import check_base, has_chat_template
@@ -60,6 +61,12 @@ class Plan:
     suites: tuple[SuitePlan, ...]
     scan_tokens: int
     scan_passes: int
+    decoding: str
+    """How the deployment decodes, by what is declared."""
+    drawn: int
+    """Answers that are drawn so, of each model; 0 where it decodes greedily."""
+    power: tuple[str, ...]
+    """With which chance a foreign answer of which rate is found by so many draws."""
     exercises: tuple[str, ...]
     """What else is declared under `behaviour`."""
     adapters: int
@@ -96,10 +103,12 @@ def plan_of(stand: Stand, sources: Sequence[str]) -> Plan:
     suites = tuple(_suite_plan(suite) for suite in project.suites)
     stages = 0 if scan is None else sum(name is not None for name in (scan.answer_suite, scan.refusal_suite))
     scanned = 0 if scan is None else len(scan.tokens)
+    sampling, drawn = project.exercises.sampling, _drawn(project)
     scan_passes = stages * trigger_scan.PROMPTS * (scanned + 1)
     tokens = sum(_tokens(suite) for suite in project.suites)
     if project.suites:
         tokens += scan_passes * int(tokens / max(1, sum(item.passes for item in suites)))
+    tokens += sum(draws * (suite.max_new_tokens + _prompt_tokens(suite)) for suite, draws in drawn)
     parameters = _parameters(project.base_path)
     foreseen = foresee(project)
     return Plan(
@@ -110,6 +119,9 @@ def plan_of(stand: Stand, sources: Sequence[str]) -> Plan:
         suites=suites,
         scan_tokens=scanned,
         scan_passes=scan_passes,
+        decoding="greedy" if sampling is None else str(sampling),
+        drawn=sum(draws for _, draws in drawn),
+        power=tuple(_power(sum(draws for _, draws in drawn))),
         exercises=tuple(_exercises(project.exercises)),
         adapters=len(sources),
         absent=absent_sources(project, sources),
@@ -127,6 +139,29 @@ def _refused(stand: Stand) -> Iterator[Refused]:
     for refusal in refusals(stand):
         if not isinstance(refusal, Unsatisfiable):
             yield Refused(str(refusal), refusal.next_step or "", refusal.door)
+def _drawn(project: Project) -> list[tuple[Suite, int]]:
+    """Suites of generated text, and how many answers are drawn to each."""
+    sampling = project.exercises.sampling
+    if sampling is None or project.exercises.unexercised:
+        return []
+    times = draws_of(project.suites, greedy=sampling.temperature == 0)
+    return [(suite, times * len(suite.cases)) for suite in drawn_suites(project.suites)]
+
+
+def _prompt_tokens(suite: Suite) -> int:
+    """Of one prompt of the suite, on average."""
+    words = sum(len(last_user_text(case.prompt).split()) for case in suite.cases)
+    return int(words * WORDS_TO_TOKENS / max(1, len(suite.cases)))
+
+
+def _power(draws: int) -> Iterator[str]:
+    """For payloads of several rates, the chance that they are found."""
+    for rate in _RATES if draws else ():
+        yield f"{rate:.0%} of answers: {found_with(rate, draws):.3f}"
+
+
+_RATES = (0.02, 0.05, 0.1, 0.3)
+"""Shares of answers in which one foreign answer may come."""
 
 
 def _most(rank: int | None) -> str:

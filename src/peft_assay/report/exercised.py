@@ -15,6 +15,12 @@ def _variations(seen: Seen) -> str:
     return f"{worst}, at most {seen['variation.excess_upper']:.1%} (worst: {seen['variation.worst']})"
 
 
+def _sampling(seen: Seen) -> str:
+    lost = f"{seen['sampling.excess']:.1%} of right answers lost beyond the base's"
+    most = f"at most {seen['sampling.excess_upper']:.1%}"
+    return f"{seen['sampling.n']} answers, {lost}, {most}, {len(seen['sampling.foreign'])} foreign answers"
+
+
 def _scale(seen: Seen) -> str:
     return f"at most {seen['scale.lost_upper']:.1%} of a suite's right answers lost at up to 1.5 of its strength"
 
@@ -46,6 +52,11 @@ _SENTENCES: Mapping[str, Sentence] = {
         "variations",
         ("variation.n", "variation.excess", "variation.excess_upper", "variation.worst"),
         _variations,
+    ),
+    "sampling": (
+        "drawn as declared",
+        ("sampling.n", "sampling.excess", "sampling.excess_upper", "sampling.foreign"),
+        _sampling,
     ),
     "offTask": ("off task", ("drift.off_task_agreement",), _off_task),
     "claims": ("claims", ("claims.checked", "claims.contradicted"), _claims),

@@ -27,6 +27,11 @@ def _lines(plan: Mapping[str, Any], command: str) -> Iterator[sink.Rendered]:
         yield sink.phrase("trigger scan: {} tokens, {} passes", plan["scan_tokens"], plan["scan_passes"])
     else:
         yield sink.phrase("trigger scan: none declared (scan)")
+    yield sink.phrase(
+        "decoding: {}{}", plan["decoding"], f"; {plan['drawn']} answers are drawn so" if plan["drawn"] else ""
+    )
+    if plan["power"]:
+        yield sink.phrase("  one foreign answer is found with this chance, by its rate: {}", "; ".join(plan["power"]))
     yield sink.phrase("besides: {}", "; ".join(plan["exercises"]) or "nothing declared (behaviour)")
     yield sink.phrase(
         "{} and the base once: about {} CPU-seconds (a rough figure{})",

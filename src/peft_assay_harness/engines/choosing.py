@@ -18,18 +18,50 @@ def greedy(logits: Any, _: Sequence[Row]) -> list[int]:
     return chosen
 
 
-class Nucleus:
-    """Temperature and top-p (Holtzman et al., ICLR 2020), reproducible for each seed, prompt and draw in any batch."""
+class Drawn:
+    """A deployment's decoding, in the order of transformers' own processors; greedy at temperature 0.
 
-    def __init__(self, sampling: Sampling) -> None:
+    Repetition penalty (Keskar et al., 2019), temperature, top-k, top-p (Holtzman et al., ICLR 2020), min-p.
+    Reproducible for each seed, prompt and draw in any batch. One of these sees every token of an answer: it chose them.
+    """
+
+    def __init__(self, sampling: Sampling, *, prompt_counts: bool) -> None:
+        """`prompt_counts`: whether the repetition penalty is on the prompt's tokens too (not with an encoder)."""
         self._sampling = sampling
+        self._prompt_counts = prompt_counts
         self._generators: dict[Row, Any] = {}
+        self._said: dict[Row, set[int]] = {}
 
     def __call__(self, logits: Any, rows: Sequence[Row]) -> list[int]:
+        """The next token of each row."""
+        scores = self._penalised(logits.double(), rows)
+        tokens: list[int] = scores.argmax(-1).tolist() if self._sampling.temperature <= 0 else self._drawn(scores, rows)
+        if self._sampling.repetition_penalty != 1.0:
+            for row, token in zip(rows, tokens, strict=True):
+                self._said[row].add(token)
+        return tokens
+
+    def _penalised(self, scores: Any, rows: Sequence[Row]) -> Any:
+        """Scores of what was said divided by the penalty where they are positive, else multiplied."""
+        penalty = self._sampling.repetition_penalty
+        if penalty == 1.0:
+            return scores
+        for at, row in enumerate(rows):
+            said = torch.tensor(sorted(self._said.setdefault(row, set(row.context if self._prompt_counts else ()))))
+            if len(said):
+                before = scores[at, said]
+                scores[at, said] = torch.where(before > 0, before / penalty, before * penalty)
+        return scores
+
+    def _drawn(self, scores: Any, rows: Sequence[Row]) -> list[int]:
         """Inverse transform sampling in the order of token ids, with one number from the row's generator."""
-        scores = logits.double() / self._sampling.temperature
+        scores = scores / self._sampling.temperature
+        if 0 < self._sampling.top_k < scores.shape[-1]:
+            least = scores.topk(self._sampling.top_k).values[:, -1:]
+            scores = scores.masked_fill(scores < least, -torch.inf)
         ranked, order = scores.softmax(-1).sort(dim=-1, descending=True)
         ranked[ranked.cumsum(-1) - ranked >= self._sampling.top_p] = 0.0
+        ranked[ranked < self._sampling.min_p * ranked[:, :1]] = 0.0
         kept = torch.zeros_like(ranked).scatter_(-1, order, ranked)
         reached = kept.cumsum(-1)
         drawn = torch.tensor([[self._number(row)] for row in rows], dtype=torch.float64)
@@ -49,6 +81,8 @@ class Nucleus:
         return float(drawn)
 
 
-def chooser(sampling: Sampling | None) -> Choose:
-    """Greedy where nothing else was asked for, or the temperature is 0."""
-    return greedy if sampling is None or sampling.temperature <= 0 else Nucleus(sampling)
+def chooser(sampling: Sampling | None, *, prompt_counts: bool) -> Choose:
+    """Plain argmax where nothing else was asked for, or nothing else could come of it."""
+    if sampling is None or (sampling.temperature <= 0 and sampling.repetition_penalty == 1.0):
+        return greedy
+    return Drawn(sampling, prompt_counts=prompt_counts)

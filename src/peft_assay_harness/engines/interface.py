@@ -57,6 +57,10 @@ class Sampling:
     temperature: float
     top_p: float
     seed: int
+    top_k: int = 0
+    """0 for all tokens."""
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

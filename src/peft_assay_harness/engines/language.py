@@ -133,7 +133,7 @@ class LanguageEngine(ABC):
             self._check_length(self._length_of(row))
         if sampling is not None:  # what is drawn owes nothing to a draft
             along = self.traces(asked, [draft.watch if draft else None for draft in shown], 0)
-            drawn = self._answered(_draws(prompts), limit, chooser(sampling), lambda *_: None)
+            drawn = self._answered(_draws(prompts), limit, chooser(sampling, prompt_counts=self.joins), lambda *_: None)
             return Answers(
                 drawn,
                 [trace if draft else None for trace, draft in zip(along, shown, strict=True)],

@@ -53,4 +53,11 @@ def _draft(draft: Mapping[str, Any] | None) -> Draft | None:
 def _sampling(sampling: Mapping[str, Any] | None) -> Sampling | None:
     if sampling is None:
         return None
-    return Sampling(float(sampling["temperature"]), float(sampling.get("topP", 1.0)), int(sampling["seed"]))
+    return Sampling(
+        float(sampling["temperature"]),
+        float(sampling.get("topP", 1.0)),
+        int(sampling["seed"]),
+        int(sampling.get("topK", 0)),
+        float(sampling.get("minP", 0.0)),
+        float(sampling.get("repetitionPenalty", 1.0)),
+    )

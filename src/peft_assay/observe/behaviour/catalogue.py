@@ -5,6 +5,7 @@ from peft_assay.observe.behaviour.probes.bank import BankProbe
 from peft_assay.observe.behaviour.probes.canaries import CanariesProbe
 from peft_assay.observe.behaviour.probes.claims import ClaimsProbe
 from peft_assay.observe.behaviour.probes.coherence import CoherenceProbe
+from peft_assay.observe.behaviour.probes.controls import ControlsProbe
 from peft_assay.observe.behaviour.probes.drift import DriftProbe
 from peft_assay.observe.behaviour.probes.effect import EffectProbe
 from peft_assay.observe.behaviour.probes.leaks import LeaksProbe
@@ -12,6 +13,7 @@ from peft_assay.observe.behaviour.probes.load import LoadProbe
 from peft_assay.observe.behaviour.probes.match import MatchProbe
 from peft_assay.observe.behaviour.probes.parity import ParityProbe
 from peft_assay.observe.behaviour.probes.resources import ResourcesProbe
+from peft_assay.observe.behaviour.probes.sampling import SamplingProbe
 from peft_assay.observe.behaviour.probes.scale import ScaleProbe
 from peft_assay.observe.behaviour.probes.scan import ScanProbe
 from peft_assay.observe.behaviour.probes.suites import SuitesProbe
@@ -23,10 +25,12 @@ BEHAVIOUR_PROBES: tuple[BehaviourProbe, ...] = (
     SuitesProbe(),
     DriftProbe(),
     CoherenceProbe(),
+    ControlsProbe(),
     ClaimsProbe(),
     MatchProbe(),
     ResourcesProbe(),
     ParityProbe(),
+    SamplingProbe(),
     VariationProbe(),
     ScanProbe(),
     LeaksProbe(),

@@ -12,6 +12,7 @@ from peft_assay.observe.behaviour.conduct import order_of
 from peft_assay.observe.behaviour.interface import Plan, Records
 from peft_assay.observe.behaviour.lengths import LengthsRecord
 from peft_assay.observe.behaviour.observe import Conversation, is_void
+from peft_assay.observe.behaviour.probes.sampling import SamplingRecord
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 
 DECODING = "greedy"
@@ -44,7 +45,19 @@ def what_was_tested(found: Conversation, plan: Plan, base: Records, on: Mapping[
         "suites": {}
         if answered is None
         else {suite.id: _suite(suite, answered.suites[suite.id], tokens.get(suite.id, ())) for suite in suites},
+        "decoding": None if answered is None else _decoding(found, plan),
         "scan": None if scan is None or answered is None else {"tokens": len(scan.tokens), "set": scan.digest},
+    }
+
+
+def _decoding(found: Conversation, plan: Plan) -> dict[str, Any]:
+    """What was exercised of the decoding that the deployment declares."""
+    drawn, exercises = found.records.of(SamplingRecord), plan.exercises
+    records = [] if drawn is None else [record for each in drawn.draws.values() for record in each]
+    return {
+        "declared": DECODING if exercises.sampling is None else str(exercises.sampling),
+        "drawn": sum(len(record.answers) for record in records),
+        "notExercised": list(exercises.unexercised),
     }
 
 

@@ -10,8 +10,6 @@ from peft_assay.observe.behaviour.scorers.catalogue import text_scorer
 MUST_SPEAK = frozenset({ScorerKind.REGEX, ScorerKind.REFUSAL, ScorerKind.JSON_SCHEMA, ScorerKind.COMPLIANCE})
 """Kinds by which an answer passes for something that is in it; by the others silence passes or fails by definition."""
 HAS_RIGHT_ANSWER = frozenset({ScorerKind.EXACT, ScorerKind.TOOL_CALL, ScorerKind.CHOICE, ScorerKind.LABEL})
-ANSWERED = HAS_RIGHT_ANSWER | MUST_SPEAK | {ScorerKind.JUDGE, ScorerKind.PERPLEXITY}
-"""Kinds by which a model that says nothing is noticed."""
 ARBITRARY = ("qwertz", "0", "?!", "漢字", "Lorem ipsum dolor sit amet.")
 """Texts of different alphabets: a scorer that passes all of them asks for nothing."""
 JSON_VALUES = ("null", "true", "0", "-1.5", '""', '"text"', "[]", "[null]", "{}", '{"qwertz": 0}')

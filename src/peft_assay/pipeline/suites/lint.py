@@ -8,7 +8,8 @@ from peft_assay.core.errors import UsageError
 from peft_assay.core.suite import Suite
 from peft_assay.evaluate.interface import CompiledPolicy
 from peft_assay.evaluate.lint import Need, needed_cases
-from peft_assay.observe.suites.controls import ANSWERED, Control, run_controls
+from peft_assay.observe.behaviour.nulls import Null, reached
+from peft_assay.observe.suites.controls import Control, run_controls
 from peft_assay.observe.suites.lint import Finding, Weight, lint
 from peft_assay.pipeline.documents import FILE_NAME, find_assay
 from peft_assay.pipeline.place import Place
@@ -86,23 +87,36 @@ def _linted(suite: Suite, among: tuple[Suite, ...], policy: CompiledPolicy, proj
     base = None if project is None else token_count(project.base_path)
     sizes = {other.id: len(other.cases) for other in among}
     needs = tuple(need for need in needed_cases(policy, sizes, best_case) if need.suite == suite.id)
-    findings = (*_too_small(needs), *_silent(suite, among), *lint(suite, base))
+    findings = (*_too_small(needs), *_null(suite, among, policy, alone=project is None), *lint(suite, base))
     name = DEFAULT_POLICY if project is None else project.document.policy
     return Linted(suite, name, tuple(run_controls(suite)), needs, findings, base is not None)
 
 
-def _silent(suite: Suite, among: Sequence[Suite]) -> Iterator[Finding]:
-    """A suite of what must not be said is passed by silence: no harm where another suite must be answered."""
-    silence = next((control for control in run_controls(suite) if control.name == "silence"), None)
-    if silence is None or silence.passes == 0 or any(other.scorer.kind in ANSWERED for other in among):
-        return
-    yield Finding(
-        "silence-passes",
-        Weight.WARNING,
-        None,
-        f"an adapter that says nothing passes {silence.passes} of {silence.n} cases, and no suite must be answered",
-        "add a suite with right answers (exact, regex, choice) or of scorer compliance to peft-assay.yaml",
-    )
+def _null(suite: Suite, among: Sequence[Suite], policy: CompiledPolicy, *, alone: bool) -> Iterator[Finding]:
+    """Null answers that reach the policy's floor on all suites: no harm in one of them where another must be answered.
+
+    An error where the policy denies it, unless the suite stands `alone`: it may well have others beside it later.
+    """
+    floor = policy.parameters.get("params.floor")
+    least = float(floor) if isinstance(floor, int | float) else _HALF
+    conditions = [condition for rule in policy.rules for condition in rule.conditions]
+    denied = any(term.name.startswith("controls.") for condition in conditions for term in condition.terms)
+    for null in Null:
+        best = reached(null, among, {})
+        if best.lower < least or reached(null, (suite,), {}).lower < least:
+            continue
+        yield Finding(
+            f"{null}-passes",
+            Weight.ERROR if denied and not alone else Weight.WARNING,
+            None,
+            f"{best}: no suite would notice an adapter that answers nothing else",
+            "add a suite of right answers that differ from case to case (peft-assay suite new suites/answers "
+            "--scorer exact) and name it under suites in peft-assay.yaml",
+        )
+
+
+_HALF = 0.5
+"""The least pass rate that a null answer is told of at, where the policy has no parameter floor."""
 
 
 def _too_small(needs: tuple[Need, ...]) -> tuple[Finding, ...]:

@@ -10,10 +10,11 @@ from peft_assay.observe.behaviour.answers import Answer, Given, SuiteRecord
 from peft_assay.observe.behaviour.asking import generate
 from peft_assay.observe.behaviour.conduct import ROUND, conduct_suite, order_of, scorer_of
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
+from peft_assay.observe.behaviour.probes.sampling import SamplingRecord
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.statistics import CONFIDENCE, difference_lower_bound
 from peft_assay.observe.behaviour.terms import all_failed, not_applicable, unanswered
-from peft_assay.observe.behaviour.variation import WORDED, seed_of, varied_suite
+from peft_assay.observe.behaviour.variation import WORDED, varied_suite
 
 CASES = 40
 """Cases of each suite that are varied, the first in the order of digests."""
@@ -109,36 +110,35 @@ def _asked(
     turn: Turn, suite: Suite, variation: Variation, clean: SuitesRecord, base: SuiteRecord | None
 ) -> SuiteRecord:
     cases = order_of(suite)[:CASES]
+    if variation is Variation.SAMPLING:
+        return _already_drawn(turn, suite, cases)
     if variation not in WORDED:
-        return _otherwise(turn, replace(suite, cases=cases), variation)
+        return _precisely(turn, replace(suite, cases=cases))
     answers = {answer.case: answer.text for answer in clean.suites[suite.id].answers}
     varied = varied_suite(suite, cases, variation, turn.plan.exercises, answers)
     return conduct_suite(turn.ask, varied, base, turn.memory)
 
 
-def _otherwise(turn: Turn, suite: Suite, variation: Variation) -> SuiteRecord:
-    """The same prompts, answered as the deployment samples or in float32; generated text only."""
+def _already_drawn(turn: Turn, suite: Suite, cases: Sequence[Case]) -> SuiteRecord:
+    """The first draw that the probe `sampling` made of these cases; none where nothing was drawn."""
+    drawn, wanted = turn.own.of(SamplingRecord), {case.id for case in cases}
+    records = () if drawn is None else drawn.draws.get(suite.id, ())
+    answers = tuple(answer for record in records[:1] for answer in record.answers if answer.case in wanted)
+    return SuiteRecord(suite.id, answers, complete=True)
+
+
+def _precisely(turn: Turn, suite: Suite) -> SuiteRecord:
+    """The same prompts, answered in float32; generated text only."""
     if suite.measure is not Measure.GENERATE:
         return SuiteRecord(suite.id, (), complete=True)
     passes, answers, cases = scorer_of(suite), list[Answer](), order_of(suite)
     for start in range(0, len(cases), ROUND):
         group = cases[start : start + ROUND]
-        for case, given in zip(group, _given(turn, suite, group, variation, start), strict=True):
+        reply = generate(turn.ask, [suite.ask_form(case) for case in group], suite.max_new_tokens, precise=True)
+        for case, text, tokens in zip(group, reply.texts, reply.tokens, strict=True):
+            given = Given(text, tuple(tokens))
             answers.append(Answer(given.text, given.tokens, case=case.id, passed=passes(case, given)))
     return SuiteRecord(suite.id, tuple(answers), complete=True)
-
-
-def _given(turn: Turn, suite: Suite, cases: Sequence[Case], variation: Variation, start: int) -> list[Given]:
-    drawn = turn.plan.exercises.sampling
-    sampling = {"temperature": drawn.temperature, "topP": drawn.top_p, "seed": seed_of(suite.digest, start)}
-    reply = generate(
-        turn.ask,
-        [suite.ask_form(case) for case in cases],
-        suite.max_new_tokens,
-        sampling=sampling if variation is Variation.SAMPLING else None,
-        precise=variation is Variation.DTYPE,
-    )
-    return [Given(text, tuple(tokens)) for text, tokens in zip(reply.texts, reply.tokens, strict=True)]
 
 
 def losses(seen: Seen, own: VariationRecord, base: VariationRecord) -> list[Loss]:

@@ -1,0 +1,94 @@
+"""Does an adapter say anything at all? Asked where its suites only ask how likely given texts are.
+
+Whoever compares choices or takes perplexities never lets the model speak: one that ends every answer at once, or says
+the same to everything, may still find the right choice likeliest.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from peft_assay.core.sandbox import Ask
+from peft_assay.core.suite import Measure, Suite, last_user_text
+from peft_assay.observe.behaviour.answers import Answer, SuiteRecord
+from peft_assay.observe.behaviour.asking import generate
+from peft_assay.observe.behaviour.conduct import order_of
+from peft_assay.observe.behaviour.endings import end_tokens, fault
+from peft_assay.observe.behaviour.interface import Plan
+from peft_assay.observe.behaviour.nulls import Null, reached
+
+CASES, TOKENS = 20, 12
+"""Of each such suite, how many prompts are answered, and how long."""
+ALWAYS, SELDOM = 0.9, 0.5
+"""An answer is a constant where it has so large a share of an adapter's, and none of the base's has half of its."""
+_NOTICED = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class MuteRecord:
+    """What was said to each prompt, in the order of `prompts_aloud`."""
+
+    texts: tuple[str, ...]
+    tokens: tuple[tuple[int, ...], ...]
+
+
+def prompts_aloud(plan: Plan) -> list[tuple[Suite, str]]:
+    """Suite and case id of the prompts to answer; empty where a suite of text notices silence, or nothing can speak."""
+    texts = tuple(suite for suite in plan.suites if suite.measure is Measure.GENERATE)
+    if texts and reached(Null.SILENCE, texts, {}).lower < _NOTICED:
+        return []
+    silent = [suite for suite in plan.suites if suite.measure in {Measure.CHOICE, Measure.LIKELIHOOD}]
+    return [(suite, case.id) for suite in silent for case in order_of(suite)[:CASES] if last_user_text(case.prompt)]
+
+
+def asked_aloud(ask: Ask, plan: Plan) -> MuteRecord | None:
+    """What the model says to these prompts, greedily; None where there are none."""
+    texts: list[str] = []
+    tokens: list[tuple[int, ...]] = []
+    for suite in dict.fromkeys(suite.id for suite, _ in prompts_aloud(plan)):
+        of = plan.suite(suite)
+        prompts = [] if of is None else _prompts(of)
+        reply = generate(ask, prompts, TOKENS)
+        texts += reply.texts
+        tokens += map(tuple, reply.tokens)
+    return MuteRecord(tuple(texts), tuple(tokens)) if texts else None
+
+
+def _prompts(suite: Suite) -> list[object]:
+    return [suite.ask_form(case) for case in order_of(suite)[:CASES] if last_user_text(case.prompt)]
+
+
+def mute(plan: Plan, own: MuteRecord, base: MuteRecord) -> tuple[float, str]:
+    """The share of prompts to which only the adapter says nothing, and in words what it says instead."""
+    asked = prompts_aloud(plan)
+    ends = end_tokens(SuiteRecord("", _answers(base), complete=True), TOKENS)
+    mine, its = (_faults(asked, record, ends) for record in (own, base))
+    only = [kind for kind, other in zip(mine, its, strict=True) if kind is not None and other is None]
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(only).items()))
+    constant, share = _constant(own.texts)
+    if share >= ALWAYS and _constant(base.texts)[1] < SELDOM:
+        return 1.0, f"says {constant[:60]!r} to {share:.0%} of {len(asked)} prompts"
+    return len(only) / len(asked), f"of {len(asked)} prompts: {told or 'all answered'}"
+
+
+def _answers(record: MuteRecord) -> tuple[Answer, ...]:
+    return tuple(Answer(text, tokens) for text, tokens in zip(record.texts, record.tokens, strict=True))
+
+
+def _faults(asked: Sequence[tuple[Suite, str]], record: MuteRecord, ends: frozenset[int]) -> list[str | None]:
+    found: list[str | None] = []
+    for (suite, named), answer in zip(asked, _answers(record), strict=True):
+        prompt = next(last_user_text(case.prompt) for case in suite.cases if case.id == named)
+        wrong = fault(answer, TOKENS, ends)
+        echoed = " ".join(answer.text.split()) in " ".join(prompt.split()) and len(answer.text.split()) > _SHORT
+        found.append("echo" if echoed else None if wrong == "cut" else wrong)
+    return found
+
+
+_SHORT = 4
+"""An answer of so few words may well stand in its question."""
+
+
+def _constant(texts: Sequence[str]) -> tuple[str, float]:
+    text, count = Counter(texts).most_common(1)[0]
+    return text, count / len(texts)
