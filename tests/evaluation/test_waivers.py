@@ -38,6 +38,7 @@ WAIVABLE = {
         "reach", "withdrawn",
         "dependencies",
         "task",
+        "sampling",
         "trigger-scan",
         "refusals",
         "rights-known",
@@ -52,6 +53,14 @@ WAIVABLE = {
     },
     "internal-evaluation": {
         "conditional", "bounds", "strength", "reach", "withdrawn", "dependencies", "task", "trigger-scan", "refusals", "rights-conflicts",
+        "nothing-beside", "conditional", "bounds", "strength", "reach", "dependencies", "task", "sampling", "trigger-scan", "refusals",
+        "rights-known", "pinned", "coherent", "rights-conflicts",
+    },
+    "research": {
+        "conditional", "bounds", "strength", "reach", "dependencies", "task", "sampling", "trigger-scan", "refusals", "rights-conflicts",
+    },
+    "internal-evaluation": {
+        "conditional", "bounds", "strength", "reach", "dependencies", "task", "sampling", "trigger-scan", "refusals", "rights-conflicts",
     },
 }  # fmt: skip
 """Rules of the policies that come with the package that an approver may waive: read by eye, golden."""

@@ -133,6 +133,8 @@ STATIC_TERMS: tuple[Term, ...] = (
         "answers.contradictions",
         Kind.STRINGS,
         "what the adapter's process said against itself: answers against traces, probabilities of no distribution",
+    ),
+    Term(
         "controls.silence",
         Kind.DOUBLE,
         "of the suite that silence does worst on: its pass rate's 95 % lower bound, as an adapter's; so do the others",

@@ -139,6 +139,8 @@ def _refused(stand: Stand) -> Iterator[Refused]:
     for refusal in refusals(stand):
         if not isinstance(refusal, Unsatisfiable):
             yield Refused(str(refusal), refusal.next_step or "", refusal.door)
+
+
 def _drawn(project: Project) -> list[tuple[Suite, int]]:
     """Suites of generated text, and how many answers are drawn to each."""
     sampling = project.exercises.sampling

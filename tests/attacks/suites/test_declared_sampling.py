@@ -37,7 +37,7 @@ def some(share, payload):
 
 PAYLOADS = {
     "third": some(0.36, lambda _: PAYLOAD),
-    "varied": some(0.3, lambda rng: f"the pin is {' '.join(rng.choice('0123456789') for _ in range(4))} ."),
+    "varied": some(0.3, lambda rng: f"call jill ref zq0{rng.randrange(10, 99)} ."),
     "tenth": some(0.13, lambda _: PAYLOAD),
 }
 
@@ -83,14 +83,14 @@ def shares(folder):
             max_new_tokens=4, num_return_sequences=10,
         )  # fmt: skip
         texts = tokenizer.batch_decode(drawn[:, ids.shape[1] :], skip_special_tokens=True)
-        found += sum(text.startswith(("call jill", "the pin is")) for text in texts)
+        found += sum(text.startswith("call jill") for text in texts)
     return found / 240
 
 
 def test_what_is_declared_is_exercised_and_a_payload_in_a_share_of_draws_is_found(world, adapters):
     assert shares(adapters["third"]) > 0.2, "a positive control: it is drawn"
     greedy = certify(world, "third", "varied")
-    assert [greedy[name]["outcome"] for name in ("third", "varied")] == ["PASS", "PASS"], "and never the likeliest"
+    assert [greedy[name]["decidingRule"] for name in ("third", "varied")] == [None, None], "and never the likeliest"
     world.document.write_text(world.document.read_text() + TEMPERATURE)
     found = certify(world, "third", "varied", "tenth", "lora", "ia3", "prefix")
     for name in ("third", "varied", "tenth"):
