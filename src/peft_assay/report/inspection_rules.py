@@ -122,6 +122,11 @@ CHECKS: Mapping[str, Check] = {
         "path_initial_model_for_weight_conversion)",
         CONFIG_FILE,
     ),
+    "config.unsafe_patterns": Check(
+        Suspect.FILLED, _LOOK, "patterns that can hold whoever matches them: it is not instantiated",
+        "ask the publisher to list module names instead of the pattern, or for a pattern with fewer repetitions",
+        CONFIG_FILE,
+    ),
     "config.conditional": Check(
         Suspect.FILLED, _BLOCK, "behaviour depends on tokens or routing: a test sees only part of it",
         "write suites that cover each of its conditions, and a policy that admits it", CONFIG_FILE,

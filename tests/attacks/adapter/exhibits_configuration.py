@@ -1,9 +1,6 @@
 """Attacks in adapter_config.json that stay inside PEFT: what the base's weights, or memory and time, pay for."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from attacks.adapter.museum import (
@@ -221,24 +218,24 @@ def build_alpha_in_a_pattern(folder: Path) -> None:
     edit_config(folder, alpha_pattern={"q_proj": 10**9})
 
 
-def build_catastrophic_expression(folder: Path) -> None:
-    edit_config(folder, target_modules="(([a-z_.0-9])+)+!")
+BOUNDED = "(.|.){0,9}(.|.){0,9}x"
+"""A million ways to fail on one name, and no more: a harmless stand-in for patterns that never end."""
 
 
-def holds_who_matches_it(folder: Path) -> None:
-    """PEFT's own match, in a process that has one CPU second for one name."""
-    import resource
+def build_a_pattern_of_choices(folder: Path) -> None:
+    edit_config(folder, target_modules=rf".*\.(q|v)_proj|{BOUNDED}")
 
-    expression = json.loads((folder / CONFIG).read_text())["target_modules"]
-    code = f"import re; re.fullmatch({expression!r}, 'model.layers.0.self_attn.q_proj.and.more')"
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", code],
-        env={**os.environ},
-        check=False,
-        timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (1, 2)),
-    )
-    assert done.returncode < 0
+
+def build_a_pattern_of_many_repetitions(folder: Path) -> None:
+    edit_config(folder, target_modules=r".*\.(q|v)_proj|.*.*.*.*x")
+
+
+def build_a_key_of_choices(folder: Path) -> None:
+    edit_config(folder, alpha_pattern={f"q_proj|{BOUNDED}": 4})
+
+
+def build_a_pattern_of_modules_to_leave_out(folder: Path) -> None:
+    edit_config(folder, exclude_modules=BOUNDED)
 
 
 def build_one_key_twice(folder: Path) -> None:
@@ -354,8 +351,20 @@ EXHIBITS = (
         {"strength.magnitude": "model.layers.0.self_attn"}, is_lengthened, silent=True,
     ),
     Exhibit(
-        "0.6", build_catastrophic_expression, "matches it against every module's name: more than a lifetime", "plan",
-        {"config.unsafe_patterns": "target_modules"}, holds_who_matches_it, advisory=(REDOS,),
+        "0.6", build_a_pattern_of_choices, "matches it against every module's name, however many ways there are", "plan",
+        {"config.unsafe_patterns": "target_modules: the pattern"}, loads_silently, silent=True, advisory=(REDOS,),
+    ),
+    Exhibit(
+        "0.6", build_a_pattern_of_many_repetitions, "matches it against every module's name, however many ways there are", "plan",
+        {"config.unsafe_patterns": "target_modules: the pattern"}, loads_silently, silent=True, advisory=(REDOS,),
+    ),
+    Exhibit(
+        "0.6", build_a_key_of_choices, "matches it against every module's name, however many ways there are", "plan",
+        {"config.unsafe_patterns": "alpha_pattern key: the pattern"}, loads_silently, silent=True, advisory=(REDOS,),
+    ),
+    Exhibit(
+        "0.6", build_a_pattern_of_modules_to_leave_out, "the same, and a warning where it leaves out nothing", "plan",
+        {"config.unsafe_patterns": "exclude_modules: the pattern"}, is_warned_of, advisory=(REDOS,),
     ),
     Exhibit(
         "2.25", build_one_key_twice, "takes the last of both", "config", {"config.strict": False},
