@@ -6,13 +6,14 @@ succeeds: it looks, signals 0, or ends the process that it made.
 """
 
 import argparse
+import contextlib
 import ctypes
 import encodings.idna  # noqa: F401 - what connecting imports when it is first used
 import errno
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,30 @@ def read_unlisted_file(_: Arguments) -> str:
     """Reads what is there for everybody inside, but not on the list of what a child may read (Landlock)."""
     os.close(os.open(os.devnull, os.O_RDONLY))
     return "opened"
+
+
+def read_private_files(arguments: Arguments) -> str:
+    """Reads what belongs to the project and to the host: documents, expected answers, workspace, keys, homes."""
+    return _first_read(arguments["private"])
+
+
+def read_beside_libraries(arguments: Arguments) -> str:
+    """Reads what lies beside interpreter and libraries: installers' configuration, hooks, records of origin."""
+    return _first_read(arguments["beside"])
+
+
+def _first_read(paths: Sequence[str]) -> str:
+    """The first of `paths` that can be read, be it a file or the names in a folder; raises OSError for none."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if os.path.isdir(path):  # noqa: PTH112 - as an attacker would
+                if os.listdir(path):  # noqa: PTH208
+                    return f"listed {path}"
+                continue
+            with open(path, "rb") as file:  # noqa: PTH123
+                file.read(1)
+            return f"read {path}"
+    raise PermissionError(f"none of {len(paths)} can be read")
 
 
 def write_host_file(arguments: Arguments) -> str:
@@ -126,6 +151,8 @@ def execute(_: Arguments) -> str:
 ATTACKS: Mapping[str, Callable[[Arguments], str]] = {
     "read-host-file": read_host_file,
     "read-unlisted-file": read_unlisted_file,
+    "read-private-files": read_private_files,
+    "read-beside-libraries": read_beside_libraries,
     "write-host-file": write_host_file,
     "leave-file": leave_file,
     "connect": connect,

@@ -15,7 +15,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ class Confinement:
     seccomp: int
     """Number of the seccomp system call on this machine."""
     readable: tuple[str, ...]
-    """The only paths that a child may read."""
+    """The only paths that a child may read, with all that lies in them."""
     devices: tuple[str, ...] = ()
     """Device nodes that were opened for it beforehand."""
 
@@ -98,10 +98,10 @@ def confine_child(control: socket.socket, confinement: Confinement, limits: Chil
     install_filter(confinement.seal, together, confinement.seccomp)
 
 
-def confine_device_worker(readable: Iterable[str], devices: Iterable[str]) -> None:
+def confine_device_worker(readable: Iterable[str], devices: Iterable[str], listable: Iterable[str]) -> None:
     """Before a library that makes threads is initialised: they inherit this, and it could not reach them later."""
     kernel = (folder for folder in ("/proc", "/sys") if os.path.isdir(folder))  # noqa: PTH112 - before pathlib is needed
-    restrict_reads((*readable, *kernel), writable=(os.devnull, *devices))
+    restrict_reads((*readable, *kernel), (os.devnull, *devices), listable)
     drop_capabilities()
 
 
@@ -165,9 +165,10 @@ def landlock_abi() -> int:
         return 0
 
 
-def restrict_reads(paths: Iterable[str], writable: Iterable[str] = ()) -> None:
+def restrict_reads(paths: Iterable[str], writable: Iterable[str] = (), listable: Iterable[str] = ()) -> None:
     """Landlock: these paths can be read and executed from, nothing else; no TCP, no signals to others.
 
+    `listable` are folders in which names can be read, and no more: transformers lists a base's folder to load it.
     `writable` are devices that can be written to as well: packages that transformers imports where they are installed
     (dill, for one) open the null device for writing while they are imported.
     Does nothing on kernels without Landlock: what that leaves open is for the start-up attacks to show.
@@ -183,6 +184,8 @@ def restrict_reads(paths: Iterable[str], writable: Iterable[str] = ()) -> None:
             folder = access.READ_DIR if os.path.isdir(path) else access.NONE  # noqa: PTH112 - before pathlib is needed
             with contextlib.suppress(PermissionError):  # what cannot be reached needs no rule
                 rules.allow_path(path, access.READ_FILE | access.EXECUTE | folder)
+        for path in listable:
+            rules.allow_path(path, access.READ_DIR)
         for device in writable:
             rules.allow_path(device, access.READ_FILE | access.WRITE_FILE | access.IOCTL_DEV)
         rules.restrict()
@@ -210,12 +213,33 @@ def prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), f"prctl {option}")
 
 
+def without(folders: Iterable[str], hidden: Iterable[str]) -> Iterator[str]:
+    """`folders` as paths that have nothing `hidden` in them: a folder that has gives way to what else is in it."""
+    unseen, shown = set(hidden), set(folders)
+    for folder in shown:
+        if any(path.startswith(f"{folder}/") for path in unseen):
+            yield from _parts_without(folder, unseen)
+        else:
+            yield folder
+
+
+def _parts_without(folder: str, hidden: set[str]) -> Iterator[str]:
+    with os.scandir(folder) as parts:
+        for part in parts:
+            if part.path in hidden:
+                continue
+            if any(path.startswith(f"{part.path}/") for path in hidden):
+                yield from _parts_without(part.path, hidden)
+            else:
+                yield part.path
+
+
 def confinement_of(setup: Mapping[str, Any]) -> Confinement:
     """The supervisor's set-up message as a Confinement (programs travel in hexadecimal)."""
     return Confinement(
         policy=bytes.fromhex(setup["policy"]),
         seal=bytes.fromhex(setup["seal"]),
         seccomp=int(setup["seccomp"]),
-        readable=tuple(setup["readable"]),
+        readable=tuple(without(setup["readable"], setup["hidden"])),
         devices=tuple(setup["devices"]),
     )

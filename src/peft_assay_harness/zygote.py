@@ -37,6 +37,7 @@ from peft_assay_harness.confine import (
 )
 from peft_assay_harness.frames import read_exactly, write_all
 from peft_assay_harness.identity import Refused, check_identity
+from peft_assay_harness.listed import import_from_list
 from peft_assay_harness.tasks import CAUSAL, TASKS
 
 PROTOCOL = 2
@@ -133,16 +134,19 @@ def _get_ready(
     """A worker that may greet, or None when it refused, which it said."""
     try:
         check_identity(setup["identity"], setup["folders"])
+        import_from_list(setup["modules"], setup["versions"])
+        confinement = confinement_of(setup)
         if options.confine_worker:
-            restrict_reads((*setup["readable"], "/proc", "/dev", "/sys"), (os.devnull, *setup["devices"]))
+            restrict_reads(
+                (*confinement.readable, "/proc", "/dev", "/sys"), (os.devnull, *setup["devices"]), (options.base,)
+            )
             tempfile.tempdir = "/"  # torch asks where it is while it is imported, and nothing is writable
-        options.before_device = lambda: confine_device_worker(setup["readable"], setup["devices"])
+        options.before_device = lambda: confine_device_worker(confinement.readable, setup["devices"], (options.base,))
         prepared = prepare(options)
     except Refused as refusal:
         control.send(json.dumps({"refused": str(refusal)}).encode())
         return None
-    confinement = None if options.unconfined else confinement_of(setup)
-    return Worker(control, confinement, prepared, devices=bool(setup["devices"]))
+    return Worker(control, None if options.unconfined else confinement, prepared, devices=bool(setup["devices"]))
 
 
 def _greet(worker: Worker, facts: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from peft_assay.pipeline.documents import AssayDocument, read_assay
 if TYPE_CHECKING:
     from peft_assay.core.sandbox import Limits, Sandbox
     from peft_assay.pipeline.certify import OpenSandbox
+    from peft_assay.pipeline.place import Place
     from peft_assay.pipeline.project import Project
     from peft_assay.sandbox.choose import Chosen
     from peft_assay.sandbox.interface import SandboxConfiguration
@@ -64,14 +65,17 @@ Workers = Annotated[
 ]
 
 
-def sandbox_opener(backend: Backend | None, workers: int | None = None, *, ahead: Path | None = None) -> "OpenSandbox":
+def sandbox_opener(
+    backend: Backend | None, workers: int | None = None, *, ahead: Path | None = None, place: "Place | None" = None
+) -> "OpenSandbox":
     """How to start the sandbox for a project's base.
 
     `ahead` is the project's peft-assay.yaml: its walls are tried from now on, while the caller reads everything else.
-    Raises DocumentError for what is wrong in it.
+    `place` says where workspace and trust anchor are, which must stay outside. Raises DocumentError for what is wrong
+    in the document.
     """
     document = None if ahead is None else read_assay(ahead)
-    trying = None if ahead is None or document is None else _begin(document, ahead, backend)
+    trying = None if ahead is None or document is None else _begin(document, ahead, backend, place)
 
     def open_for(project: "Project", adapters: int) -> "Sandbox":
         from peft_assay.sandbox.pool import SandboxPool
@@ -79,7 +83,7 @@ def sandbox_opener(backend: Backend | None, workers: int | None = None, *, ahead
         if backend is Backend.NONE:
             output.note(WITHOUT_WALLS)
         same = (ahead, document) == (project.path, project.document)  # it is read again, and may have been edited
-        tried = (trying if trying and same else _begin(project.document, project.path, backend)).result()
+        tried = (trying if trying and same else _begin(project.document, project.path, backend, place)).result()
         chosen = replace(tried, configuration=replace(tried.configuration, limits=_ceilings(project)))
         size = _size(workers, adapters, chosen.configuration)
         return chosen.supervise() if size == 1 else SandboxPool(chosen, size)
@@ -87,9 +91,10 @@ def sandbox_opener(backend: Backend | None, workers: int | None = None, *, ahead
     return open_for
 
 
-def _begin(document: AssayDocument, path: Path, backend: Backend | None) -> "Future[Chosen]":
+def _begin(document: AssayDocument, path: Path, backend: Backend | None, place: "Place | None") -> "Future[Chosen]":
     """Walls for the base that `document`, read from `path`, names; attacks show what they are worth."""
     from peft_assay.core.sandbox import IsolationLevel
+    from peft_assay.pipeline.secluded import private_paths
     from peft_assay.sandbox.allowlist import configured_device
     from peft_assay.sandbox.choose import choose
     from peft_assay.sandbox.interface import JOBS_PER_WORKER, SandboxConfiguration
@@ -101,6 +106,7 @@ def _begin(document: AssayDocument, path: Path, backend: Backend | None) -> "Fut
             task=document.context.base.task,
             minimum_level=IsolationLevel(document.context.minimumIsolation),
             device=configured_device(),
+            private=private_paths(document, path, place),
             sentinel_every=JOBS_PER_WORKER,  # whoever signs asks before it does (pipeline.waves)
         )
         force = None if backend is None else backend.value

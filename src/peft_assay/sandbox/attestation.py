@@ -20,7 +20,8 @@ from peft_assay.sandbox.devices import exposure
 from peft_assay.sandbox.filters import compile_filters
 from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfiguration
 from peft_assay.sandbox.microsuite import Findings
-from peft_assay.sandbox.surroundings import LIBRARIES, files_digest, interpreter
+from peft_assay.sandbox.packages import LIBRARIES
+from peft_assay.sandbox.surroundings import files_digest, interpreter
 from peft_assay.sandbox.worker import worker_arguments
 
 FORKED = "forked"
@@ -57,7 +58,7 @@ def attest(
         "unseen": list(force.findings.unseen),
         "walls": dict(backend.describe()),
         "command": canonical_digest([list(command.arguments), dict(command.environment)]),
-        "mounts": canonical_digest([str(folder) for folder in mounts.folders]),
+        "mounts": canonical_digest([list(map(str, paths)) for paths in (mounts.folders, mounts.hidden)]),
         "filters": {"policy": sha256(filters.policy), "seal": sha256(filters.seal)},
         "landlockAbi": force.findings.landlock,
         "controlGroup": group_document(force),

@@ -9,6 +9,7 @@ from peft_assay.core.errors import ObservationError
 from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.sandbox.allowlist import listed_backends
 from peft_assay.sandbox.cgroups import Place, find_place
+from peft_assay.sandbox.enclosure import check_private
 from peft_assay.sandbox.filters import compile_filters
 from peft_assay.sandbox.interface import NO_WALLS, Backend, BackendName, Mounts, Program, SandboxConfiguration
 from peft_assay.sandbox.landlock import LandlockBackend
@@ -85,6 +86,7 @@ def choose(
     compile_filters()
     program = harness_program()
     mounts = replace(mounts_for(program, configuration.base.absolute()), devices=configuration.device.nodes)
+    check_private(mounts, configuration.private)
     lacking: dict[BackendName, str] = {}
     for backend in () if only == NO_WALLS else _backends(only, lacking):
         found = _try(Chosen(backend, program, mounts, configuration, Findings({}, 0), (), None), lacking)

@@ -16,6 +16,17 @@ JOBS_PER_WORKER = 256
 
 
 @dataclass(frozen=True, slots=True)
+class Private:
+    """A path that nothing inside may read."""
+
+    path: Path
+    called: str
+    """What it is, in messages to people."""
+    whole: bool = False
+    """Nothing that the inside reads may lie in it, either."""
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxConfiguration:
     """Which base is observed on, and how strong the walls must be at least."""
 
@@ -38,6 +49,8 @@ class SandboxConfiguration:
     """What is computed on. Any but the processor means `fresh_processes`, and its nodes are shown to the inside."""
     sentinel_every: int = 8
     """After so many jobs the worker must answer a reference adapter as it did at its start."""
+    private: tuple[Private, ...] = ()
+    """What must stay outside: no sandbox is opened that could read it, and start-up attacks try to."""
     jobs_per_worker: int = JOBS_PER_WORKER
     """After so many jobs a worker is replaced, even where nothing happened."""
 
@@ -56,9 +69,16 @@ class Mounts:
     """What the inside can read, all of it read-only and at the same path as outside."""
 
     folders: tuple[Path, ...]
+    """Folders with all that is in them but `hidden`, and single files."""
     module_path: tuple[Path, ...]
     devices: tuple[Path, ...] = ()
     """Device nodes, the only things here that can be written to."""
+    hidden: tuple[Path, ...] = ()
+    """Within `folders`, what cannot be read, but for those of `folders` that lie in it."""
+    modules: Mapping[str, Path] = field(default_factory=dict)
+    """All that can be imported besides the standard library, by name."""
+    versions: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    """By distribution: its version and the names of its modules, which the inside is told and does not look up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,15 @@ from peft_assay.core.errors import DocumentError
 from peft_assay.core.parse import parse_json
 from peft_assay.core.sandbox import Ask, IsolationLevel, Job, Limits
 from peft_assay.sandbox.conversation import Conversation
-from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfiguration
+from peft_assay.sandbox.interface import Backend, Mounts, Private, Program, SandboxConfiguration
+from peft_assay.sandbox.loading import beside_libraries
 from peft_assay.sandbox.worker import Worker
 
 ATTACKS: Mapping[str, tuple[str, ...]] = {
     "read-host-file": (),
     "read-unlisted-file": (),
+    "read-private-files": (),
+    "read-beside-libraries": (),
     "write-host-file": ("openat", "open"),
     "leave-file": ("openat", "open"),
     "connect": ("socket",),
@@ -49,6 +52,10 @@ without where the kernel has it is a defect, and no level."""
 
 GROUP_BOUNDS = frozenset({"memory", "processes"})
 """What a control group must have been seen to bound. A bound on CPU time shows only where a host has time to spare."""
+
+HOME = os.environ.get("HOME") or "/root"
+OTHERS = tuple(map(Path, (HOME, "/etc/shadow", "/etc/passwd", "/etc", "/root", "/home", "/var", "/srv", "/opt")))
+"""What hosts keep for their users."""
 
 LIMITS = Limits(wall_seconds=30.0, cpu_seconds=10, memory_bytes=256 << 20, output_bytes=1 << 20)
 
@@ -95,7 +102,7 @@ def try_attacks(backend: Backend, program: Program, mounts: Mounts, configuratio
     worker = Worker(backend, program, mounts, configuration)
     try:
         with tempfile.TemporaryDirectory(prefix="assay-") as folder, socket.socket() as listener:
-            bait = _Bait(Path(folder), listener)
+            bait = _Bait(Path(folder), listener, _foreign(configuration.private, mounts))
             claims: dict[str, bool] = {}
 
             def attack(ask: Ask) -> None:
@@ -116,7 +123,7 @@ def try_attacks(backend: Backend, program: Program, mounts: Mounts, configuratio
 class _Bait:
     """Things outside that every user of the host could reach, so that only the sandbox's walls stand before them."""
 
-    def __init__(self, folder: Path, listener: socket.socket) -> None:
+    def __init__(self, folder: Path, listener: socket.socket, private: Sequence[Path]) -> None:
         self.secret = secrets.token_hex(16)
         self._folder = folder
         self._listener = listener
@@ -131,6 +138,8 @@ class _Bait:
             "folder": str(folder),
             "port": listener.getsockname()[1],
             "pid": os.getpid(),
+            "private": list(map(str, private)),
+            "beside": [str(path) for path in beside_libraries()],
             "bytes": LIMITS.memory_bytes + (64 << 20),
         }
 
@@ -142,6 +151,12 @@ class _Bait:
         except BlockingIOError:
             connected = False
         return {"write-host-file": not (self._folder / "breach").exists(), "connect": not connected}
+
+
+def _foreign(private: Sequence[Private], mounts: Mounts) -> list[Path]:
+    """What must not be readable; parents of what is are made anew and empty, where there are namespaces."""
+    made = {parent for folder in mounts.folders for parent in folder.parents}
+    return [path for path in (*(one.path.absolute() for one in private), *OTHERS) if path not in made]
 
 
 def _stopped(claims: Mapping[str, bool], bait: _Bait, seen: set[str], unseen: Sequence[str]) -> dict[str, bool]:

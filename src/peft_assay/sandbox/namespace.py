@@ -6,6 +6,7 @@ plain user, or by a root that can become nobody else, a user namespace maps that
 inside.
 """
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from peft_assay.core.digest import sha256
 from peft_assay.core.errors import ObservationError
 from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.sandbox.interface import BackendName, Command, Mounts
+from peft_assay.sandbox.loading import SYSTEM_LINKS
 from peft_assay.sandbox.privileges import (
     BECOMING,
     NOBODY,
@@ -25,7 +27,7 @@ from peft_assay.sandbox.privileges import (
     kept_capabilities,
     permitted,
 )
-from peft_assay.sandbox.surroundings import ENVIRONMENT, SYSTEM
+from peft_assay.sandbox.surroundings import ENVIRONMENT
 
 TMP_BYTES = 64 << 20
 SHM_BYTES = 1 << 20
@@ -94,19 +96,31 @@ class NamespaceBackend:
     def _file_system(self, mounts: Mounts) -> list[str]:
         """Read-only, but for an empty /tmp of bounded size. Parents of what is shown are made anew, empty."""
         arguments = []
-        for path in map(Path, SYSTEM):
+        for path in map(Path, SYSTEM_LINKS):
             if path.is_symlink():
                 arguments += ["--symlink", str(path.readlink()), str(path)]
-            elif path.is_dir():
-                arguments += ["--ro-bind", str(path), str(path)]
         arguments += ["--proc" if self.proc else "--dir", "/proc", "--dev", "/dev"]
         arguments += ["--size", str(SHM_BYTES), "--tmpfs", "/dev/shm"]  # noqa: S108 - the inside's own
         arguments += ["--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108 - the inside's own
-        parents = {parent for folder in mounts.folders for parent in folder.parents}
-        for parent in sorted(parents - {Path("/"), Path("/tmp")}):  # noqa: S108 - bubblewrap's own default is mode 0700
-            arguments += ["--perms", "0755", "--dir", str(parent)]
-        for folder in mounts.folders:
-            arguments += ["--ro-bind", str(folder), str(folder)]
+        shown = (*mounts.folders, *([] if self.setpriv is None else [Path(self.setpriv)]))
+        for path in sorted({*shown, *mounts.hidden}):  # what lies in another comes after it
+            arguments += _hidden(path) if path in mounts.hidden else []
+            arguments += _shown(path, mounts.hidden) if path in shown else []
         for device in mounts.devices:
             arguments += ["--dev-bind", str(device), str(device)]
-        return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
+        emptied = [part for path in mounts.hidden if path.is_dir() for part in ("--remount-ro", str(path))]
+        return [*arguments, *emptied, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
+
+
+def _shown(path: Path, hidden: Sequence[Path]) -> list[str]:
+    """Binds `path`, whose parents are made anew; bubblewrap's own would have mode 0700."""
+    parents = [parent for parent in path.parents if parent not in {Path("/"), Path("/tmp"), *hidden}]  # noqa: S108
+    made = [part for parent in reversed(parents) for part in ("--perms", "0755", "--dir", str(parent))]
+    return [*made, "--ro-bind", str(path), str(path)]
+
+
+def _hidden(path: Path) -> list[str]:
+    """Something empty in the place of `path`."""
+    if path.is_dir():
+        return ["--perms", "0755", "--tmpfs", str(path)]
+    return ["--ro-bind", os.devnull, str(path)]

@@ -1,4 +1,8 @@
-"""Finds what must be visible inside: interpreter, libraries, harness. Imports none of it."""
+"""Finds what must be visible inside: interpreter, libraries, harness, base; their files and no others.
+
+What an interpreter's environment, a system folder or a base's folder holds besides may be anybody's secret. Imports
+nothing of it.
+"""
 
 import hashlib
 import importlib.util
@@ -10,11 +14,11 @@ from pathlib import Path
 from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.errors import ObservationError
 from peft_assay.sandbox.interface import Mounts, Program
+from peft_assay.sandbox.loading import base_files, shared_libraries, standard_library
+from peft_assay.sandbox.packages import LIBRARIES, needed_packages
 
 INSTALL = "pip install 'peft-assay[sandbox]'"
-LIBRARIES = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy", "landlockpy")
 HARNESS = ("peft_assay_harness", "peft_assay_loading")
-SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/libx32", "/bin", "/sbin")
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/tmp",  # noqa: S108 - the sandbox's own
@@ -49,24 +53,32 @@ def package_folder(name: str) -> Path:
 
 
 def mounts_for(program: Program, base: Path) -> Mounts:
-    """Read-only folders for `program` on `base`; raises ObservationError when a library or the base is missing."""
+    """What `program` must read to run on `base`; raises ObservationError when a library or the base is missing."""
     if not (base / "config.json").is_file():
         raise ObservationError("there is no base model (no config.json)", where=str(base))
-    libraries = {package_folder(name).parent for name in LIBRARIES}
-    prefixes = {Path(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.base_exec_prefix)}
-    prefixes |= {interpreter().parents[1]}
-    folders = {path.absolute() for path in (*prefixes, *libraries, *program.folders, base)}
-    folders |= {path.resolve() for path in folders}
-    visible = (*map(Path, SYSTEM), *folders)
+    packages = needed_packages()
+    editable = {name: package_folder(name) for name in LIBRARIES if name not in packages.modules}
+    standard, hidden = standard_library()
+    own = {folder.name: folder for folder in program.folders}
+    readable = {interpreter(), standard, *shared_libraries(), *program.folders, *base_files(base)}
+    readable |= {*packages.folders, *editable.values()}
     return Mounts(
-        folders=tuple(sorted(path for path in folders if not _below(path, set(visible) - {path}))),
-        module_path=tuple(sorted({path.parent for path in program.folders} | (libraries - _site_folders()))),
+        folders=tuple(sorted(path for path in readable if not _below(path, readable - {path}, hidden))),
+        module_path=tuple(sorted({path.parent for path in program.folders})),
+        hidden=tuple(sorted(path for path in hidden if path.exists())),
+        modules={**packages.modules, **editable, **own},
+        versions=packages.versions,
     )
 
 
 def interpreter() -> Path:
-    """The running interpreter's file, with symbolic links followed."""
-    return Path(sys.executable).resolve()
+    """The running interpreter's file, with symbolic links followed; of an environment with a copy, what it copies.
+
+    The worker is started by it and without the environment's own set-up, which lies where the environment begins.
+    """
+    found = Path(sys.executable).resolve()
+    copied = sys.prefix != sys.base_prefix and found.is_relative_to(Path(sys.prefix).resolve())
+    return Path(str(getattr(sys, "_base_executable", found))).resolve() if copied else found
 
 
 def identity(program: Program) -> dict[str, str]:
@@ -89,9 +101,8 @@ def files_digest(folders: Iterable[Path]) -> Digest:
     return sha256("".join(sorted(lines)).encode())
 
 
-def _site_folders() -> set[Path]:
-    return {Path(entry) for entry in sys.path if Path(entry).is_relative_to(sys.prefix)}
-
-
-def _below(path: Path, others: set[Path]) -> bool:
+def _below(path: Path, others: set[Path], hidden: Iterable[Path]) -> bool:
+    """Whether one of `others` shows `path`, too."""
+    if any(path.is_relative_to(place) for place in hidden):
+        return False
     return any(path.is_relative_to(other) for other in others)

@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from peft_assay.sandbox.cgroups import MEMORY_SLACK, WORKER_BOUNDS, Bounds, Grou
 from peft_assay.sandbox.devices import CPU
 from peft_assay.sandbox.filters import compile_filters
 from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfiguration
-from peft_assay.sandbox.surroundings import SYSTEM, identity, interpreter
+from peft_assay.sandbox.surroundings import identity, interpreter
 
 MAX_MESSAGE = 1 << 16
 MAX_DIAGNOSTICS = 4096
@@ -239,26 +238,23 @@ def stopped_with_children(process: int) -> list[int]:
 def worker_arguments(
     program: Program, configuration: SandboxConfiguration, control: object, *, fresh: bool = False
 ) -> tuple[str, ...]:
-    """The worker's own command line. ``-P``: the folder it starts in is not on its module path."""
-    worker = (str(interpreter_in_use()), "-s", "-P", "-m", program.module, "--control", str(control))
+    """The worker's own command line. ``-S``: nothing of an environment is read, ``-P``: nor the folder it starts in."""
+    worker = (str(interpreter()), "-s", "-S", "-P", "-m", program.module, "--control", str(control))
     about = ("--base", str(configuration.base.absolute()), "--dtype", configuration.dtype, "--task", configuration.task)
     device = () if configuration.device.name == CPU else ("--device", configuration.device.name)
     return (*worker, *about, *device, *(("--fresh",) if fresh else ()))
 
 
-def interpreter_in_use() -> str:
-    """The interpreter as it is called here: through its virtual environment, where it runs in one."""
-    return sys.executable or str(interpreter())
-
-
 def setup_message(program: Program, mounts: Mounts) -> bytes:
     """What the worker must find itself to be, and what it must do to its children."""
     filters = compile_filters(devices=bool(mounts.devices))
-    system = [path for path in SYSTEM if os.path.isdir(path)]  # noqa: PTH112
     setup: Mapping[str, Any] = {
         "identity": identity(program),
         "folders": [str(folder) for folder in program.folders],
-        "readable": [*system, *map(str, mounts.folders)],
+        "readable": [str(path) for path in mounts.folders],
+        "hidden": [str(path) for path in mounts.hidden],
+        "modules": {name: str(path) for name, path in mounts.modules.items()},
+        "versions": dict(mounts.versions),
         "devices": [str(device) for device in mounts.devices],
         "policy": filters.policy.hex(),
         "seal": filters.seal.hex(),

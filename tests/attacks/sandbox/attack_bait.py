@@ -7,6 +7,8 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -46,6 +48,9 @@ class Bait:
             file = folder / "home" / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(secret, "utf-8")
+        (self.base / "notes.csv").write_text(secret, "utf-8")
+        (folder / "project").mkdir()
+        (folder / "project" / "cases.jsonl").write_text(secret, "utf-8")
         (self.base / "link").symlink_to(folder / "home" / ".netrc")
         for path in (folder, *folder.rglob("*")):
             if not path.is_symlink():
@@ -88,6 +93,10 @@ class Bait:
             "token": str(home / ".cache" / "huggingface" / "token"),
             "netrc": str(home / ".netrc"),
             "shadow": "/etc/shadow",
+            "notes": str(self.base / "notes.csv"),
+            "answers": str(self.folder / "project" / "cases.jsonl"),
+            "settings": str(Path(sys.prefix) / "pyvenv.cfg"),
+            "hooks": str(next(Path(sysconfig.get_path("purelib")).glob("*.pth"), "/etc/passwd")),
             "link": str(self.base / "link"),
             "base": str(self.base),
             "config": str(self.base / "config.json"),
