@@ -41,6 +41,7 @@ TRIPPED = {
         "weights.pickle_files": ("adapter_model.bin",),
         "weights.canonical": False,
         "weights.nonfinite": None,
+        "weights.unservable": None,
         "weights.undeclared": None,
     },
 }

@@ -17,6 +17,7 @@ from peft_assay.observe.static.base_claim import LOCAL_PATH
 from peft_assay.observe.static.conflicts import conflicts
 from peft_assay.observe.static.files import is_licence
 from peft_assay.observe.static.front_matter import front_matter, metadata_of
+from peft_assay.observe.static.licence_doubts import doubts
 from peft_assay.observe.static.licence_text import candidates
 from peft_assay.observe.static.licences import find_licence
 from peft_assay.observe.static.reading import read_document
@@ -200,6 +201,11 @@ def _adapter_claims(subject: StaticSubject, card: Mapping[str, Any], config: Map
         yield Claim(ClaimSource.FLEET, "peft-assay.yaml: declarations", raw, find_licence(raw))
     yield from _stated(card.get("license"), ClaimSource.CARD, "README.md: license")
     yield from _stated(config.get("license"), ClaimSource.CONFIG, "adapter_config.json: license")
+    stated = texts(card.get("license"))
+    own = find_licence(stated[0]) if len(stated) == 1 else None
+    if own is not None:  # as strong as the card's own word, so that neither decides
+        for where, said in doubts(subject.files, card, own):
+            yield Claim(ClaimSource.CARD, where[:_CUT], said[:_CUT], find_licence(said))
     yield from _recognised({path: file.body for path, file in subject.files.items() if file.body is not None})
 
 

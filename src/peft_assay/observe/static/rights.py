@@ -12,6 +12,7 @@ from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.core.rights import Answer, Licence
 from peft_assay.observe.interface import StaticSubject, Unreadable
 from peft_assay.observe.static.front_matter import front_matter
+from peft_assay.observe.static.licence_doubts import doubts
 from peft_assay.observe.static.licences import find_licence
 
 USE, LICENCE, COMMERCIAL, DATASETS, BASE = (
@@ -39,12 +40,16 @@ def declared_licence(subject: StaticSubject) -> Licence:
         override = context.declaration.licence
     if override is not None:
         return known_licence(override)
-    value = front_matter(subject.files).get("license")
+    card = front_matter(subject.files)
+    value = card.get("license")
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if not isinstance(value, str) or not value.strip():
         raise Unreadable("the model card declares no licence (license:), or several")
-    return known_licence(value)
+    licence = known_licence(value)
+    for where, said in doubts(subject.files, card, licence):
+        raise Unreadable(f"the card declares {licence.id}, but {where[:120]} says otherwise: {said[:120]}")
+    return licence
 
 
 def commercial(licence: Licence) -> bool:
@@ -113,7 +118,7 @@ class RightsProbe:
     """rights.*; each term fails for its own reason."""
 
     id = "rights"
-    version = "2"
+    version = "3"
     terms = (USE, LICENCE, COMMERCIAL, DATASETS, BASE)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
