@@ -9,15 +9,17 @@ from peft_assay.core.statement import ANSWERS, CERTIFICATION, OBSERVATION, REVOC
 from peft_assay.trust import (
     answers,
     certification,
+    checkpoints,
     clearances,
     observations,
     resource_uri,
     revocations,
+    snapshots,
     suites,
     times,
     waivers,
 )
-from peft_assay.trust.roles import CLEARANCE, LIFT, WAIVER
+from peft_assay.trust.roles import CHECKPOINT, CLEARANCE, LIFT, SNAPSHOT, WAIVER
 
 HEX = "^[0-9a-f]{64}$"
 DIGEST = "^sha256:[0-9a-f]{64}$"
@@ -48,6 +50,8 @@ PREDICATES: Mapping[str, tuple[str, type[BaseModel], str]] = {
     "rights-clearance": (CLEARANCE, clearances._Clearance, "Predicate of a rights clearance"),  # noqa: SLF001
     "suite": (SUITE, suites._Suite, "Predicate of an owner's signature over a suite"),  # noqa: SLF001
     "waiver": (WAIVER, waivers._Waiver, "Predicate of a waiver"),  # noqa: SLF001
+    "ledger-checkpoint": (CHECKPOINT, checkpoints._Checkpoint, "Predicate of a ledger's checkpoint"),  # noqa: SLF001
+    "rights-snapshot": (SNAPSHOT, snapshots._Snapshot, "Predicate of an adopted rights snapshot"),  # noqa: SLF001
     "lift": (LIFT, revocations._LiftPredicate, "Predicate of an approver's lift"),  # noqa: SLF001
 }
 

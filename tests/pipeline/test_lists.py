@@ -1,6 +1,5 @@
 """The revocation list belongs to the authority's key: in force in every workspace of it, whatever a workspace holds."""
 
-import json
 import multiprocessing
 import shutil
 from datetime import timedelta
@@ -15,21 +14,15 @@ from peft_assay.pipeline import revoke as acts
 from peft_assay.pipeline.deployment import utc_now
 from peft_assay.trust.revocations import revocations_document
 from peft_assay.trust.roles import Role
-from pipeline.certified_world import ZOO, World
+from pipeline.bare_world import SECOND, bare_world, state, without_records
+from pipeline.certified_world import World
 
 TARGETS = [sha256(name.encode()) for name in ("one", "two", "three")]
-SECOND = ("--workspace", "elsewhere")
 
 
 @pytest.fixture(scope="session")
 def bare(tmp_path_factory):
-    """A project with an anchor and two workspaces of an earlier version, each with a list of its own beginning."""
-    world = World(tmp_path_factory.mktemp("bare"))
-    shutil.copytree(ZOO, world.project, ignore=shutil.ignore_patterns("adapters", "build", ".peft-assay"))
-    for place in ((), SECOND):
-        assert world.run("init", ".", *place).code == 0
-        without_records(world)
-    return world
+    return bare_world(tmp_path_factory.mktemp("bare"))
 
 
 @pytest.fixture
@@ -46,19 +39,6 @@ def revoked(world, target, *place):
 def listed(world, *place):
     done = world.json("revoke", "--list", *place)
     return done.code, [entry["target"] for entry in done.document["revocations"]] if done.code == 0 else done.out
-
-
-def state(world):
-    return world.trust / "state"
-
-
-def without_records(world):
-    """As a version before this one left it: marks, and no records of keys."""
-    shutil.rmtree(state(world) / "authority")
-    for path in state(world).glob("*.json"):
-        mark = json.loads(path.read_text())
-        mark.pop("list", None)
-        path.write_text(json.dumps(mark))
 
 
 @pytest.fixture

@@ -2,19 +2,7 @@
 
 import hashlib
 
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from peft_assay.store.merkle import (
-    consistency_proof,
-    inclusion_proof,
-    leaf_hash,
-    node_hash,
-    root,
-    verify_consistency,
-    verify_inclusion,
-)
+from peft_assay.store.merkle import leaf_hash, node_hash, root
 
 # The eight-leaf tree that Certificate Transparency implementations test with.
 INPUTS = [b"", b"\x00", b"\x10", b"\x20\x21", b"\x30\x31", bytes(range(0x40, 0x44)), bytes(range(0x50, 0x58)), bytes(range(0x60, 0x70))]  # fmt: skip
@@ -56,51 +44,3 @@ def test_root_is_the_definition_s() -> None:
     leaves = leaves_of(130)
     for count in range(131):
         assert root(leaves[:count]) == naive_root(leaves[:count])
-
-
-@settings(deadline=None)
-@given(st.integers(1, 70), st.data())
-def test_inclusion(count: int, data) -> None:
-    leaves = leaves_of(count)
-    index = data.draw(st.integers(0, count - 1))
-    proof, top = inclusion_proof(leaves, index), root(leaves)
-    assert verify_inclusion(leaves[index], index, count, proof, top)
-    other = data.draw(st.integers(-1, count + 1).filter(lambda n: n != index))
-    assert not verify_inclusion(leaves[index], other, count, proof, top)
-    assert not verify_inclusion(leaf_hash(b"another"), index, count, proof, top)
-    assert not verify_inclusion(leaves[index], index, count, [*proof, top], top)
-    assert not verify_inclusion(leaves[index], index, count, proof, leaf_hash(top))
-    if proof:
-        assert not verify_inclusion(leaves[index], index, count, proof[:-1], top)
-        place = data.draw(st.integers(0, len(proof) - 1))
-        bent = [*proof[:place], leaf_hash(b"bent"), *proof[place + 1 :]]
-        assert not verify_inclusion(leaves[index], index, count, bent, top)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 70), st.data())
-def test_consistency(count: int, data) -> None:
-    leaves = leaves_of(count)
-    earlier = data.draw(st.integers(1, count))
-    proof, before, after = consistency_proof(leaves, earlier), root(leaves[:earlier]), root(leaves)
-    assert verify_consistency(earlier, count, proof, before, after)
-    rewritten = [leaf_hash(b"rewritten"), *leaves[1:]]
-    forged = consistency_proof(rewritten, earlier)
-    assert not verify_consistency(earlier, count, forged, before, root(rewritten))
-    assert not verify_consistency(earlier, count, [*proof, after], before, after)
-    assert not verify_consistency(earlier, count, proof, leaf_hash(b"x"), after)
-    assert not verify_consistency(earlier, count, proof, before, leaf_hash(b"x"))
-    if earlier < count:
-        assert not verify_consistency(earlier, count, [], before, after)
-        assert not verify_consistency(earlier, count, proof[:-1], before, after)
-
-
-def test_what_is_not_there_has_no_proof() -> None:
-    leaves = leaves_of(3)
-    for index in (-1, 3):
-        with pytest.raises(ValueError):
-            inclusion_proof(leaves, index)
-    for earlier in (0, 4):
-        with pytest.raises(ValueError):
-            consistency_proof(leaves, earlier)
-        assert not verify_consistency(earlier, 3, [], root(leaves), root(leaves))

@@ -1,8 +1,11 @@
 """High-water marks: nothing that this host has seen goes back unnoticed."""
 
 import dataclasses
+import errno
 import fcntl
+import json
 import multiprocessing
+import os
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peft_assay.core.errors import StorageError, TrustError
+from peft_assay.trust import state_files
 from peft_assay.trust.highwater import HighWater, Mark
 from trust.world import HOUR, NOW, named
 
@@ -57,6 +61,51 @@ def test_going_back_is_refused_and_leaves_the_mark(tmp_path: Path, seen: Mark, s
         raise_to(water, seen)
     assert water.read(WORKSPACE) == top
     raise_to(water, mark(sequence=3, size=9, seen_at=NOW + HOUR))
+
+
+def test_what_else_a_mark_remembers(tmp_path: Path) -> None:
+    """The list itself, so that another one of that number is noticed, and that checkpoints were signed."""
+    water = HighWater(tmp_path)
+    seen = dataclasses.replace(mark(), list=named("list"), attested=True)
+    raise_to(water, seen)
+    assert water.read(WORKSPACE) == seen
+    for changes, says in (
+        ({"list": named("other")}, "two revocation lists"),
+        ({"attested": False}, "checkpoints are gone"),
+    ):
+        with pytest.raises(TrustError, match=says):
+            raise_to(water, dataclasses.replace(seen, **changes))
+
+
+def test_a_mark_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    water = HighWater(tmp_path)
+    raise_to(water, mark())
+    path = tmp_path / f"{WORKSPACE}.json"
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps({name: value for name, value in document.items() if name not in ("list", "attested")}))
+    assert water.read(WORKSPACE) == mark()
+    raise_to(water, dataclasses.replace(mark(), list=named("list"), attested=True))
+
+
+def test_marks_that_cannot_be_written_are_compared_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root writes anywhere: so it is told no."""
+    water, place = HighWater(tmp_path / "state"), tmp_path / "workspace"
+    water.look_and_raise(WORKSPACE, lambda: mark(size=5), root_at, place=place)
+    opened = os.open
+
+    def refuses(path, flags, *rest, **named_):
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return opened(path, flags, *rest, **named_)
+
+    monkeypatch.setattr(state_files.os, "open", refuses)
+    water.look_and_raise(WORKSPACE, lambda: mark(size=7), root_at, place=place, reading=True)
+    water.look_and_raise("f" * 32, lambda: mark(size=7), root_at, place=tmp_path / "other", reading=True)
+    assert water.read(WORKSPACE) == mark(size=5)
+    with pytest.raises(TrustError, match="ledger has 4"):
+        water.look_and_raise(WORKSPACE, lambda: mark(size=4), root_at, place=place, reading=True)
+    with pytest.raises(StorageError, match="cannot keep"):
+        water.look_and_raise(WORKSPACE, lambda: mark(size=7), root_at, place=place)
 
 
 def test_a_rewritten_past_is_refused(tmp_path: Path) -> None:

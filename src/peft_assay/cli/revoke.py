@@ -52,6 +52,7 @@ def revoke(
     intent: acts.Intent | None = None
     with Deployment.open(where) as deployment:
         if show:
+            deployment.look(utc_now())
             record = deployment.revocations()
             found = None if record is None else record.list
         elif refresh:

@@ -51,7 +51,7 @@ def activate(
     """
     place = Place(_path(context), _path(workspace), _path(trust))
     with Deployment.open(place) as deployment:
-        deployment.raise_mark(clock())
+        deployment.look(clock())
         admitted = _admit(deployment, adapter)
         return active.activate(model, admitted.files, _Gate(deployment, admitted, str(adapter), clock), clock)
 

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from peft_assay.core.canonical import canonical_digest
-from peft_assay.core.digest import Digest
+from peft_assay.core.digest import Digest, sha256
+from peft_assay.core.errors import TrustError
 from peft_assay.observe.behaviour.answers import Given
 from peft_assay.observe.behaviour.kept import answer_documents, answers_of
 from peft_assay.observe.behaviour.memory import Memory
@@ -42,15 +43,19 @@ class AnswerBook:
     def recall(self, subject: Digest, now: datetime) -> Recollection:
         """What `subject` (an artifact, or the base's state) answered, if less than half a certificate's life ago.
 
-        Raises TrustError when what is kept was altered or is signed by a key that is not pinned.
+        Raises TrustError when what is kept was altered, is another model's, or is signed by a key that is not pinned.
         """
         envelope = self.deployment.workspace.answers(subject, canonical_digest(self.conditions))
         if envelope is None:
             return Recollection()
         found = open_answers(envelope, self.deployment.anchor.keys_of(Role.SANDBOX))
-        of_this = found.subject == subject and canonical_digest(found.conditions) == canonical_digest(self.conditions)
-        young = now - found.started_at < self.deployment.maximum_age / 2
-        if not (of_this and young):
+        if (found.subject, canonical_digest(found.conditions)) != (subject, canonical_digest(self.conditions)):
+            raise TrustError(
+                "kept answers are filed under another model or other conditions than they are about",
+                where=f"answers {sha256(envelope)}",
+                next_step="put the workspace back from a copy, or ask anew: peft-assay certify --fresh SOURCE",
+            )
+        if now - found.started_at >= self.deployment.maximum_age / 2:
             return Recollection()
         return Recollection(Memory(kept=answers_of(found.answers)), found.started_at)
 

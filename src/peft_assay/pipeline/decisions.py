@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+from peft_assay.core.digest import Digest
 from peft_assay.core.errors import TrustError
 from peft_assay.core.rights import Clearance
 from peft_assay.core.waiver import Waiver
@@ -34,3 +35,12 @@ def standing_decisions(
         if decision.keyid not in withdrawn:
             found.append(decision)
     return tuple(sorted(found, key=lambda decision: (decision.at, decision.envelope or "")))
+
+
+def about(artifact: Digest | None, decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
+    """`decisions`; raises TrustError where one that is filed under `artifact` is about another one. None: any."""
+    for decision in decisions:
+        if artifact not in (None, decision.artifact):
+            where = f"{type(decision).__name__.lower()} {decision.envelope}"
+            raise TrustError("it is filed under another adapter than it is about", where=where)
+    return decisions

@@ -17,6 +17,7 @@ from peft_assay.core.protocols import RevocationTransport, Sealer
 from peft_assay.core.statement import OBSERVATION
 from peft_assay.intake.fetching import Tell
 from peft_assay.pipeline.lists import Next, RevocationLists
+from peft_assay.pipeline.notary import check_attested, notary_of
 from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import Project, load_project, quiet
 from peft_assay.store.revocations import LocalRevocations
@@ -70,7 +71,7 @@ class Deployment:
         made = not (holder / FOLDER / DATABASE).is_file()
         if made and not create and not (holder / FOLDER).is_symlink():
             raise StorageError("there is no workspace here", where=str(holder / FOLDER), next_step=_where_else(place))
-        workspace = Workspace.open(holder, create=create)
+        workspace = Workspace.open(holder, create=create, notary=notary_of(location, anchor))
         opened = cls(project, workspace, location, anchor, LocalRevocations(workspace), place)
         kept = workspace.folder
         if made:
@@ -100,6 +101,17 @@ class Deployment:
         """The observation record in `envelope`, signed by a pinned sandbox key; raises TrustError."""
         statement = open_envelope(envelope, self.anchor.keys_of(Role.SANDBOX), predicate_type=OBSERVATION)
         return observation_record_of(statement)
+
+    def observed(self, artifact: Digest, conditions: Digest) -> ObservationRecord | None:
+        """The newest observations of `artifact` under `conditions`; raises TrustError for others in their place."""
+        envelope = self.workspace.latest_observations(artifact, conditions)
+        if envelope is None:
+            return None
+        record = self.record_of(envelope)
+        if (record.artifact.digest, record.observations.conditions) != (artifact, conditions):
+            where = f"observation {record.envelope}"
+            raise TrustError("it is filed under another adapter or other conditions than it is about", where=where)
+        return record
 
     @property
     def lists(self) -> RevocationLists:
@@ -143,19 +155,25 @@ class Deployment:
             self.publish(self.refreshed(now), now)
         self.raise_mark(now)
 
-    def raise_mark(self, now: datetime, *, reading: bool = False) -> None:
-        """Checks lists, workspace and clock against what this host has seen, and remembers them.
+    def look(self, now: datetime) -> None:
+        """`raise_mark` of an act that only reads: a state that this user cannot write is compared with, and left."""
+        self.raise_mark(now, reading=True)
 
-        With `reading` a state that this user cannot write is only compared with. Raises TrustError on a rollback, a
-        rewritten past, and lists that do not continue one another.
+    def raise_mark(self, now: datetime, *, reading: bool = False) -> None:
+        """The one check that every act begins with: the whole workspace, its lists and the clock.
+
+        The ledger is recomputed and held against tables, documents and its signed checkpoint; all of it against what
+        this host has seen, and remembered. Raises TrustError for what was altered, appended without a key, left out or
+        put back, and for lists that do not continue one another.
         """
         marks = HighWater(self.location.state)
         with self.lists.settled(self._marked(), reading=reading) as record:
 
             def look() -> Mark:
-                size = self.workspace.ledger_size()
+                audited = self.workspace.audit()
+                attested = check_attested(self.workspace.id, audited, self.anchor, self.mark())
                 sequence, newest = (0, None) if record is None else (record.list.sequence, record.list.envelope)
-                return Mark(sequence, size, self.workspace.root_at(size), now, newest)
+                return Mark(sequence, audited.entries, audited.root, now, newest, attested)
 
             place, identity = self.workspace.folder, self.workspace.id
             marks.look_and_raise(identity, look, self.workspace.root_at, place=place, reading=reading)

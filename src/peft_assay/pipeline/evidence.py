@@ -18,6 +18,7 @@ from peft_assay.pipeline.provenance import in_words
 from peft_assay.pipeline.standing import certified_origin, standing_of
 from peft_assay.sandbox.surroundings import files_digest, harness_program
 from peft_assay.store.ledger import Kind
+from peft_assay.store.workspace import Workspace
 from peft_assay.trust.certification import certificate_of
 from peft_assay.trust.envelope import open_envelope
 from peft_assay.trust.observations import ObservationRecord
@@ -41,17 +42,19 @@ def gather(deployment: Deployment, artifact: Artifact, files: Mapping[str, bytes
     what the gate would say on that base, and activation measures it again. Raises TrustError for altered evidence.
     """
     workspace = deployment.workspace
+    check_kept(workspace, artifact)
     locks = workspace.certified_locks(artifact.digest)
     lock, observations = _lock_now(deployment, artifact, locks, live)
     state = lock.document["conditions"]["base"]["state"] if live is None else live.base_state
     mark, newest = deployment.mark(), deployment.revocations()
+    certificates = workspace.certificates(artifact.digest, lock.digest)
     return Evidence(
         artifact=artifact,
         files=files,
         lock=lock,
         context=deployment.project.context,
         base_state=state,
-        certificates=workspace.certificates(artifact.digest, lock.digest),
+        certificates=certificates,
         observations=observations,
         revocations=None if newest is None else deployment.lists.envelope(newest),
         lists={} if newest is None else deployment.lists.behind(newest, None if mark is None else mark.list),
@@ -62,7 +65,7 @@ def gather(deployment: Deployment, artifact: Artifact, files: Mapping[str, bytes
             sha256(envelope) for certified in locks for envelope in workspace.certificates(artifact.digest, certified)
         ),
         waivers={sha256(envelope): envelope for envelope in workspace.waivers(artifact.digest)},
-        last_said=last_said(deployment, artifact.digest, lock.digest),
+        last_said=None if certificates else last_said(deployment, artifact.digest, lock.digest),
     )
 
 
@@ -110,11 +113,26 @@ def installed_harness() -> Digest | None:
         return None
 
 
+def check_kept(workspace: Workspace, artifact: Artifact) -> None:
+    """Hashes what the workspace keeps of `artifact`, if it was admitted there; raises TrustError for altered bytes."""
+    if workspace.artifact(artifact.digest) is not None:
+        for file in artifact.files:
+            workspace.blobs.check(file.sha256)
+
+
+def check_evidence(workspace: Workspace, record: ObservationRecord) -> None:
+    """Hashes the kept answers that observations were drawn from; raises TrustError for altered or absent ones."""
+    for evidence in {item.evidence for item in record.observations.observations if item.evidence is not None}:
+        workspace.blobs.check(evidence)
+
+
 def records_under(deployment: Deployment, certificate: bytes) -> Iterator[tuple[ObservationRecord, bytes]]:
     """Each observation that a certificate's envelope rests on, verified; raises TrustError."""
     for digest in certificate_in(deployment, certificate).observations:
         observation = deployment.workspace.blobs.get(digest)
-        yield deployment.record_of(observation), observation
+        record = deployment.record_of(observation)
+        check_evidence(deployment.workspace, record)
+        yield record, observation
 
 
 def certificate_in(deployment: Deployment, envelope: bytes) -> Certificate:

@@ -170,10 +170,9 @@ class Observing:
         """Valid observations of an earlier attempt: same artifact, conditions, level and static facts, still young."""
         if self.fresh:
             return None
-        envelope = self.deployment.workspace.latest_observations(candidate.admitted.artifact.digest, lock.conditions)
-        if envelope is None:
+        record = self.deployment.observed(candidate.admitted.artifact.digest, lock.conditions)
+        if record is None:
             return None
-        record = self.deployment.record_of(envelope)
         static = {o.name: o.document() for o in map(_shortened, candidate.static)}
         same = all((found := record.observations.get(name)) and found.document() == static[name] for name in static)
         young = self.clock() - record.started_at < self.deployment.maximum_age / 2

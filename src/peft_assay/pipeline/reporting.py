@@ -161,6 +161,7 @@ def recorded(deployment: Deployment, sources: Sequence[Located]) -> list[Certifi
     The verdict is evaluated again from the stored observations: evaluation is pure. Raises UsageError when there is
     nothing to report.
     """
+    deployment.look(utc_now())
     wanted = {admit(source.found()).artifact.digest: source for source in sources}
     names = dict(zip(wanted, names_of(list(wanted.values())), strict=True))
     judged = _judged(deployment)
@@ -196,10 +197,9 @@ def _recorded(
     today = gather(deployment, kept, workspace.files(kept), None).lock.digest
     lock = today if today in locks else locks[-1]
     document = Lock(parse_json(workspace.blobs.get(lock), where=f"lock {lock}"))
-    envelope = workspace.latest_observations(digest, document.conditions)
-    if envelope is None:
+    record = deployment.observed(digest, document.conditions)
+    if record is None:
         raise StorageError(f"the record of {digest} is incomplete", next_step="certify it again")
-    record = deployment.record_of(envelope)
     policy = deployment.project.policy
     judged = evaluate(policy, record.observations, lock)
     verdict, waivers = with_waivers(deployment, policy, judged, document, utc_now())

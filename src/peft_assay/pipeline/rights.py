@@ -96,6 +96,7 @@ def _last_origin(deployment: Deployment, artifact: Digest) -> str | None:
 
 def show(deployment: Deployment, named: str, *, clock: Clock, tell: Tell) -> RightsView:
     """What is known of `named` now."""
+    deployment.look(clock())
     standing, subject = subject_of(deployment, named, now=clock(), tell=tell)
     return _view(named, standing, subject)
 

@@ -12,8 +12,10 @@ from peft_assay.intake.fetching import Tell
 from peft_assay.intake.metadata import RepositoryKind, describe, is_repository
 from peft_assay.observe.interface import StaticSubject
 from peft_assay.observe.static.lineage import card_of, lineage, texts
-from peft_assay.pipeline.deployment import Clock, Deployment
+from peft_assay.pipeline.adoption import adopt, adopted_snapshot
+from peft_assay.pipeline.deployment import Clock, Deployment, utc_now
 from peft_assay.pipeline.standing import SNAPSHOT_VERSION, read_snapshot
+from peft_assay.trust.snapshots import AdoptedSnapshot
 
 MAX_REPOSITORIES = 64
 """A hostile card may name any number of them."""
@@ -52,7 +54,7 @@ def take(deployment: Deployment, subject: StaticSubject, *, clock: Clock, tell: 
     document = manifest(subject.artifact.digest, found)
     digest = sha256(document)
     if digest != previous:
-        deployment.workspace.adopt_rights(document, artifact=subject.artifact.digest, at=clock())
+        adopt(deployment, document, AdoptedSnapshot(subject.artifact.digest, digest, clock()))
     return Taken(digest, tuple(found.values()), previous, () if previous is None else tuple(changes(before, found)))
 
 
@@ -61,6 +63,7 @@ def drift(deployment: Deployment, subject: StaticSubject, *, tell: Tell) -> Take
 
     Raises UsageError when nothing was ever adopted.
     """
+    deployment.look(utc_now())
     previous, before = _adopted(deployment, subject)
     if previous is None:
         artifact = subject.artifact.digest
@@ -99,7 +102,7 @@ def _first(subject: StaticSubject) -> Iterator[Key]:
 
 
 def _adopted(deployment: Deployment, subject: StaticSubject) -> tuple[Digest | None, dict[tuple[str, str], Metadata]]:
-    previous = deployment.workspace.rights_snapshot(subject.artifact.digest)
+    previous = adopted_snapshot(deployment, subject.artifact.digest)
     return previous, {} if previous is None else read_snapshot(deployment.workspace, previous)
 
 

@@ -13,7 +13,8 @@ from peft_assay.core.rights import Clearance, Metadata
 from peft_assay.intake.interface import Admitted
 from peft_assay.observe.interface import Resolve, StaticContext, StaticSubject
 from peft_assay.observe.static.files import is_licence
-from peft_assay.pipeline.decisions import standing_decisions
+from peft_assay.pipeline.adoption import adopted_snapshot
+from peft_assay.pipeline.decisions import about, standing_decisions
 from peft_assay.pipeline.deployment import Deployment
 from peft_assay.pipeline.origin import declaration_for
 from peft_assay.pipeline.project import Project, Standing
@@ -63,15 +64,14 @@ def standing_of(deployment: Deployment, artifact: Digest, origin: str | None) ->
     return Standing(
         origin=origin if declaration is not None else None,
         declaration=declaration,
-        snapshot=deployment.workspace.rights_snapshot(artifact),
+        snapshot=adopted_snapshot(deployment, artifact),
         clearances=clearances_of(deployment, artifact),
     )
 
 
 def clearances_of(deployment: Deployment, artifact: Digest) -> tuple[Clearance, ...]:
     """Clearances of `artifact` that a pinned approver signed and nobody withdrew, by time, in force or not."""
-    kept = standing_decisions(deployment, deployment.workspace.clearances(artifact), open_clearance)
-    return tuple(clearance for clearance in kept if clearance.artifact == artifact)
+    return about(artifact, standing_decisions(deployment, deployment.workspace.clearances(artifact), open_clearance))
 
 
 def certified_origin(workspace: Workspace, lock: Digest) -> str | None:

@@ -33,7 +33,7 @@ class Verification:
 
 def verify(deployment: Deployment, sources: Sequence[Located], *, clock: Clock) -> tuple[Verification, ...]:
     """One result for each source. Raises TrustError for a workspace or clock that went back."""
-    deployment.raise_mark(clock())
+    deployment.look(clock())
     names = names_of(sources)
     return tuple(_verify(deployment, source, name, clock) for source, name in zip(sources, names, strict=True))
 

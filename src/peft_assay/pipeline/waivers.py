@@ -8,15 +8,14 @@ from peft_assay.core.verdict import Verdict
 from peft_assay.core.waiver import Waiver
 from peft_assay.evaluate.interface import CompiledPolicy
 from peft_assay.evaluate.waive import waive
-from peft_assay.pipeline.decisions import standing_decisions
+from peft_assay.pipeline.decisions import about, standing_decisions
 from peft_assay.pipeline.deployment import Deployment
 from peft_assay.trust.waivers import open_waiver
 
 
 def waivers_of(deployment: Deployment, artifact: Digest | None = None) -> tuple[Waiver, ...]:
     """Waivers of `artifact`, or all, that a pinned approver signed and nobody withdrew, by time, in force or not."""
-    kept = standing_decisions(deployment, deployment.workspace.waivers(artifact), open_waiver)
-    return tuple(waiver for waiver in kept if artifact in (None, waiver.artifact))
+    return about(artifact, standing_decisions(deployment, deployment.workspace.waivers(artifact), open_waiver))
 
 
 def with_waivers(

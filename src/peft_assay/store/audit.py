@@ -1,13 +1,17 @@
 """Auditing: the whole history recomputed from bytes, and held against tables and blobs."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from peft_assay.core.digest import Digest
+from peft_assay.core.digest import Digest, parse_digest
 from peft_assay.core.errors import TrustError
 from peft_assay.core.protocols import BlobStore
 from peft_assay.store import index, ledger
+from peft_assay.store.ledger import Entry, Kind
+
+_COPY = "put the whole .peft-assay folder back from a copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,20 +23,61 @@ class Audit:
     """Merkle root over all entries."""
     envelopes: int
     """Observations, certificates and revocation lists, each present, unaltered and in the ledger."""
+    checkpoint: bytes | None
+    """The last signed checkpoint, not yet verified; None where no entry carries one."""
+    attested: int
+    """How many entries it covers."""
+    attested_root: Digest
+    """Their Merkle root, as they are now."""
+    unattested: tuple[Kind, ...]
+    """Kinds of the entries after them."""
 
 
 def audit(connection: Connection, blobs: BlobStore) -> Audit:
-    """Recomputes every leaf from its body, and matches rows, ledger entries and blobs one to one.
+    """Recomputes every leaf from its body, matches rows and entries one to one, and hashes every document they name.
 
     Raises TrustError naming the first thing that is altered, missing or unrecorded. A truncated tail shows only
     against a mark kept elsewhere (trust.highwater).
     """
     entries = tuple(ledger.entries(connection))
     count = 0
-    for kind, recorded in index.envelopes(connection).items():
-        if recorded != tuple(entry.happened.get("envelope") for entry in entries if entry.kind is kind):
-            raise TrustError(f"the table and the ledger differ about what was {kind.value}", where="workspace")
-        for digest in recorded:
-            blobs.get(digest)
-            count += 1
-    return Audit(len(entries), ledger.root_at(connection, len(entries)), count)
+    for kind, recorded in index.recorded(connection).items():
+        if recorded != tuple(entry.happened for entry in entries if entry.kind is kind):
+            raise TrustError(
+                f"the table and the ledger differ about what was {kind.value}", where="workspace", next_step=_COPY
+            )
+        count += sum("envelope" in what for what in recorded)
+    for digest in dict.fromkeys(_documents(entries)):
+        blobs.get(digest)
+    attested, checkpoint = ledger.newest_checkpoint(connection) or (0, None)
+    return Audit(
+        entries=len(entries),
+        root=ledger.root_at(connection, len(entries)),
+        envelopes=count,
+        checkpoint=checkpoint,
+        attested=attested,
+        attested_root=ledger.root_at(connection, attested),
+        unattested=tuple(entry.kind for entry in entries[attested:]),
+    )
+
+
+def _documents(entries: Sequence[Entry]) -> Iterator[Digest]:
+    """What entries name and the workspace keeps, but for the adapters' own files."""
+    for entry in entries:
+        what = entry.happened
+        match entry.kind:
+            case Kind.OBSERVED | Kind.CERTIFIED | Kind.REVOKED | Kind.ANSWERED | Kind.WAIVED | Kind.CLEARED:
+                named = [what.get("envelope")]
+            case Kind.RIGHTS:
+                named = [what.get("snapshot"), *([what["envelope"]] if "envelope" in what else [])]
+            case Kind.ADMITTED:
+                named = [what.get("artifact")]
+            case Kind.VERDICT if "grounds" in what:
+                named = [what["grounds"].get("policy"), what.get("lock")]
+            case _:
+                named = []
+        for digest in named:
+            try:
+                yield parse_digest(str(digest))
+            except ValueError:
+                raise TrustError("it names no document", where=f"ledger entry {entry.seq}", next_step=_COPY) from None

@@ -1,5 +1,6 @@
 """Blobs: write-once bytes under their sha256, durable before anything refers to them, hashed again on every read."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -13,6 +14,7 @@ from peft_assay.core.errors import TrustError
 from peft_assay.store.errors import storage_errors
 
 MODE = 0o444
+_RESTORE = "restore it from a backup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,11 @@ class LocalBlobs:
         """The bytes whose sha256 is `digest`; raises TrustError when absent or altered, else StorageError."""
         path = self.place(digest)
         with storage_errors(path):
-            try:
-                handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            except FileNotFoundError:
-                raise TrustError("the stored blob is absent", where=str(path)) from None
+            handle = _opened(path)
             with os.fdopen(handle, "rb") as file:
                 content = file.read()
         if sha256(content) != digest:
-            raise TrustError("the stored blob was altered", where=str(path), next_step="restore it from a backup")
+            raise TrustError("the stored blob was altered", where=str(path), next_step=_RESTORE)
         return content
 
     def has(self, digest: Digest) -> bool:
@@ -73,14 +72,11 @@ class LocalBlobs:
         """Hashes the stored blob again, piece by piece; raises TrustError when it is absent or altered."""
         path = self.place(digest)
         with storage_errors(path):
-            try:
-                handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            except FileNotFoundError:
-                raise TrustError("the stored blob is absent", where=str(path)) from None
+            handle = _opened(path)
             with os.fdopen(handle, "rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != hex_of(digest):
-            raise TrustError("the stored blob was altered", where=str(path), next_step="restore it from a backup")
+            raise TrustError("the stored blob was altered", where=str(path), next_step=_RESTORE)
 
     def place(self, digest: Digest) -> Path:
         name = hex_of(parse_digest(digest))
@@ -121,6 +117,18 @@ class BlobDraft:
             return
         self._path.unlink(missing_ok=True)
         self._file.close()
+
+
+def _opened(path: Path) -> int:
+    """A descriptor of the blob at `path`; raises TrustError where it is absent, or a link lies in its place."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise TrustError("the stored blob is absent", where=str(path), next_step=_RESTORE) from None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise TrustError("a link lies in the stored blob's place", where=str(path), next_step=_RESTORE) from None
 
 
 def _sweep(folder: Path) -> None:

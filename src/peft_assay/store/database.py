@@ -14,7 +14,7 @@ BUSY_SECONDS = 30
 WRITE = "peft_assay_write"
 """Execution option: whether a transaction takes the write lock from its first statement."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0001"
+HEAD = "0002"
 """Revision of the newest of them."""
 _VERSION = table("alembic_version", column("version_num"))
 """In which alembic keeps a database's revision (alembic.sqlalchemy.org, "The Migration Environment")."""

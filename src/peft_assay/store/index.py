@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, RowMapping, insert, select
 
-from peft_assay.core.digest import Digest, parse_digest
+from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import TrustError
 from peft_assay.store import ledger
 from peft_assay.store.ledger import Kind, spell
@@ -147,13 +147,20 @@ def newest_revocation_list(connection: Connection) -> Digest | None:
     return None if found is None else _digest(found)
 
 
-def envelopes(connection: Connection) -> dict[Kind, tuple[Digest, ...]]:
-    """All envelopes that rows refer to, by the kind of ledger entry that each must have."""
+def recorded(connection: Connection) -> dict[Kind, tuple[dict[str, Any], ...]]:
+    """What all rows say, by the kind of ledger entry that each must have, as that entry says it."""
     tables = {Kind.OBSERVED: observations, Kind.CERTIFIED: certificates, Kind.REVOKED: revocation_lists}
-    return {
-        kind: tuple(_digest(d) for d in connection.execute(select(t.c.envelope).order_by(t.c.seq)).scalars())
-        for kind, t in tables.items()
+    found = {
+        kind: tuple(_but_seq(row) for row in connection.execute(select(table).order_by(table.c.seq)).mappings())
+        for kind, table in tables.items()
     }
+    admitted = connection.execute(select(artifacts.c.digest, artifacts.c.source).order_by(artifacts.c.seq))
+    of_artifacts = tuple({"artifact": digest, "source": sha256(str(source).encode())} for digest, source in admitted)
+    return {**found, Kind.ADMITTED: of_artifacts}
+
+
+def _but_seq(row: RowMapping) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "seq"}
 
 
 def _digest(value: object) -> Digest:

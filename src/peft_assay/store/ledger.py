@@ -5,7 +5,7 @@ and no file's text can come to stand in a history that is never erased.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,6 +20,8 @@ from peft_assay.core.parse import parse_json
 from peft_assay.store.merkle import leaf_hash, root
 from peft_assay.store.schema import ledger
 
+Attest = Callable[[int, Digest], bytes | None]
+"""Signs that the ledger has this size and this root; None where no key is at hand."""
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:/@+-]{1,128}")
 
 
@@ -64,15 +66,34 @@ def spell(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def append(connection: Connection, kind: Kind, at: datetime, what: Mapping[str, Any]) -> int:
-    """Appends an entry inside the caller's transaction and gives its number (from 1)."""
+def append(
+    connection: Connection, kind: Kind, at: datetime, what: Mapping[str, Any], attest: Attest | None = None
+) -> int:
+    """Appends an entry inside the caller's transaction and gives its number (from 1).
+
+    `attest` signs the size and root that the ledger then has, so that nothing can be appended without a key unnoticed.
+    """
     _refuse_prose(what)
     seq = size(connection) + 1
     body = canonical_bytes({"seq": seq, "at": spell(at), "kind": kind.value, "what": what})
-    connection.execute(
-        insert(ledger).values(seq=seq, at=spell(at), kind=kind.value, body=body, leaf=leaf_hash(body)),
-    )
+    leaf = leaf_hash(body)
+    row = {"seq": seq, "at": spell(at), "kind": kind.value, "body": body, "leaf": leaf}
+    checkpoint = None if attest is None else attest(seq, Digest("sha256:" + root([*_leaves(connection), leaf]).hex()))
+    connection.execute(insert(ledger).values(row | {"checkpoint": checkpoint}))
     return seq
+
+
+def newest_checkpoint(connection: Connection) -> tuple[int, bytes] | None:
+    """The last entry that carries a checkpoint, and the checkpoint; None where no entry does."""
+    query = select(ledger.c.seq, ledger.c.checkpoint).where(ledger.c.checkpoint.is_not(None))
+    row = connection.execute(query.order_by(ledger.c.seq.desc()).limit(1)).first()
+    return None if row is None else (int(row.seq), _blob(row.checkpoint, row.seq))
+
+
+def _leaves(connection: Connection) -> list[bytes]:
+    """Leaf hashes as stored: one that does not fit its body is noticed by all who read that entry."""
+    stored = connection.execute(select(ledger.c.leaf).order_by(ledger.c.seq)).scalars()
+    return [_blob(leaf, seq) for seq, leaf in enumerate(stored, start=1)]
 
 
 def size(connection: Connection) -> int:

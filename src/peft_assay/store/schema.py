@@ -15,7 +15,9 @@ ledger = Table(
     Column("kind", String(16), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("leaf", LargeBinary, nullable=False),
+    Column("checkpoint", LargeBinary, nullable=True),
 )
+"""`checkpoint`: a signed statement about the whole ledger up to this entry, where who wrote it holds a key."""
 
 artifacts = Table(
     "artifacts",

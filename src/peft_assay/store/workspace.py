@@ -5,10 +5,11 @@ index: whoever decides anything proves it again from signed bytes.
 """
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,9 +27,11 @@ from peft_assay.store.audit import Audit, audit
 from peft_assay.store.blobs import LocalBlobs
 from peft_assay.store.database import WRITE, migrate, open_engine
 from peft_assay.store.errors import storage_errors
-from peft_assay.store.ledger import Entry, Kind, spell
+from peft_assay.store.ledger import Attest, Entry, Kind, spell
 from peft_assay.store.schema import workspace
 
+Notary = Callable[[str, int, Digest], bytes | None]
+"""Signs the size and root of a workspace's ledger; None where no key is at hand."""
 FOLDER = ".peft-assay"
 DATABASE = "assay.db"
 
@@ -42,10 +45,12 @@ class Workspace:
     """Random, made with the database: how high-water marks know this workspace."""
     blobs: LocalBlobs
     engine: Engine
+    attest: Attest | None = None
+    """Signs the ledger's size and root with each entry; None where no key is at hand, as where adapters are served."""
 
     @classmethod
-    def open(cls, project: Path, *, create: bool = False, url: str | None = None) -> Self:
-        """Opens ``project/.peft-assay``, migrating an older schema.
+    def open(cls, project: Path, *, create: bool = False, url: str | None = None, notary: Notary | None = None) -> Self:
+        """Opens ``project/.peft-assay``, migrating an older schema; `notary` signs for this workspace, by its id.
 
         Raises StorageError when there is none (and `create` is false), when the database is not one, is another
         program's or was written by a newer version.
@@ -72,7 +77,8 @@ class Workspace:
         except BaseException:
             engine.dispose()
             raise
-        return cls(folder, identity, LocalBlobs(folder / "blobs"), engine)
+        attest = None if notary is None else partial(notary, identity)
+        return cls(folder, identity, LocalBlobs(folder / "blobs"), engine, attest)
 
     def close(self) -> None:
         """Closes the database."""
@@ -98,7 +104,7 @@ class Workspace:
         name = _storable(source)
         what = {"artifact": artifact.digest, "source": sha256(name.encode())}
         with self._writing() as connection:
-            seq = ledger.append(connection, Kind.ADMITTED, at, what)
+            seq = self._append(connection, Kind.ADMITTED, at, what)
             index.add_artifact(connection, artifact.digest, name, at, seq)
 
     def refuse(self, *, source: str, code: str, at: datetime) -> None:
@@ -111,7 +117,7 @@ class Workspace:
         """Records an attempt durably, before the run; gives its number within (artifact, lock), from 1."""
         with self._writing() as connection:
             what = {"artifact": artifact, "lock": lock, "conditions": conditions, "policy": policy}
-            ledger.append(connection, Kind.ATTEMPT, at, what)
+            self._append(connection, Kind.ATTEMPT, at, what)
             return index.count_attempts(connection, artifact, lock)
 
     def attempts(self, artifact: Digest, lock: Digest | None = None) -> int:
@@ -126,7 +132,7 @@ class Workspace:
         digest = self.blobs.put(envelope)
         row = {"envelope": digest, "artifact": artifact, "conditions": conditions, "observed_at": spell(observed_at)}
         with self._writing() as connection:
-            seq = ledger.append(connection, Kind.OBSERVED, at, row)
+            seq = self._append(connection, Kind.OBSERVED, at, row)
             index.add_observations(connection, row, seq)
         return digest
 
@@ -195,7 +201,7 @@ class Workspace:
             "not_after": spell(not_after),
         }
         with self._writing() as connection:
-            seq = ledger.append(connection, Kind.CERTIFIED, at, row)
+            seq = self._append(connection, Kind.CERTIFIED, at, row)
             index.add_certificate(connection, row, seq)
         return digest
 
@@ -224,7 +230,7 @@ class Workspace:
         digest = self.blobs.put(envelope)
         row = {"envelope": digest, "sequence": sequence, "issued_at": spell(issued_at)}
         with self._writing() as connection:
-            seq = ledger.append(connection, Kind.REVOKED, at, row)
+            seq = self._append(connection, Kind.REVOKED, at, row)
             index.add_revocation_list(connection, row, seq)
         return digest
 
@@ -239,19 +245,29 @@ class Workspace:
         self._record(Kind.LIFTED, at, {"revocation": revocation, "list": revocation_list})
 
     def record_activation(self, activation: Activation, *, at: datetime) -> None:
-        """Records a permission that the gate gave."""
-        self._record(Kind.ACTIVATED, at, _activation(activation))
+        """Records a permission that the gate gave; unsigned, for where adapters are served no key should be."""
+        with self._writing() as connection:
+            ledger.append(connection, Kind.ACTIVATED, at, _activation(activation))
 
-    def adopt_rights(self, document: bytes, *, artifact: Digest, at: datetime) -> Digest:
-        """Keeps a metadata snapshot as the one that `artifact` is judged by; the files it lists are blobs already."""
+    def adopt_rights(self, document: bytes, envelope: bytes, *, artifact: Digest, at: datetime) -> Digest:
+        """Keeps a metadata snapshot as the one that `artifact` is judged by; the files it lists are blobs already.
+
+        `envelope` is the signed statement that it was adopted.
+        """
         digest = self.blobs.put(document)
-        self._record(Kind.RIGHTS, at, {"artifact": artifact, "snapshot": digest})
+        what = {"artifact": artifact, "snapshot": digest, "envelope": self.blobs.put(envelope)}
+        self._record(Kind.RIGHTS, at, what)
         return digest
 
-    def rights_snapshot(self, artifact: Digest) -> Digest | None:
-        """The snapshot last adopted for `artifact`, or None."""
-        adopted = [what["snapshot"] for what in self._acts(Kind.RIGHTS, artifact)]
-        return parse_digest(adopted[-1]) if adopted else None
+    def rights_snapshots(self, artifact: Digest) -> tuple[bytes | Digest, ...]:
+        """The signed adoptions of snapshots for `artifact`, oldest first; of earlier versions the snapshot's digest.
+
+        Raises TrustError when one is altered.
+        """
+        return tuple(
+            self.blobs.get(parse_digest(what["envelope"])) if "envelope" in what else parse_digest(what["snapshot"])
+            for what in self._acts(Kind.RIGHTS, artifact)
+        )
 
     def add_clearance(self, envelope: bytes, *, artifact: Digest, at: datetime) -> Digest:
         """Keeps a signed clearance; gives the envelope's digest."""
@@ -340,6 +356,11 @@ class Workspace:
         with self._reading() as connection:
             return ledger.root_at(connection, count)
 
+    def newest_checkpoint(self) -> tuple[int, bytes] | None:
+        """The last entry that carries a signed checkpoint, and the checkpoint; None where no entry does."""
+        with self._reading() as connection:
+            return ledger.newest_checkpoint(connection)
+
     def audit(self) -> Audit:
         """Recomputes everything from bytes; raises TrustError naming the first thing that is not in order."""
         with self._reading() as connection:
@@ -347,7 +368,10 @@ class Workspace:
 
     def _record(self, kind: Kind, at: datetime, what: Mapping[str, Any]) -> None:
         with self._writing() as connection:
-            ledger.append(connection, kind, at, what)
+            self._append(connection, kind, at, what)
+
+    def _append(self, connection: Connection, kind: Kind, at: datetime, what: Mapping[str, Any]) -> int:
+        return ledger.append(connection, kind, at, what, self.attest)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

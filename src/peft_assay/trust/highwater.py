@@ -36,6 +36,8 @@ class Mark:
     seen_at: datetime
     list: Digest | None = None
     """Envelope of the revocation list with that sequence; None where a mark of an earlier version does not say."""
+    attested: bool = False
+    """Whether the ledger carried a signed checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class _Wire(Wire):
     ledgerRoot: FullDigest
     seenAt: Instant
     list: FullDigest | None = None
+    attested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class HighWater:
         except DocumentError as error:
             raise TrustError(f"damaged high-water mark: {error.message}", where=str(path)) from None
         known = None if wire.list is None else parse_digest(wire.list)
-        return Mark(wire.sequence, wire.ledgerSize, parse_digest(wire.ledgerRoot), wire.seenAt, known)
+        return Mark(wire.sequence, wire.ledgerSize, parse_digest(wire.ledgerRoot), wire.seenAt, known, wire.attested)
 
     def check_and_raise(self, workspace: str, seen: Mark, root_at: Callable[[int], Digest]) -> Raised:
         """`look_and_raise` for what was seen a moment ago, where nobody else writes the workspace."""
@@ -155,6 +158,7 @@ class HighWater:
 def _document(mark: Mark) -> dict[str, str | int | None]:
     return {
         "list": mark.list,
+        "attested": mark.attested,
         "sequence": mark.sequence,
         "ledgerSize": mark.ledger_size,
         "ledgerRoot": mark.ledger_root,
@@ -170,6 +174,8 @@ def check_mark(mark: Mark, seen: Mark, root_at: Callable[[int], Digest]) -> None
         raise TrustError(f"there are two revocation lists {mark.sequence}; the other one has been seen on this host")
     if seen.ledger_size < mark.ledger_size:
         raise TrustError(f"the ledger has {seen.ledger_size} entries; {mark.ledger_size} have been seen on this host")
+    if mark.attested and not seen.attested:
+        raise TrustError("the ledger's signed checkpoints are gone; this host has seen them")
     if root_at(mark.ledger_size) != mark.ledger_root:
         raise TrustError("the ledger's past is not the one that has been seen on this host")
     if seen.seen_at + CLOCK_TOLERANCE < mark.seen_at:

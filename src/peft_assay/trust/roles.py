@@ -13,6 +13,12 @@ CLEARANCE = "https://w3id.org/peft-assay/rights-clearance/v1"
 WAIVER = "https://w3id.org/peft-assay/waiver/v1"
 """Predicate of an approver's waiver of one rule for one artifact."""
 
+CHECKPOINT = "https://w3id.org/peft-assay/ledger-checkpoint/v1"
+"""Predicate of the size and root of a workspace's ledger; who holds any of the keys signs it with each entry."""
+
+SNAPSHOT = "https://w3id.org/peft-assay/rights-snapshot/v1"
+"""Predicate of what the Hub said of an artifact's lineage when asked: an observation, so a sandbox key signs it."""
+
 
 class Role(StrEnum):
     """What a pinned key is trusted for."""
@@ -30,4 +36,7 @@ ROLE_OF_PREDICATE = {
     LIFT: Role.APPROVER,
     CLEARANCE: Role.APPROVER,
     WAIVER: Role.APPROVER,
+    SNAPSHOT: Role.SANDBOX,
 }
+EVERY_ROLE = frozenset({CHECKPOINT})
+"""Predicates that a key of any role signs: they say what stands in a ledger, and permit nothing."""

@@ -12,7 +12,7 @@ from peft_assay.core.errors import TrustError
 from peft_assay.core.protocols import Sealer
 from peft_assay.trust.envelope import seal
 from peft_assay.trust.keys import PublicKey, from_sslib, key_path, load_key_file
-from peft_assay.trust.roles import ROLE_OF_PREDICATE, Role
+from peft_assay.trust.roles import EVERY_ROLE, ROLE_OF_PREDICATE, Role
 
 URI_SCHEMES = ("hsm", "awskms", "gcpkms", "azurekms", "hv")
 """Signer URIs of securesystemslib for keys that leave no device; ``file2:`` is read here."""
@@ -34,7 +34,8 @@ class RoleSealer:
     def seal(self, statement: Mapping[str, Any]) -> bytes:
         """Envelope over `statement`; raises TrustError for a statement that is another role's to make."""
         predicate_type = statement.get("predicateType")
-        if not isinstance(predicate_type, str) or ROLE_OF_PREDICATE.get(predicate_type) is not self.role:
+        of_all = predicate_type in EVERY_ROLE
+        if not (isinstance(predicate_type, str) and (of_all or ROLE_OF_PREDICATE.get(predicate_type) is self.role)):
             raise TrustError(f"a key of role {self.role.value} does not sign {predicate_type}")
         return seal(statement, self.signer)
 

@@ -10,7 +10,7 @@ import pytest
 
 from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.digest import hex_of, sha256
-from peft_assay.core.errors import StorageError, TrustError
+from peft_assay.core.errors import TrustError
 from peft_assay.store.merkle import leaf_hash
 from peft_assay.store.workspace import Workspace
 from peft_assay.trust.highwater import HighWater, Mark
@@ -141,7 +141,7 @@ def test_an_appended_entry_without_its_fields_ends_in_a_refusal_or_is_passed_ove
     for seq, kind in ((6, "attempt"), (7, "certified")):
         body = canonical_bytes({"seq": seq, "at": "2026-11-23T12:00:00Z", "kind": kind, "what": {}})
         values = (seq, "2026-11-23T12:00:00Z", kind, body, leaf_hash(body))
-        tamper(workspace, "insert into ledger values (?, ?, ?, ?, ?)", *values)
+        tamper(workspace, "insert into ledger values (?, ?, ?, ?, ?, null)", *values)
     assert workspace.attempts(A, L) == 1
     assert workspace.certificates(A, L) == (b"second", b"first")
     with pytest.raises(TrustError, match="differ"):
@@ -189,8 +189,9 @@ def test_a_link_in_a_blob_s_place_is_not_followed(workspace: Workspace, tmp_path
     (tmp_path / "outside").write_bytes(b"first")
     path.symlink_to(tmp_path / "outside")
     assert not workspace.blobs.has(digest)
-    with pytest.raises(StorageError):
-        workspace.blobs.get(digest)
+    for read in (workspace.blobs.get, workspace.blobs.check):
+        with pytest.raises(TrustError, match="a link lies"):
+            read(digest)
 
 
 def test_a_whole_workspace_put_back_or_rewritten_shows_against_the_mark(workspace: Workspace, tmp_path: Path) -> None:
@@ -210,3 +211,50 @@ def test_a_whole_workspace_put_back_or_rewritten_shows_against_the_mark(workspac
     tamper(workspace, "delete from ledger where seq = 6")
     with pytest.raises(TrustError, match="5 entries; 6 have been seen"):
         water.check_and_raise(workspace.id, seen(), workspace.root_at)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("observations", "observed_at", "2030-01-01T00:00:00Z"),
+        ("certificates", "not_after", "2030-01-01T00:00:00Z"),
+        ("certificates", "policy", L),
+        ("revocation_lists", "issued_at", "2030-01-01T00:00:00Z"),
+        ("revocation_lists", "sequence", 9),
+    ],
+)
+def test_the_audit_notices_every_column(workspace: Workspace, table: str, column: str, value: object) -> None:
+    workspace.audit()
+    tamper(workspace, f"update {table} set {column} = ?", value)
+    with pytest.raises(TrustError, match="differ"):
+        workspace.audit()
+
+
+def test_an_entry_that_names_no_document(workspace: Workspace) -> None:
+    workspace.keep_answers(b"answers", subject=A, conditions=C, at=NOW)
+    workspace.audit()
+    body = workspace.history()[-1].body.replace(sha256(b"answers").encode(), b"nothing")
+    tamper(workspace, "update ledger set body = ?, leaf = ? where seq = 6", body, leaf_hash(body))
+    with pytest.raises(TrustError, match="names no document"):
+        workspace.audit()
+
+
+def test_each_entry_carries_what_the_notary_signs(tmp_path: Path) -> None:
+    """Size and root of the ledger up to it; an activation is written where no key is, and carries none."""
+    asked = []
+
+    def notary(workspace: str, size: int, root) -> bytes | None:
+        asked.append((workspace, size, root))
+        return b"checkpoint %d" % size if size < 3 else None
+
+    with Workspace.open(tmp_path, create=True, notary=notary) as workspace:
+        assert workspace.audit().checkpoint is None
+        for _ in range(3):
+            workspace.record_attempt(artifact=A, lock=L, conditions=C, policy=P, at=NOW)
+        assert asked == [(workspace.id, size, workspace.root_at(size)) for size in (1, 2, 3)]
+        audit = workspace.audit()
+        assert (audit.checkpoint, audit.attested, audit.attested_root) == (b"checkpoint 2", 2, workspace.root_at(2))
+        assert [kind.value for kind in audit.unattested] == ["attempt"]
+        tamper(workspace, "update ledger set checkpoint = 'text' where seq = 2")
+        with pytest.raises(TrustError, match="not bytes"):
+            workspace.audit()

@@ -54,6 +54,7 @@ def diff(deployment: Deployment, old: PolicyText, new: PolicyText, *, now: datet
 
     Raises TrustError for altered evidence, and DocumentError when a policy can be read with no set's suites.
     """
+    deployment.look(now)
     pairs, waived = _Compiled(old, new), _Waived(deployment, now)
     names = deployment.workspace.sources()
     counts: Counter[tuple[Outcome, Outcome]] = Counter()

@@ -14,7 +14,8 @@ from peft_assay.evaluate.document import load_policy
 from peft_assay.evaluate.evaluate import evaluate
 from peft_assay.evaluate.interface import CompiledPolicy
 from peft_assay.evaluate.waive import waive
-from peft_assay.pipeline.deployment import Deployment
+from peft_assay.pipeline.deployment import Deployment, utc_now
+from peft_assay.pipeline.evidence import check_evidence, check_kept
 from peft_assay.store.ledger import Entry, Kind
 from peft_assay.trust.roles import Role
 from peft_assay.trust.times import parse_time
@@ -43,6 +44,7 @@ class Replay:
 
 def replay(deployment: Deployment) -> Replay:
     """Evaluates every recorded verdict again; raises TrustError for altered or absent evidence."""
+    deployment.look(utc_now())
     policies: dict[tuple[str, tuple[str, ...]], CompiledPolicy] = {}
     reproduced, without, unlike = 0, 0, []
     for entry in deployment.workspace.history():
@@ -65,6 +67,8 @@ def _again(
 ) -> Verdict:
     grounds: Mapping[str, Any] = entry.happened["grounds"]
     record = deployment.record_of(deployment.workspace.blobs.get(parse_digest(grounds["observations"])))
+    check_kept(deployment.workspace, record.artifact)
+    check_evidence(deployment.workspace, record)
     lock = parse_digest(entry.happened["lock"])
     document = parse_json(deployment.workspace.blobs.get(lock), where=f"lock {lock}")
     suites = tuple(sorted(document["conditions"]["suites"]))

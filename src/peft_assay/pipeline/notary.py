@@ -1,0 +1,71 @@
+"""Who signs the ledger as it is written, and whether what is written was signed."""
+
+from collections.abc import Iterator
+
+from peft_assay.core.digest import Digest, sha256
+from peft_assay.core.errors import TrustError
+from peft_assay.core.protocols import Sealer
+from peft_assay.store.audit import Audit
+from peft_assay.store.ledger import Kind
+from peft_assay.store.workspace import Notary
+from peft_assay.trust.anchor import TrustAnchor, TrustAnchorLocation
+from peft_assay.trust.checkpoints import Checkpoint, checkpoint_document, open_checkpoint
+from peft_assay.trust.envelope import open_linked
+from peft_assay.trust.highwater import Mark
+from peft_assay.trust.roles import CHECKPOINT, Role
+from peft_assay.trust.sealer import load_sealer
+
+UNDECIDING = frozenset({Kind.ACTIVATED, Kind.ADMITTED, Kind.ATTEMPT, Kind.REFUSED})
+"""Kinds of entries that nothing is decided from: a gate without keys writes the first, a run without them the rest."""
+
+
+def notary_of(location: TrustAnchorLocation, anchor: TrustAnchor) -> Notary:
+    """Signs with the first pinned key that is at hand, looked for when the first entry is written."""
+    found: list[Sealer | None] = []
+
+    def sign(workspace: str, size: int, root: Digest) -> bytes | None:
+        if not found:
+            found.append(next(_at_hand(location, anchor), None))
+        return None if found[0] is None else found[0].seal(checkpoint_document(Checkpoint(workspace, size, root)))
+
+    return sign
+
+
+def _at_hand(location: TrustAnchorLocation, anchor: TrustAnchor) -> Iterator[Sealer]:
+    for role in (Role.AUTHORITY, Role.SANDBOX, Role.APPROVER):
+        try:
+            sealer = load_sealer(location.folder / "keys", role)
+        except TrustError:
+            continue
+        if sealer.keyid in {key.keyid for key in anchor.keys_of(role)}:
+            yield sealer
+
+
+def check_attested(workspace: str, audited: Audit, anchor: TrustAnchor, mark: Mark | None) -> bool:
+    """Whether the ledger carries a signed checkpoint; raises TrustError for one that is not about this ledger.
+
+    After the last checkpoint only entries may stand that nothing is decided from. One by a key that is pinned no more
+    counts for what the mark vouches for. A ledger of an earlier version has no checkpoint at all; once one was seen, the mark
+    misses it.
+    """
+    if audited.checkpoint is None:
+        return False
+    where = f"ledger entry {audited.attested}"
+    keys = [key for role in Role for key in anchor.keys_of(role)]
+    vouched = mark is not None and mark.attested and mark.ledger_size >= audited.attested
+    signed_by = open_linked(
+        audited.checkpoint, sha256(audited.checkpoint), predicate_type=CHECKPOINT, where=where
+    ).keyids
+    if not vouched or {key.keyid for key in keys} & set(signed_by):
+        found = open_checkpoint(audited.checkpoint, keys, where=where)
+        if found != Checkpoint(workspace, audited.attested, audited.attested_root):
+            raise TrustError("the ledger up to here is not the one that was signed", where=where, next_step=_RESTORE)
+    for number, kind in enumerate(audited.unattested, start=audited.attested + 1):
+        if kind not in UNDECIDING:
+            raise TrustError(
+                f"it is of kind {kind.value} and nobody signed it", where=f"ledger entry {number}", next_step=_RESTORE
+            )
+    return True
+
+
+_RESTORE = "find out who wrote the workspace, and put the whole .peft-assay folder back from a copy"
