@@ -45,8 +45,8 @@ def check_attested(workspace: str, audited: Audit, anchor: TrustAnchor, mark: Ma
     """Whether the ledger carries a signed checkpoint; raises TrustError for one that is not about this ledger.
 
     After the last checkpoint only entries may stand that nothing is decided from. One by a key that is pinned no more
-    counts for what the mark vouches for. A ledger of an earlier version has no checkpoint at all; once one was seen, the mark
-    misses it.
+    counts for what the mark vouches for. A ledger of an earlier version has no checkpoint at all; once one was seen,
+    the mark misses it.
     """
     if audited.checkpoint is None:
         return False
