@@ -14,6 +14,7 @@ from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
 from peft_assay.observe.behaviour.interface import Plan
 from peft_assay.observe.behaviour.observe import SANDBOX_TERMS, SERVED_TERM
 from peft_assay.observe.catalogue import PROBES
+from peft_assay.pipeline.attempts import TERM
 from peft_assay.sandbox.microsuite import ATTACKS, NAMESPACE_ONLY
 
 LEVELS = {
@@ -88,6 +89,8 @@ def _observer(name: str) -> str:
     for behavioural in BEHAVIOUR_PROBES:
         if name in behavioural.terms(Plan(())):
             return "[behaviour](../probes/behaviour.md)"
+    if name == TERM:
+        return "[behaviour](../probes/behaviour.md)"
     if name in SANDBOX_TERMS:
         return "[sandbox](isolation.md)"
     raise LookupError(f"nobody observes {name}")

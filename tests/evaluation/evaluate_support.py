@@ -62,6 +62,7 @@ def good_values(suites: tuple[str, ...] = SUITES) -> dict[str, Any]:
         "effect.deterministic": True,
         "sandbox.level": 20,
         "sandbox.events": 0,
+        "attempts.count": 1,
         "answers.contradictions": (),
         "replay.applies": True,
         "replay.disagreements": (),

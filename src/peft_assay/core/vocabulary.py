@@ -130,6 +130,11 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("sandbox.level", Kind.INT, "isolation level that the sandbox's start-up attacks showed"),
     Term("sandbox.events", Kind.INT, "refused system calls and limits hit while the adapter ran (supervisor's record)"),
     Term(
+        "attempts.count",
+        Kind.INT,
+        "tries at this function, or from this source, under this authority key that failed in 30 days, and this one",
+    ),
+    Term(
         "answers.contradictions",
         Kind.STRINGS,
         "what the adapter's process said against itself: answers against traces, probabilities of no distribution",

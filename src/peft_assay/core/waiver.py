@@ -82,7 +82,8 @@ PROTECTED: Mapping[str, Protected] = {
 
 WAIVABLE: frozenset[str] = frozenset(
     {
-        "artifact.companions", "artifact.unexpected_files", "bank.highest", "bank.size", "bank.unusual",
+        "artifact.companions", "artifact.unexpected_files", "attempts.count", "bank.highest", "bank.size",
+        "bank.unusual",
         "base.claims", "bounds.exceeded", "bounds.max_rank", "canaries.excess", "canaries.exposed",
         "canaries.exposure", "canaries.n", "card.gaps", "claims.checked", "claims.contradicted",
         "config.conditional", "config.unusual", "delta.cast_change", "delta.effective_rank",

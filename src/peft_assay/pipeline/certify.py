@@ -22,6 +22,7 @@ from peft_assay.core.statement import VSA
 from peft_assay.core.verdict import OUTCOME_DOORS, Outcome, Verdict
 from peft_assay.core.waiver import Waiver
 from peft_assay.evaluate.evaluate import evaluate
+from peft_assay.pipeline import attempts
 from peft_assay.pipeline.base import check_base
 from peft_assay.pipeline.candidates import Candidate, take_in
 from peft_assay.pipeline.deployment import Clock, Deployment
@@ -222,8 +223,8 @@ class _Run:
             policy=self.deployment.project.policy.policy.digest,
             at=self.clock(),
         )
-        # under any lock: editing the policy does not start anew
-        return Attempted(candidate, workspace.attempts(artifact.digest), lock)
+        # under any lock, in any workspace of the key: neither a policy's edit nor a README's byte starts anew
+        return Attempted(candidate, attempts.begin(self.deployment, candidate, lock.digest, self.clock()), lock)
 
     def _again(self, attempted: Attempted) -> Attempted:
         self._told_again(attempted.candidate)
@@ -249,6 +250,7 @@ class _Run:
         reverse(self.deployment, verdict, now)  # first: a run that is killed here leaves no certificate in force
         written = self.deployment.project.policy_document
         workspace.record_verdict(verdict, policy=written, observations=record.envelope, at=now)
+        attempts.conclude(self.deployment, attempted.counted.id, verdict.outcome, reused=reused)
         certificate, withheld = None, None
         if verdict.outcome is Outcome.PASS:
             try:

@@ -19,7 +19,7 @@ from peft_assay.pipeline.standing import certified_origin, standing_of
 from peft_assay.sandbox.surroundings import files_digest, harness_program
 from peft_assay.store.ledger import Kind
 from peft_assay.store.workspace import Workspace
-from peft_assay.trust.certification import certificate_of
+from peft_assay.trust.certification import certificate_of, notes_of
 from peft_assay.trust.envelope import open_envelope
 from peft_assay.trust.observations import ObservationRecord
 from peft_assay.trust.roles import Role
@@ -139,6 +139,12 @@ def certificate_in(deployment: Deployment, envelope: bytes) -> Certificate:
     """The certificate in `envelope`, signed by a pinned authority key; raises TrustError."""
     keys = deployment.anchor.keys_of(Role.AUTHORITY)
     return certificate_of(open_envelope(envelope, keys, predicate_type=VSA))
+
+
+def attempts_in(deployment: Deployment, envelope: bytes) -> int:
+    """How many attempts a certificate counts, signed by a pinned authority key; raises TrustError."""
+    keys = deployment.anchor.keys_of(Role.AUTHORITY)
+    return notes_of(open_envelope(envelope, keys, predicate_type=VSA)).attempts
 
 
 def last_said(deployment: Deployment, artifact: Digest, lock: Digest) -> str | None:

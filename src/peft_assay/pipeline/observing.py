@@ -17,7 +17,7 @@ from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.context import Lock
 from peft_assay.core.digest import Digest, parse_digest
 from peft_assay.core.errors import AssayError, StorageError, told
-from peft_assay.core.observation import Observation, ObservedBy, sort_observations
+from peft_assay.core.observation import Observation, ObservedBy, ok, sort_observations
 from peft_assay.core.sandbox import Event, Outcome, Result, Sandbox, Unvouched, Usage
 from peft_assay.observe.behaviour.claims import claims_of
 from peft_assay.observe.behaviour.interface import Bank, Plan, Records
@@ -33,6 +33,7 @@ from peft_assay.observe.behaviour.observe import (
 from peft_assay.observe.behaviour.reference import observe_base
 from peft_assay.observe.behaviour.tested import observed_on, what_was_tested
 from peft_assay.pipeline.answers import AnswerBook, Recollection
+from peft_assay.pipeline.attempts import TERM, Counted
 from peft_assay.pipeline.bank import Member, bank_of, members, peft_type
 from peft_assay.pipeline.candidates import Candidate
 from peft_assay.pipeline.deployment import Clock, Deployment
@@ -56,8 +57,13 @@ class Attempted:
     """A candidate whose attempt is in the ledger."""
 
     candidate: Candidate
-    number: int
+    counted: Counted
     lock: Lock
+
+    @property
+    def number(self) -> int:
+        """Of all attempts at what it does."""
+        return self.counted.number
 
     @property
     def artifact(self) -> Digest:
@@ -271,7 +277,8 @@ class Observing:
         attempted, artifact = found.attempted, found.attempted.candidate.admitted.artifact
         lock, seen, ran = attempted.lock, found.behaviour, found.exercised
         behaviour = self._with(seen.evidence, seen.observations)
-        observations = sort_observations(map(_shortened, (*static, *behaviour)))
+        tries = ok(TERM, attempted.counted.tries, by=ObservedBy.SUPERVISOR)
+        observations = sort_observations(map(_shortened, (*static, *behaviour, tries)))
         about = {"vouched": asdict(vouched) if vouched and self.shared else None, "unusable": found.unusable}
         act = ObservationAct(
             artifact=artifact,

@@ -22,7 +22,7 @@ from peft_assay.gate.interface import Check, State
 from peft_assay.intake.admit import admit
 from peft_assay.pipeline.certify import Certification, door_of
 from peft_assay.pipeline.deployment import Deployment, utc_now
-from peft_assay.pipeline.evidence import gather
+from peft_assay.pipeline.evidence import attempts_in, gather
 from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.sources import Located, names_of
 from peft_assay.pipeline.verify import Verification
@@ -130,7 +130,16 @@ def verification_report(done: Verification, place: Place) -> VerificationReport:
         )
     failed = deciding(done.checks)
     if failed is None:
-        return VerificationReport(done.name, done.source, Door.PASSED, done.certificate, None, "every check holds", "")
+        return VerificationReport(
+            done.name,
+            done.source,
+            Door.PASSED,
+            done.certificate,
+            None,
+            "every check holds",
+            "",
+            attempts=done.attempts,
+        )
     reasons = tuple(
         Reason(check.name, _message(check, done.differences), check.state is State.FAILED)
         for check in done.checks
@@ -145,6 +154,7 @@ def verification_report(done: Verification, place: Place) -> VerificationReport:
         _message(failed, done.differences),
         place.about(failed.next_step or "", done.source),
         reasons,
+        done.attempts,
     )
 
 
@@ -219,9 +229,13 @@ def _recorded(
         record=record,
         certificate=certificate,
         withheld=withheld,
-        attempts=workspace.attempts(digest),
+        attempts=workspace.attempts(digest) if certificate is None else _attempts(deployment, certificate),
         waivers=waivers,
     )
+
+
+def _attempts(deployment: Deployment, certificate: Digest) -> int:
+    return attempts_in(deployment, deployment.workspace.blobs.get(certificate))
 
 
 def _standing(deployment: Deployment, artifact: Artifact, lock: Digest) -> tuple[Digest | None, Withheld | None]:

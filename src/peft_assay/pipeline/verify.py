@@ -11,7 +11,7 @@ from peft_assay.gate.interface import Check, Denial, State
 from peft_assay.intake.admit import admit
 from peft_assay.intake.interface import WHOLE
 from peft_assay.pipeline.deployment import Clock, Deployment
-from peft_assay.pipeline.evidence import certificate_in, differences, gather
+from peft_assay.pipeline.evidence import attempts_in, certificate_in, differences, gather
 from peft_assay.pipeline.sources import Located, names_of
 
 
@@ -29,6 +29,8 @@ class Verification:
     """The certificate that admits it; None when the gate denies."""
     differences: tuple[str, ...] = ()
     """Where the context now differs from the one that was certified."""
+    attempts: int | None = None
+    """As the certificate counts them; without one, as the workspace does."""
 
 
 def verify(deployment: Deployment, sources: Sequence[Located], *, clock: Clock) -> tuple[Verification, ...]:
@@ -48,9 +50,21 @@ def _verify(deployment: Deployment, source: Located, name: str, clock: Clock) ->
     failed = [check for check in checks if check.state is State.FAILED]
     if not failed:
         lock = evidence.lock.digest
-        certificate = certificate_in(deployment, deployment.workspace.certificates(admitted.artifact.digest, lock)[0])
-        return Verification(name, source.shown, Door.PASSED, None, admitted.artifact, checks, certificate)
+        envelope = deployment.workspace.certificates(admitted.artifact.digest, lock)[0]
+        certificate = certificate_in(deployment, envelope)
+        attempts = attempts_in(deployment, envelope)
+        return Verification(
+            name, source.shown, Door.PASSED, None, admitted.artifact, checks, certificate, attempts=attempts
+        )
     door = Door.TRUST if any(check.denial is Denial.TRUST for check in failed) else Door.DENIED
     return Verification(
-        name, source.shown, door, None, admitted.artifact, checks, None, differences(deployment, evidence)
+        name,
+        source.shown,
+        door,
+        None,
+        admitted.artifact,
+        checks,
+        None,
+        differences(deployment, evidence),
+        deployment.workspace.attempts(admitted.artifact.digest),
     )

@@ -225,6 +225,9 @@ class VerificationReport:
     next_step: str
     reasons: tuple[Reason, ...] = ()
     """Every check that failed or could not be made, the first included; empty when all hold."""
+    attempts: int | None = None
+    """How many attempts there were, as the certificate counts them; without one, as the workspace does. None where it
+    was refused at intake."""
 
 
 class Severity(StrEnum):

@@ -116,6 +116,7 @@ def _verification(report: VerificationReport) -> dict[str, Any]:
             {"check": reason.check, "message": reason.message, "reached": reason.reached} for reason in report.reasons
         ],
         "nextStep": report.next_step,
+        "attempts": report.attempts,
         "certificate": _certificate(report.certificate),
     }
 

@@ -135,6 +135,8 @@ def verification(report: VerificationReport, *, tty: bool, width: int = 100) -> 
             *(("waived", f"{rule} by {waiver}") for rule, waiver in certificate.waivers.items()),
         ):
             lines.append(sink.cell(f"  {name}: {sink.plain(value)}"))
+    if report.attempts:
+        lines.append(sink.cell(f"  attempts: {report.attempts}"))
     return sink.drawn(Group(*lines), width=width if tty else _PLAIN_WIDTH, colour=tty)
 
 

@@ -1,0 +1,101 @@
+"""Attempts as the authority key has seen them: by what an adapter does and by where it came from, in any workspace.
+
+A README's byte or a new workspace does not begin them anew. What passed, and what rests on observations of an earlier
+attempt, is no further try: the same answers are not drawn again by it.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from peft_assay.core.artifact import CONFIG_FILE, WEIGHTS_FILE
+from peft_assay.core.digest import Digest, sha256
+from peft_assay.core.verdict import Outcome
+from peft_assay.intake.reference import HubReference, parse_reference
+from peft_assay.pipeline.candidates import Candidate
+from peft_assay.pipeline.deployment import RECORDS, Deployment
+from peft_assay.trust.attempts import Attempt, AttemptRecords
+from peft_assay.trust.roles import Role
+
+WINDOW = timedelta(days=30)
+"""For how long a try counts."""
+REUSED = "REUSED"
+"""The conclusion of an attempt that rests on earlier observations."""
+TERM = "attempts.count"
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """An attempt that has begun, and how many there were."""
+
+    id: str
+    number: int
+    """Of all attempts at this function under the key, this one included."""
+    tries: int
+    """Of those at this function or from this source, in the last `WINDOW`, that did not pass; with this one."""
+
+
+def begin(deployment: Deployment, candidate: Candidate, lock: Digest, now: datetime) -> Counted:
+    """Records that an attempt begins, before anything of it runs."""
+    records = records_of(deployment)
+    artifact = candidate.admitted.artifact
+    attempt = Attempt(
+        id=secrets.token_hex(16),
+        function=function_of(deployment, candidate),
+        source=_source(deployment, candidate),
+        artifact=artifact.digest,
+        lock=lock,
+        at=now,
+    )
+    records.begin(attempt)
+    known = records.all()
+    ours = [other for other in known if other.function == attempt.function]
+    number = max(len(ours), deployment.workspace.attempts(artifact.digest))
+    return Counted(attempt.id, number, max(_tries(known, attempt, by) for by in ("function", "source")))
+
+
+def conclude(deployment: Deployment, counted: str, outcome: Outcome, *, reused: bool) -> None:
+    """Records what the policy said of an attempt."""
+    records_of(deployment).conclude(counted, REUSED if reused else outcome.value)
+
+
+def records_of(deployment: Deployment) -> AttemptRecords:
+    """The attempts of the pinned authority keys."""
+    keyids = [key.keyid for key in deployment.anchor.keys_of(Role.AUTHORITY)]
+    return AttemptRecords(deployment.location.state / RECORDS, keyids)
+
+
+def function_of(deployment: Deployment, candidate: Candidate) -> Digest:
+    """What the candidate does, as a digest; its artifact's where its files have not one reading."""
+    from peft_assay.fingerprint.digest import function_digest
+    from peft_assay.fingerprint.interface import Uncomputable
+
+    artifact = candidate.admitted.artifact
+    named = (artifact.file(name) for name in (CONFIG_FILE, WEIGHTS_FILE))
+    files: Mapping[str, bytes] = {file.path: deployment.workspace.blobs.get(file.sha256) for file in named if file}
+    try:
+        return function_digest(files)
+    except Uncomputable:
+        return artifact.digest
+
+
+def _tries(known: tuple[Attempt, ...], attempt: Attempt, by: str) -> int:
+    passing = {Outcome.PASS.value, REUSED}
+    return sum(
+        getattr(other, by) == getattr(attempt, by)
+        and (other.id == attempt.id or other.outcome not in passing)
+        and attempt.at - other.at <= WINDOW
+        for other in known
+    )
+
+
+def _source(deployment: Deployment, candidate: Candidate) -> Digest:
+    """Of the place that the candidate came from: a repository without its revision, or where a path really lies."""
+    named = candidate.source
+    reference = parse_reference(named)
+    if isinstance(reference, HubReference):
+        named = f"hf://{reference.repo}:{reference.subfolder or ''}"
+    elif "://" not in named:
+        named = str((deployment.project.path.parent / named).resolve())
+    return sha256(named.encode("utf-8", "surrogateescape"))
