@@ -79,7 +79,7 @@ def tampering() -> str:
         "Without a key, what they change is noticed alike by `verify`, `activate`, `report` (and `policy explain`, `revoke --list`, "
         "`rights show`) and `verify --replay`, with exit code 11: all of them begin with one check. It recomputes the "
         "ledger from its bytes, holds it against all columns of the tables, hashes every document that an entry names, opens the signed "
-        "checkpoint of the last entry, and compares all of it with what this host has seen ([ADR 0024](../adr/0024-signed-ledger.md)). What is "
+        "checkpoint of the last entry, and compares all of it with what this host has seen ([ADR 0025](../adr/0025-signed-ledger.md)). What is "
         "kept of the adapter in question is hashed besides; the weights of others are hashed when they are looked at.\n\n"
         "Each line is a test of `tests/attacks/workspace`. Its control: an untouched copy passes every door, and the database's own "
         "integrity check finds nothing wrong after the tampering. *First use*: also noticed on a host that never saw the workspace.\n\n"
