@@ -7,10 +7,8 @@ from datetime import timedelta
 import pytest
 
 from peft_assay.certify.revoke import next_list
-from peft_assay.core.certificate import Scope
 from peft_assay.core.digest import sha256
 from peft_assay.core.errors import Door, TrustError
-from peft_assay.pipeline import revoke as acts
 from peft_assay.pipeline.deployment import utc_now
 from peft_assay.trust.revocations import revocations_document
 from peft_assay.trust.roles import Role
@@ -32,7 +30,7 @@ def world(bare, tmp_path):
 
 
 def revoked(world, target, *place):
-    done = world.run("revoke", target, "--reason", "incident", *place)
+    done = world.run("revoke", target, "--reason", "incident", "--yes", *place)
     assert done.code == 0, done.err
 
 
@@ -168,10 +166,7 @@ def test_publishing_asks_too(world):
 
 
 def _revoke(root, target):
-    world = World(root)
-    entry = (Scope.ADAPTER, target)
-    with world.open() as deployment:
-        acts.revoke(deployment, *entry, reason="at once", clock=utc_now)
+    revoked(World(root), target)
 
 
 def test_two_processes_that_withdraw_at_once_lose_nothing(world):
