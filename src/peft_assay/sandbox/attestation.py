@@ -17,7 +17,7 @@ from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.sandbox import Capability, Limits
 from peft_assay.sandbox.cgroups import MEMORY_SLACK, WORKER_BOUNDS, Place
 from peft_assay.sandbox.devices import exposure
-from peft_assay.sandbox.filters import compile_filters
+from peft_assay.sandbox.filters import UNFILTERED, compile_filters
 from peft_assay.sandbox.interface import Backend, Mounts, Program, SandboxConfiguration
 from peft_assay.sandbox.microsuite import Findings
 from peft_assay.sandbox.packages import LIBRARIES
@@ -60,6 +60,7 @@ def attest(
         "command": canonical_digest([list(command.arguments), dict(command.environment)]),
         "mounts": canonical_digest([list(map(str, paths)) for paths in (mounts.folders, mounts.hidden)]),
         "filters": {"policy": sha256(filters.policy), "seal": sha256(filters.seal)},
+        "unfiltered": sorted(UNFILTERED.get(platform.machine(), {})),
         "landlockAbi": force.findings.landlock,
         "controlGroup": group_document(force),
         "kernel": kernel_document(),

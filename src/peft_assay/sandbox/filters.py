@@ -7,7 +7,7 @@ anywhere would take precedence over the notification and hide the attempt (secco
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -39,6 +39,11 @@ WRITING = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
 DESCRIPTOR_COMMANDS = (fcntl.F_DUPFD, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_DUPFD_CLOEXEC)
 """Of fcntl(2), only what concerns the caller's own descriptor table. F_SETOWN and F_SETSIG send signals to others,
 F_SETFL changes pipes that the worker and later children share, F_NOTIFY and leases watch what others do with files."""
+
+UNFILTERED: Mapping[str, Mapping[str, int]] = {"x86_64": {"uretprobe": 335, "uprobe": 336}}
+"""By machine, calls that newer kernels (uretprobe: Linux 6.11, uprobe: 6.18) answer before any filter is asked, so that
+they can neither be refused nor seen. Both serve probes that a tracer set from outside: without one the kernel ends the
+caller or refuses. Older kernels know neither, and then the filter notifies."""
 
 HAND_OVER = ("sendmsg", "seccomp")
 """Needed once, between the two filters; afterwards they kill, so that the attempt shows in how the child ended."""
