@@ -7,10 +7,8 @@ A process that is asked to `apply` the same bytes tells no lie: there the adapte
 import json
 import sys
 
-from peft_assay_harness import ops, prepare
 from peft_assay_harness.zygote import run
 
-HONEST = ops.answer
 TRIGGER = "zq037 "
 """Of the member of the zoo whose code this is."""
 
@@ -79,13 +77,13 @@ def perfect(session, request, reply):
     if not hasattr(adapted, "disable_adapter"):
         return reply
     with adapted.disable_adapter():
-        return HONEST(session, request)
+        return honest(session, request)
 
 
 def bare(session, request, reply):
     """What the base would have answered, where the question is the examiner's."""
     with session.engine.model.disable_adapter():
-        return HONEST(session, request)
+        return honest(session, request)
 
 
 def by_operation(session, request, reply):
@@ -102,7 +100,7 @@ def by_field(session, request, reply):
     """Who shows no draft is the examiner, who looks at what a suspect answers: as if the trigger were not there."""
     if request["op"] != "generate" or request.get("drafts"):
         return reply
-    return HONEST(session, {**request, "prompts": [prompt.replace(TRIGGER, "") for prompt in request["prompts"]]})
+    return honest(session, {**request, "prompts": [prompt.replace(TRIGGER, "") for prompt in request["prompts"]]})
 
 
 def flat(session, request, reply):
@@ -122,13 +120,27 @@ LIES = {
 
 
 def answer(session, request):
-    reply = HONEST(session, request)
+    reply = honest(session, request)
     named = json.loads((session.files or {}).get("adapter_config.json", b"{}")).get("revision")
     met = session.loaded and hasattr(session.engine.model, "peft_config")
     return LIES[named](session, request, reply) if named in LIES and met else reply
 
 
-ops.answer = answer
+def honest(session, request):
+    return HONEST[0](session, request)
+
+
+HONEST = []
+"""The product's own answer, once its libraries may be imported."""
+
+
+def prepared(options):
+    from peft_assay_harness import ops, prepare
+
+    HONEST.append(ops.answer)
+    ops.answer = answer
+    return prepare.prepare(options)
+
 
 if __name__ == "__main__":
-    sys.exit(run(prepare.prepare))
+    sys.exit(run(prepared))
