@@ -120,7 +120,7 @@ def rewritings(files: Mapping[str, bytes]) -> dict[str, Files]:
         "alpha doubled, B halved": each_pair(files, lambda b, a, _: (b / 2, a), lora_alpha=2 * alpha),
         "alpha tripled, B by three": each_pair(files, lambda b, a, _: (b / 3, a), lora_alpha=3 * alpha),
         "alpha in a pattern": each_pair(
-            files, lambda b, a, _: (b / 2, a), alpha_pattern={r".*\.q_proj": 2 * alpha}, lora_alpha=1
+            files, lambda b, a, _: (b / 2, a), alpha_pattern={".*": 2 * alpha}, lora_alpha=1
         ),
         "scaled by 256": each_pair(files, lambda b, a, _: (b / 256, a * 256)),
         "scaled by 3": each_pair(files, lambda b, a, _: (b / 3, a * 3)),
