@@ -27,13 +27,15 @@ Form = str | dict[str, typing.Any]
 NUMBER: list[Form] = ["float", "int"]
 UNSAID: dict[str, list[Form]] = {
     "alpha_pattern": NUMBER,
-    "auto_mapping": ["null", "str"],
+    "auto_mapping": ["bool", "null", "str"],  # Unsloth adds a mark of its own, which is true
     "block_size_pattern": ["int"],
     "lambda_pattern": NUMBER,
     "n_frequency_pattern": ["int"],
     "rank_pattern": ["int"],
 }
 """Values of mappings that PEFT annotates as `dict` alone, and describes in words ("from layer names to ranks")."""
+WITHOUT = {"loftq_config"}
+"""Fields that tools of others (Unsloth's notebooks) set to null, where PEFT's own default is an empty mapping."""
 UNSAID_OF_TYPE: dict[tuple[str, str], list[Form]] = {("AdaLoraConfig", "rank_pattern"): [{"list": ["bool"]}]}
 """What AdaLoRA saves after training: which of its singular values each module kept."""
 
@@ -106,6 +108,8 @@ def fields_of(config_class: type) -> dict[str, dict[str, object]]:
             continue
         unsaid = UNSAID_OF_TYPE.get((config_class.__name__, field.name), UNSAID.get(field.name, ["any"]))
         found = field_forms(field, hints[field.name], unsaid)
+        if field.name in WITHOUT:
+            found = joined(found, ["null"])
         if field.name in {"peft_type", "task_type"}:
             found = ["null", "str"]
         result[field.name] = {"forms": found, "default": default_of(field)}

@@ -18,6 +18,7 @@ FILES = {
     "README.md": b"card",
     "logs/empty.txt": b"",
     "logs/notizen-für-später.md": b"x",
+    f"logs/{LONG}/short.txt": b"a short name in a folder with a long one",
     f"logs/{LONG}/größe-{LONG}.txt": b"long",
 }
 PLAIN = {path: content for path, content in FILES.items() if len(path) < 100}

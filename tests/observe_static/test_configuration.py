@@ -300,3 +300,9 @@ def test_an_unknown_engine_or_limit_is_not_an_empty_list(engine, max_rank):
 def test_a_rank_beyond_every_exact_number_exceeds_and_is_not_told_as_one():
     assert "r: 1" in str(_value("bounds.exceeded", r=2**60))
     assert observed("bounds.max_rank", configuration=config(r=2**60)).status is Status.FAILED
+
+
+def test_what_unsloth_saves_is_strict():
+    mapping = {"base_model_class": "LlamaForCausalLM", "parent_library": "transformers", "unsloth_fixed": True}
+    assert observed("config.strict", configuration=config(auto_mapping=mapping, loftq_config=None)).value is True
+    assert observed("config.strict", configuration=config(auto_mapping={"base_model_class": 1})).value is False

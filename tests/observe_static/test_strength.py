@@ -187,3 +187,30 @@ def test_inspect_tells_a_pattern_and_what_rslora_makes_of_alpha():
     ).value
     assert "scaling: alpha / sqrt(r) is 16" in told
     assert "rank_pattern: 1 expressions give single modules another rank" in told
+
+
+@pytest.mark.parametrize("key", [".{,60}q_proj", "[[:alpha:]]_proj", "zzz)|(.*q_proj", "model)|(zzz"])
+def test_a_key_that_python_reads_otherwise_than_re2_gives_no_number(key):
+    import re
+
+    assert key.startswith("[") or re.match(rf"(.*\.)?({key})$", MODULES[0])  # what PEFT asks
+    seen = strength(config(alpha_pattern={key: 5000}), weights(*MODULES))
+    assert {found.status for found in seen.values()} == {Status.FAILED}
+    assert strength(config(alpha_pattern={".{0,60}q_proj": 5000}), weights(*MODULES))["largest"].value == 5000 / 8
+
+
+@pytest.mark.parametrize("target", ["q_proj.weight", "weight", "model.layers.0.self_attn.q_proj.weight"])
+def test_a_pattern_for_a_parameter_counts_for_its_module(target):
+    said = {"target_modules": [], "target_parameters": [target], "alpha_pattern": {"q_proj.weight": 5000}}
+    assert strength(config(**said), weights(*MODULES))["largest"].value == 5000 / 8
+    assert strength(config(**{**said, "alpha_pattern": {}}), weights(*MODULES))["largest"].value == 1.0
+    other = {**said, "target_parameters": ["k_proj.weight"]}
+    assert strength(config(**other), weights(*MODULES))["largest"].value == 1.0
+
+
+def test_a_number_too_large_for_a_float_is_told():
+    for said in ({"lora_alpha": 10**400}, {"r": 10**400}, {"r": 10**400, "use_rslora": True}):
+        found = observed("bounds.exceeded", configuration=config(**said), weights=weights(*MODULES))
+        assert "probe broke" not in str(found.reason)
+        assert found.value, found
+        assert "not a number" in str(observed("config.unusual", configuration=config(**said)).reason)

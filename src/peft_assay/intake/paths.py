@@ -48,6 +48,8 @@ def _problem(path: str, limits: Limits) -> str | None:
         return "has a backslash"
     if any(component != component.strip() or component.endswith(".") for component in components):
         return "a name begins or ends with a space, or ends with a dot"
+    if ":$" in path:
+        return "names a stream of a file, as Windows spells them"
     if any(unicodedata.category(character) in _HIDDEN for character in path):
         return "has a control, invisible or undecodable character"
     return None

@@ -8,6 +8,7 @@ refused, and so is what follows the end, which some readers read and others do n
 import re
 from collections.abc import Iterator
 
+from peft_assay.core.artifact import CONFIG_FILE
 from peft_assay.intake.interface import Limits, Receive, over, refuse
 from peft_assay.intake.paths import check_path
 from peft_assay.intake.streams import CHUNK, REPACK, Metered
@@ -30,12 +31,15 @@ _NAME_BYTES = 99
 _SHORTENED = 60
 _OF_GIT = re.compile(rb"[0-9a-f]{40,64}\.data")
 """What `git archive` calls a member whose name does not fit."""
+_OF_7Z = re.compile(rb"@PathCut/_pc_crc32/[0-9A-F]{8}/([^/]*)")
+"""What 7z calls one."""
 _NOT_PLAIN = re.compile(rb"[^A-Za-z0-9./-]")
 
 
 def read_tar(stream: Metered, limits: Limits, receive: Receive) -> None:
     """Hands on every file of the tar in `stream`; raises IntakeError."""
     seen: set[str] = set()
+    shorter: set[bytes] = set()
     for count, (header, name, size) in enumerate(_members(stream)):
         if count >= 2 * limits.files:
             raise over("archive", f"more than {2 * limits.files} members")
@@ -50,8 +54,21 @@ def read_tar(stream: Metered, limits: Limits, receive: Receive) -> None:
         if path in seen:
             raise refuse("ambiguous: the archive has two members of this name", where=path, next_step=REPACK)
         seen.add(path)
+        if header.name != name:
+            shorter.add(_checked_short(header.name, name))
         receive(path, size, (memoryview(piece) for piece in stream.pieces(size)))
         _skip_padding(stream, size, path)
+    for path in seen:
+        if path.encode() in shorter:
+            raise odd("two members of this name, for readers that know one header alone", path)
+
+
+def _checked_short(short: bytes, whole: bytes) -> bytes:
+    """The name in the header of a member called `whole`, as readers of headers alone see it; raises IntakeError."""
+    names = {name.rpartition(b"/")[2] for name in (short, whole)}
+    if CONFIG_FILE.encode() in names and len(names) > 1:
+        raise odd("two names, and one of them is the configuration's", shown(whole))
+    return short.removeprefix(b"./")
 
 
 def _members(stream: Metered) -> Iterator[tuple[TarHeader, bytes, int]]:
@@ -173,6 +190,8 @@ def _is_shortened(name: bytes, whole: bytes, dialect: str) -> bool:
         return not whole.isascii() and short == full
     if dialect == "ustar" and _OF_GIT.fullmatch(name):
         return True
+    if cut := _OF_7Z.fullmatch(name.rstrip(b"/")):
+        return whole.rstrip(b"/").rpartition(b"/")[2].startswith(cut[1])
     last = short.rpartition(b"/")[2]
     return len(name) >= _SHORTENED and (full.startswith(short) or full.rpartition(b"/")[2].startswith(last))
 

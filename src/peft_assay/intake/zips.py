@@ -5,6 +5,7 @@ follows it. Each member's name, flags, method, time, checksum and sizes must be 
 packed bytes must end where they are said to end, and no byte may belong to nothing.
 """
 
+import re
 import stat
 import struct
 import zlib
@@ -27,6 +28,8 @@ _STORED, _DEFLATED = 0, 8
 _FOLDER = 0x10
 """MS-DOS: a folder."""
 _LARGE = 0xFFFFFFFF
+_VMS_VERSION = re.compile(rb";[0-9]*")
+"""At the end of a name: `unzip` takes it for a version number of VMS, and leaves it out."""
 
 
 def read_zip(opened: IO[bytes], limits: Limits, size: int, receive: Receive) -> None:
@@ -66,6 +69,8 @@ def _check_entry(entry: Entry, limits: Limits) -> None:
     is_folder = entry.name.endswith(b"/")
     if entry.name != b"./":
         check_path(_path(entry).removesuffix("/"), limits)
+    if _VMS_VERSION.fullmatch(entry.name[entry.name.rfind(b";") :]):
+        raise odd("two names: unzip leaves out the ';' at its end and what follows it", entry.name)
     if entry.flags & _ENCRYPTED:
         raise odd("is encrypted", entry.name)
     if entry.flags & ~_FLAGS:

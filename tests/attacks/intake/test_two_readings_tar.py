@@ -109,6 +109,25 @@ def two_names_and_one_is_long() -> tuple[bytes, Read, Read]:
     return content, by_headers(content), by_tarfile(content)
 
 
+def another_name_without_its_letters() -> tuple[bytes, Read, Read]:
+    content = member(NAME, CONFIG) + pax(path="adapter_configé.json") + member(NAME, OTHER) + END
+    return content, by_headers(content), by_tarfile(content)
+
+
+def another_name_cut_to_the_configuration_s() -> tuple[bytes, Read, Read]:
+    folder = "d" * 58
+    cut = pax(path=f"{folder}/{NAME}.{'k' * 40}") + member(f"{folder}/{NAME}", OTHER)
+    content = member(f"{folder}/{NAME}", CONFIG) + cut + END
+    return content, by_headers(content), by_tarfile(content)
+
+
+def another_name_cut_to_that_of_a_member() -> tuple[bytes, Read, Read]:
+    folder = "d" * 58
+    cut = pax(path=f"{folder}/README.md.{'k' * 50}") + member(f"{folder}/README.md", b"other")
+    content = member(f"{folder}/{NAME}", CONFIG) + cut + member(f"{folder}/README.md", b"card") + END
+    return content, by_headers(content), by_tarfile(content)
+
+
 def two_sizes() -> tuple[bytes, Read, Read]:
     """Whoever goes by the header finds one more member inside the content."""
     inner = padded(CONFIG) + member("adapter_model.safetensors", b"hidden")
@@ -169,7 +188,8 @@ def a_device_that_is_no_number() -> tuple[bytes, Read, Read]:
 
 DIFFER: list[Callable[[], tuple[bytes, Read, Read]]] = [
     members_after_the_end, members_after_one_block_of_zeros, one_name_for_all, two_names_by_pax, two_names_by_gnu,
-    two_names_and_one_is_long, two_sizes, a_sparse_name, a_folder_with_content, a_prefix_where_gnu_keeps_times,
+    two_names_and_one_is_long, two_sizes, another_name_without_its_letters,
+    another_name_cut_to_the_configuration_s, another_name_cut_to_that_of_a_member, a_sparse_name, a_folder_with_content, a_prefix_where_gnu_keeps_times,
     a_kind_that_is_not_known, a_device_that_is_no_number, a_number_with_an_underscore, a_checksum_of_signed_bytes,
 ]  # fmt: skip
 

@@ -326,3 +326,27 @@ def test_folders_that_are_one_where_case_is_folded(tmp_path):
     content = zipped(("A/adapter_config.json", CONFIG), ("a/adapter_model.safetensors", b"x"))
     assert len({name.lower().split("/")[0] for name in by_directory(content)}) == 1
     assert "two folders claim" in refused(tmp_path, content).message
+
+
+@pytest.mark.parametrize("version", [";1", ";", ";007"])
+def test_a_version_number_that_unzip_leaves_out(version, tmp_path):
+    content = zipped((NAME, CONFIG), (NAME + version, OTHER))
+    assert by_directory(content) == by_members(content) == {NAME: CONFIG, NAME + version: OTHER}
+    if which("unzip"):
+        (tmp_path / "b.zip").write_bytes(content)
+        subprocess.run(["unzip", "-qq", "-o", "b.zip", "-d", "out"], cwd=tmp_path, check=True)
+        assert (tmp_path / "out" / NAME).read_bytes() == OTHER
+    assert "unzip leaves out" in refused(tmp_path, content).message
+
+
+def test_a_semicolon_that_every_reader_keeps(tmp_path):
+    content = zipped((NAME, CONFIG), ("notes;1.txt", b"x"), ("a;b", b"x"))
+    (tmp_path / "a.zip").write_bytes(content)
+    assert dict(admit(tmp_path / "a.zip").files) == by_directory(content)
+
+
+def test_a_name_that_is_the_file_itself_on_windows(tmp_path):
+    assert "stream" in refused(tmp_path, zipped((NAME, CONFIG), (f"{NAME}::$DATA", OTHER))).message
+    content = zipped((NAME, CONFIG), ("run-12:30/notes.txt", b"x"))
+    (tmp_path / "b.zip").write_bytes(content)
+    assert "run-12:30/notes.txt" in admit(tmp_path / "b.zip").files

@@ -7,6 +7,7 @@ part, how many ways lead to each place of the text. What a part tests matters, s
 """
 
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -181,6 +182,7 @@ def _of_category(name: str, character: str) -> bool:
 def parsed(pattern: str) -> Any:
     """Python's own reading of `pattern`; raises Endless for what it cannot read."""
     try:
-        return re._parser.parse(pattern)  # type: ignore[attr-defined] # noqa: SLF001 - re's own reading of it
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # a later Python may read it otherwise
+            return re._parser.parse(pattern)  # type: ignore[attr-defined] # noqa: SLF001 - re's own reading of it
     except (re.error, RecursionError, OverflowError):
         raise Endless("Python cannot read it") from None

@@ -7,6 +7,7 @@ is what every FourierFT has, and 150 times a LoRA is not.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from peft_assay.observe.static.reading import Configuration, is_number
 MAX_MATCHES = 2_000_000
 """Expressions of patterns times modules."""
 PREFIX = "base_model.model."
+_READ_OTHERWISE = re.compile(r"\{,[0-9]*\}|\[:")
+"""What Python, and so PEFT, reads in another way than re2: a repetition without a lower limit, and classes by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +90,29 @@ def scales(configuration: Configuration, tensors: Iterable[Tensor], lengths: Map
         return Scales(declared, usual, dict(_pruned(configuration, declared)))
     alpha_of = _patterns(configuration, family.alphas, len(modules))
     rank_of = _patterns(configuration, family.ranks, len(modules))
-    found, overlaps = {}, []
-    for module in modules:
-        alphas, its_ranks = alpha_of(module), rank_of(module)
+    found: dict[str, float] = {}
+    overlaps = []
+    for module, path in [(name, path) for name in modules for path in _paths(configuration, name)]:
+        alphas, its_ranks = alpha_of(path), rank_of(path)
         alpha = lengths.get(f"{PREFIX}{module}.delora_lambda")
         if alpha is None:
             alpha = alphas[0][1] if alphas else _alpha(configuration, family)
         rank = its_ranks[0][1] if its_ranks else _rank(configuration, family)
-        found[module] = _over(configuration, family, alpha, rank)
+        found[module] = max(found.get(module, 0.0), _over(configuration, family, alpha, rank), key=abs)
         for name, met in ((family.alphas, alphas), (family.ranks, its_ranks)):
             if len({value for _, value in met}) > 1:
-                overlaps.append(f"{module}: {name} {', '.join(f'{key[:40]!r} says {value:g}' for key, value in met)}")
+                overlaps.append(f"{path}: {name} {', '.join(f'{key[:40]!r} says {value:g}' for key, value in met)}")
     return Scales(declared, usual, found, tuple(overlaps))
+
+
+def _paths(configuration: Configuration, module: str) -> list[str]:
+    """What PEFT matches expressions against: the module's path, or those of its parameters in `target_parameters`."""
+    found = []
+    for target in configuration.names("target_parameters"):
+        parent, _, parameter = target.rpartition(".")
+        if not parent or f".{module}".endswith(f".{parent}"):
+            found.append(f"{module}.{parameter}")
+    return found or [module]
 
 
 Matches = Callable[[str], list[tuple[str, float]]]
@@ -115,7 +129,12 @@ def _patterns(configuration: Configuration, name: str | None, modules: int) -> M
 
 def expression(field_name: str, key: str) -> Any:
     """The expression that PEFT makes of a key of a pattern; raises Unreadable."""
+    if _READ_OTHERWISE.search(key):
+        raise Unreadable(
+            f"{field_name}: {key[:80]!r} has '{{,n}}' or '[:', which readers of expressions read in two ways"
+        )
     try:
+        linear.compile_linear(key)  # by itself too: `a)|(b` would come out of the parentheses around it
         return linear.compile_linear(rf"(.*\.)?({key})")
     except linear.error:
         raise Unreadable(f"{field_name}: {key[:80]!r} is not an expression that takes linear time") from None

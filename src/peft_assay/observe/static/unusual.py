@@ -14,6 +14,7 @@ from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject, Unreadable
 from peft_assay.observe.static.bounds import max_rank
 from peft_assay.observe.static.reading import Configuration, is_number, read_configuration, read_weights
+from peft_assay.observe.static.scales import number
 
 LARGE_RANK = 256
 MAX_NAMED = 20
@@ -69,7 +70,7 @@ def _strength(configuration: Configuration) -> Iterator[str]:
     rank, alpha = configuration.get("r"), configuration.get("lora_alpha")
     if is_number(rank) and is_number(alpha) and rank > 0:
         root = bool(configuration.get("use_rslora"))
-        ratio: Any = alpha / (math.sqrt(rank) if root else rank)
+        ratio: Any = number("lora_alpha", alpha) / (math.sqrt(number("r", rank)) if root else number("r", rank))
         if not 0.5 < ratio < 4:
             yield f"scaling: alpha / {'sqrt(r)' if root else 'r'} is {ratio:g}"
     for name in ("alpha_pattern", "rank_pattern"):
