@@ -36,6 +36,13 @@ def test_control_the_card_alone_is_believed():
         CARD + "\n## License\n\nThis model is for non-commercial use only.\n",
         CARD + "\n# Licence\nCC BY-NC-SA 4.0\n",
         CARD + "\nLicense: https://creativecommons.org/licenses/by-nc/4.0/\n",
+        CARD + "\nThis model is licensed under CC BY-NC 4.0.\n",
+        CARD + "\nThe adapter weights are released under the Creative Commons Attribution-NonCommercial licence.\n",
+        CARD + "\nLicensed under https://creativecommons.org/licenses/by-nc/4.0/\n",
+        CARD + "\nFor non-commercial use only.\n",
+        CARD + "\n[![License](https://img.example/nc.svg)](https://creativecommons.org/licenses/by-nc/4.0/)\n",
+        CARD + "\n<!-- spdx-license-identifier: (Apache-2.0 AND CC-BY-NC-4.0) -->\n",
+        CARD.replace("datasets", "model-index:\n- name: x\n  license: cc-by-nc-4.0\ndatasets"),
         CARD + "\n<!-- SPDX-License-Identifier: CC-BY-NC-4.0 -->\n",
         CARD.replace("datasets", "licence: cc-by-nc-4.0\ndatasets"),
         CARD.replace("datasets", "license_name: cc-by-nc-4.0\ndatasets"),
@@ -51,7 +58,21 @@ def test_another_word_in_the_card(card):
 
 
 @pytest.mark.parametrize(
-    "path", ["LICENSE", "LICENCE.txt", "docs/LICENSE.md", "UNLICENSE", "COPYING", "Terms.txt", "EULA"]
+    "path",
+    [
+        "LICENSE",
+        "LICENCE.txt",
+        "docs/LICENSE.md",
+        "UNLICENSE",
+        "COPYING",
+        "Terms.txt",
+        "EULA",
+        "MODEL_LICENSE",
+        "Llama-2-license.txt",
+        "LICENSE (1).txt",
+        "LICENCIA",
+        "LICENSES/CC-BY-NC-4.0.txt",
+    ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
 def test_a_text_in_any_folder_and_encoding(path, encoding):
@@ -79,6 +100,11 @@ def test_a_file_that_is_not_positively_the_declared_licence(text):
     ("path", "body"),
     [
         ("metadata.json", b'{"license": "cc-by-nc-4.0"}'),
+        ("notes.txt", "SPDX-License-Identifier: CC-BY-NC-4.0".encode("utf-16")),
+        ("metadata.json", b'[{"model": {"license": "cc-by-nc-4.0"}}]'),
+        ("CITATION.cff", b"license: CC-BY-NC-4.0\n"),
+        ("README_zh.md", b"---\nlicense: cc-by-nc-4.0\n---\n"),
+        ("docs/MODEL_CARD.md", b"License: CC BY-NC 4.0\n"),
         ("model.yaml", b"licence: cc-by-nc-4.0\n"),
         ("train.py", b"# SPDX-License-Identifier: CC-BY-NC-4.0\n"),
     ],
@@ -95,6 +121,12 @@ def test_another_word_in_another_file(path, body):
         (CARD + "\n- **License:** [More Information Needed]\n", {}),
         (CARD.replace("datasets", "license_link: LICENSE\ndatasets"), {}),
         (CARD.replace("datasets", "license_link: https://www.apache.org/licenses/LICENSE-2.0\ndatasets"), {}),
+        (CARD + "\nThis model is released under the Apache License 2.0.\n", {}),
+        (CARD + "\nThe base model is licensed under the Llama 3 licence; data is under CC BY-NC 4.0.\n", {}),
+        (CARD + "\nWe trained this model on data released under CC BY-NC 4.0.\n", {}),
+        (CARD, {"x.py": b"# SPDX-License-Identifier: Apache-2.0 OR MIT\n"}),
+        (CARD, {"metadata.json": b'{"base_model": {"license": "llama3"}, "model": {"license": "apache-2.0"}}'}),
+        (CARD, {"LICENSES/Apache-2.0.txt": b"Licensed under https://www.apache.org/licenses/LICENSE-2.0"}),
         (CARD, {"NOTICE": b"Parts are under CC-BY-NC-4.0"}),
         (CARD, {"metadata.json": b'{"license": "Apache-2.0"}', "x.py": b"# SPDX-License-Identifier: Apache-2.0\n"}),
         (CARD, {"LICENSE": b"Licensed under https://www.apache.org/licenses/LICENSE-2.0"}),
@@ -109,3 +141,9 @@ def test_a_licence_that_the_table_has_no_text_of_is_not_doubted_for_that():
     assert "bsl-1.0" not in text_table().texts
     card = CARD.replace("apache-2.0", "bsl-1.0")
     assert _seen(card, LICENSE=b"Boost Software License - Version 1.0").value == "bsl-1.0"
+
+
+def test_a_clause_beside_the_declared_licence_s_text():
+    text = "Licensed under https://www.apache.org/licenses/LICENSE-2.0"
+    assert "adds to apache-2.0" in str(_seen(LICENSE=f"{text} for non-commercial use only".encode()).reason)
+    assert _seen(LICENSE=text.encode()).value == "apache-2.0"

@@ -7,6 +7,7 @@ the licence is. Notices are left alone: they quote the licences of others.
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from peft_assay.core.artifact import CARD_FILE
@@ -20,11 +21,33 @@ from peft_assay.observe.static.licences import find_licence
 from peft_assay.observe.static.tables import text_table
 
 MAX_DOUBTS = 8
-_FILE = re.compile(r"(?i)(.*/)?((un)?licen[cs]e|copying|eula|terms)([._ -][a-z0-9._ -]{1,40})?")
+MAX_DEPTH = 6
+"""Of mappings and lists in which a licence is looked for."""
+_NOT_ITS_OWN = re.compile(r"(?i)base|data|source|code|depend|librar|package|component|tool")
+"""Keys of parts whose licence is not the adapter's."""
+_FILE = re.compile(
+    r"(?i)(.*/)?(([a-z0-9]{1,20}[ ._-]){0,4}((un)?licen[cs]es?|licencia|lizenz)|copying|eula|terms)"
+    r"([._ (-][a-z0-9._ ()-]{1,40})?|(.*/)?licen[cs]es/[^/]{1,80}"
+)
+_CARDS = re.compile(r"(?i)(.*/)?(readme|model[ _-]?card)([._-][a-z0-9._-]{1,20})?")
 _KEY = re.compile(r"(?i)licen[cs]es?|lisence|licensing|licen[cs]e_(name|id|link|url)")
 _LINE = re.compile(r"(?im)^[ \t>#*_`|-]*(?:model |adapter )?licen[cs]es?[ \t*_`|]*[:=|][ \t*_`|]*(\S[^\n]{0,200})")
 _HEADING = re.compile(r"(?im)^#+[ \t*_]*(?:model |adapter )?licen[cs](?:es?|ing)[ \t*_:]*\n\s*(\S[^\n]{0,300})")
-_SPDX = re.compile(r"(?i)SPDX-License-Identifier:\s*([A-Za-z0-9.+-]{1,80})")
+_SAID = re.compile(
+    r"(?im)(?:^[ \t>#*_-]*|\b(?:this|these|our|the) (?:[\w-]{1,20} ){0,2}"
+    r"(?:model|adapter|weights|lora|checkpoint|repository)s?\b[^.\n]{0,60}\b)"
+    r"(?:licen[cs]ed|released|distributed|available|provided|published|shared)\b[^.\n]{0,40}?\bunder\b([^\n]{1,200})"
+)
+_ONLY = re.compile(
+    r"(?im)^(?:for |[^\n]{0,100}\bfor )?(non-?\s?commercial (?:use|purposes?) only)\b"
+    r"|^[ \t>#*_-]*for (non-?\s?commercial (?:use|purposes?))"
+)
+_BADGE = re.compile(r"(?im)^([^\n]{0,20}licen[cs]e[^\n]{0,300}creativecommons\.org[^\n]{0,60})")
+_OTHERS = re.compile(r"(?i)\b(base|data|datasets?|corpus|code|upstream|original|trained)\b")
+"""A sentence that may be about the licence of something else."""
+_CLAUSES = re.compile(r"(?i)non-?\s?commercial (use|purposes?)|commons clause|right to sell")
+_ID = r"[A-Za-z0-9][A-Za-z0-9.+-]{0,79}"
+_SPDX = re.compile(rf"(?i)SPDX-License-Identifier:[ \t(]*({_ID}(?:[ \t)]+(?:AND|OR|WITH)[ \t(]+{_ID}){{0,8}})")
 _CREATIVE = re.compile(r"(?i)creativecommons\.org/(?:licenses|publicdomain)/([a-z-]{1,20})/([0-9.]{1,4})")
 _SHORT = re.compile(r"(?i)\bcc[ -]by((?:[ -](?:nc|nd|sa))*)(?:[ -]v?([0-9]\.[0-9]))?\b")
 _ADDRESSES = (
@@ -33,7 +56,7 @@ _ADDRESSES = (
     (re.compile(r"(?i)gnu\.org/licenses/(?:old-licenses/)?(a?l?gpl-[23]\.[01])"), ""),
 )
 _LIMITED = re.compile(r"(?i)non-?\s?commercial|research[ -](?:use |purposes )?only|academic use only")
-_SUFFIXES = (".json", ".yaml", ".yml")
+_SUFFIXES = (".json", ".yaml", ".yml", ".cff")
 _MAX_DOCUMENT = 1 << 20
 
 
@@ -54,38 +77,56 @@ def _statements(files: Mapping[str, Content], card: Mapping[str, Any]) -> Iterat
     for path, file in files.items():
         if file.body is None or file.size > MAX_CARD_BYTES:
             continue
-        if path == CARD_FILE:
-            yield from ((f"{path}: its text", said) for said in _prose(file.body))
+        if _CARDS.fullmatch(path):
+            yield from ((f"{path}: its text", said) for said in _prose(file.body, inner=path != CARD_FILE))
         elif path.endswith(_SUFFIXES) and file.size <= _MAX_DOCUMENT and b"icen" in file.body.lower():
             yield from _keys(path, _document(path, file.body))
-        if b"SPDX-License-Identifier" in file.body:
-            text = file.body.decode("utf-8", "replace")
-            yield from ((f"{path}: SPDX-License-Identifier", said) for said in _SPDX.findall(text)[:MAX_DOUBTS])
+        if b"spdx-" in file.body.lower() or b"s\0p\0d\0x\0-" in file.body.lower():
+            found = _SPDX.findall(decoded(file.body))[:MAX_DOUBTS]
+            yield from ((f"{path}: SPDX-License-Identifier", said) for one in found for said in _alternatives(one))
 
 
-def _keys(where: str, document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _alternatives(expression: str) -> list[str]:
+    """The ids of an SPDX expression, all of which hold; where one may be chosen (OR), the expression by itself."""
+    parts = re.split(r"(?i)[ \t)]+(?:AND|WITH)[ \t(]+", expression)
+    return [parts[0]] if len(parts) == 1 else [part for one in parts for part in re.split(r"(?i)[ \t)]+OR[ \t(]+", one)]
+
+
+def _keys(where: str, document: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
+    if isinstance(document, list):
+        for item in document[:100]:
+            yield from _keys(where, item, depth + 1)
+    if not isinstance(document, dict) or depth > MAX_DEPTH:
+        return
     for key, value in document.items():
+        if isinstance(value, dict | list) and not _KEY.fullmatch(str(key)) and not _NOT_ITS_OWN.search(str(key)):
+            yield from _keys(where, value, depth + 1)
         if _KEY.fullmatch(str(key)):
             values = value if isinstance(value, list) else [value]
             yield from ((f"{where}: {str(key)[:40]}", str(one)) for one in values[:MAX_DOUBTS] if one not in (None, ""))
 
 
-def _document(path: str, body: bytes) -> Mapping[str, Any]:
+def _document(path: str, body: bytes) -> Any:
     read = parse_json if path.endswith(".json") else parse_yaml
     try:
-        document = read(body, where=path, max_bytes=_MAX_DOCUMENT)
+        return read(body, where=path, max_bytes=_MAX_DOCUMENT)
     except DocumentError:
         return {}
-    return document if isinstance(document, dict) else {}
 
 
-def _prose(card: bytes) -> Iterator[str]:
-    """What lines and headings of a card behind its metadata say that its licence is; later blocks of YAML are lines."""
+def _prose(card: bytes, *, inner: bool) -> Iterator[str]:
+    """What lines, headings and sentences of a card say that its licence is; blocks of YAML are lines.
+
+    The metadata of the artifact's own card is read elsewhere; `inner`: of another card it is text like the rest.
+    """
     text = decoded(card).replace("\r\n", "\n")
     parts = re.split(r"(?m)^---[ \t]*$", text, maxsplit=2)
-    body = parts[2] if len(parts) == 3 and not parts[0].strip() else text
+    body = parts[2] if len(parts) == 3 and not parts[0].strip() and not inner else text
     yield from _LINE.findall(body)[:MAX_DOUBTS]
     yield from _HEADING.findall(body)[:MAX_DOUBTS]
+    for form in (_SAID, _ONLY, _BADGE):
+        sentences = (found for found in form.finditer(body) if not _OTHERS.search(found[0]))
+        yield from (next(filter(None, found.groups())) for found in islice(sentences, MAX_DOUBTS))
 
 
 def _agrees(said: str, declared: Licence) -> bool:
@@ -132,7 +173,8 @@ def _text_doubt(path: str, file: Content, declared: Licence) -> tuple[str, str] 
     ids = {candidate.licence for candidate in found} | (set(mentioned(text)) if not found else set())
     extra = [candidate for candidate in found if candidate.how == "more"]
     if ids == {declared.id} and not extra:
-        return None
+        limit = None if declared.grants["commercial"].value == "no" else _CLAUSES.search(text)
+        return (path, f"adds to {declared.id}: {limit[0]}") if limit else None
     if ids - {declared.id} or extra:
         return path, "reads as " + ", ".join(sorted(ids)) + (" and more words beside it" if extra else "")
     if declared.id in text_table().texts or _LIMITED.search(text):
