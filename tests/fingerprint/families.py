@@ -110,6 +110,9 @@ def adapters():
             peft_type="VBLORA", r=2, topk=2, save_only_topk_weights=True,
         ),
         "prompt": make.adapter({"prompt_embeddings": _normal(8, 16)}, peft_type="PROMPT_TUNING"),
+        "prefix": make.adapter(
+            {"prompt_embeddings": _normal(5, 48)}, peft_type="PREFIX_TUNING", num_layers=3, num_attention_heads=2, token_dim=8
+        ),
         "of a type nobody computes": make.adapter({f"{Q}.strange_tensor": _normal(8, 16)}, peft_type="LN_TUNING"),
     }  # fmt: skip
 
@@ -152,4 +155,20 @@ def twins():
     order = np.array([3, 1, 5, 0, 4, 2])
     shuffled = {n: v[order] if n.endswith("bank") else v[..., order] for n, v in vblora.items()}
     found["vblora bank in another order"] = (every["vblora"], make.rewritten(every["vblora"], shuffled))
+    prefix = make.tensors_of(every["prefix"])["prompt_embeddings"]
+    permuted = _permuted_in_heads(prefix)
+    found["prefix in another order"] = (every["prefix"], _changed(every["prefix"], prompt_embeddings=prefix[::-1]))
+    found["prefix in an order of each head"] = (every["prefix"], _changed(every["prefix"], prompt_embeddings=permuted))
+    half = make.rewritten(every["prefix"], {"prompt_embeddings": permuted}, "BF16")
+    found["prefix in another order in bfloat16"] = (every["prefix"], half)
     return found
+
+
+def _permuted_in_heads(prefix):
+    """Keys and values of each head of each layer in an order of their own: attention sums over them."""
+    orders = np.random.default_rng(3)
+    divided = prefix.reshape(5, 3, 2, 2, 4).copy()
+    for layer in range(3):
+        for head in range(2):
+            divided[:, layer, :, head] = divided[orders.permutation(5), layer, :, head]
+    return divided.reshape(5, 48)

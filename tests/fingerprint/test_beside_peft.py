@@ -1,8 +1,13 @@
 """The normal form beside PEFT itself: every update that PEFT can compute, from the files that PEFT writes."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from fingerprint import rewritings as make
+from peft_assay.fingerprint.digest import function_digest
 from peft_assay.fingerprint.interface import Operation
 from peft_assay.fingerprint.normal import normal_form
 
@@ -59,3 +64,28 @@ def test_updates_are_those_that_peft_computes(name, tmp_path):
         assert np.linalg.norm(found - wanted) <= 5e-6 * np.linalg.norm(wanted), path
         compared += 1
     assert compared >= 1
+
+
+ZOO = Path(__file__).resolve().parents[2] / "examples" / "zoo"
+
+
+def _logits(adapter):
+    transformers = pytest.importorskip("transformers")
+    base = transformers.AutoModelForCausalLM.from_pretrained(ZOO / "base", local_files_only=True).eval()
+    ids = torch.tensor([[3, 7, 9, 20, 11, 14]])
+    with torch.inference_mode():
+        return peft.PeftModel.from_pretrained(base, adapter).eval()(input_ids=ids).logits[:, -6:]
+
+
+@pytest.mark.parametrize(("name", "same"), [("prefix", True), ("prompt", False)])
+def test_order_of_virtual_tokens_counts_where_it_counts_in_peft(name, same, tmp_path):
+    """A prefix has no positions; a prompt's vectors have, so that another order of them is another adapter."""
+    files = {path.name: path.read_bytes() for path in (ZOO / "adapters" / name).iterdir()}
+    turned = {key: value[::-1] for key, value in make.tensors_of(files).items()}
+    twin = make.rewritten(files, turned)
+    for path, content in twin.items():
+        (tmp_path / path).write_bytes(content)
+    assert json.loads(twin[make.CONFIG])["peft_type"] in ("PREFIX_TUNING", "PROMPT_TUNING")
+    apart = float((_logits(ZOO / "adapters" / name) - _logits(tmp_path)).abs().max())
+    assert (apart < 1e-4) is same
+    assert (function_digest(twin) == function_digest(files)) is same

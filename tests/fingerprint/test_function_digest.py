@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from fingerprint import rewritings as make
+from peft_assay.fingerprint.compare import judge
 from peft_assay.fingerprint.digest import function_digest
-from peft_assay.fingerprint.interface import Uncomputable
+from peft_assay.fingerprint.fingerprint import take
+from peft_assay.fingerprint.interface import Uncomputable, Word
+from peft_assay.fingerprint.sketch import prints_of
 from peft_assay.fingerprint.tensors import read_tensors
 
 ORIGINAL = make.lora()
@@ -100,3 +103,34 @@ def test_narrow_dtypes_are_read_as_their_numbers(dtype, bits, number):
     header = json.dumps({"x": {"dtype": dtype, "shape": [1], "data_offsets": [0, 1]}}).encode()
     (tensor,) = read_tensors(len(header).to_bytes(8, "little") + header + bytes([bits]))
     assert tensor.values().tolist() == [number]
+
+
+PREFIX = {"peft_type": "PREFIX_TUNING", "num_layers": 2, "num_attention_heads": 2, "token_dim": 4}
+
+
+def _equal(one, other):
+    found = take(one, bytes(32))
+    return judge(found, prints_of(other, [found.nonce])) is Word.EQUAL
+
+
+def test_a_prefix_whose_tokens_are_mixed_is_another():
+    """Products of numbers alone would be the same after a rotation across tokens."""
+    numbers = np.random.default_rng(1).normal(size=(3, 16))
+    files = make.adapter({"prompt_embeddings": numbers}, **PREFIX)
+    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
+    mixed = make.adapter({"prompt_embeddings": turn @ numbers}, **PREFIX)
+    ordered = make.adapter({"prompt_embeddings": numbers[[2, 0, 1]]}, **PREFIX)
+    assert function_digest(ordered) == function_digest(files) != function_digest(mixed)
+    assert _equal(files, ordered)
+    assert not _equal(files, mixed)
+
+
+@pytest.mark.parametrize(
+    "said", [{"num_layers": 3}, {"num_attention_heads": 3}, {"token_dim": None}, {"num_layers": True}], ids=str
+)
+def test_a_prefix_whose_columns_are_of_no_head_is_compared_as_it_is_stored(said):
+    numbers = np.random.default_rng(1).normal(size=(3, 16))
+    files = make.adapter({"prompt_embeddings": numbers}, **{**PREFIX, **said})
+    ordered = make.adapter({"prompt_embeddings": numbers[::-1]}, **{**PREFIX, **said})
+    assert function_digest(files) != function_digest(ordered)
+    assert _equal(files, files)

@@ -10,7 +10,18 @@ import numpy as np
 
 from peft_assay.core.artifact import WEIGHTS_FILE
 from peft_assay.fingerprint.configuration import Configuration, read_configuration
-from peft_assay.fingerprint.families import delora, gralora, hadamard, kronecker, lora, rotations, vblora, vectors, vera
+from peft_assay.fingerprint.families import (
+    delora,
+    gralora,
+    hadamard,
+    kronecker,
+    lora,
+    prefix,
+    rotations,
+    vblora,
+    vectors,
+    vera,
+)
 from peft_assay.fingerprint.interface import Operation, Part, Uncomputable
 from peft_assay.fingerprint.names import SHARED, sort_tensors
 from peft_assay.fingerprint.tensors import Cast, Tensor, read_tensors
@@ -52,7 +63,9 @@ def _parts(files: Mapping[str, bytes], cast: Cast | None) -> Iterator[Part]:
             raise Uncomputable("it has tensors of several PEFT types, or none that is known", where=module)
         yield from families[0](module, {**shared, **at}, config)
     for path, tensor in sorted(others.items()):
-        if _last(path) not in SHARED:
+        if config.kind == prefix.KIND and path in PROMPTS:
+            yield from prefix.parts(path, tensor, config)
+        elif _last(path) not in SHARED:
             operation = Operation.PROMPT if path in PROMPTS else Operation.TENSOR
             yield Part(path, operation, tensor.matrix(), rows=tensor.rows, stored=(tensor,))
 

@@ -17,7 +17,7 @@ from peft_assay.core.protocols import RevocationTransport, Sealer
 from peft_assay.core.statement import OBSERVATION
 from peft_assay.intake.fetching import Tell
 from peft_assay.pipeline.lists import Next, RevocationLists
-from peft_assay.pipeline.notary import check_attested, notary_of
+from peft_assay.pipeline.notary import check_attested, notary_of, witness_of
 from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import Project, load_project, quiet
 from peft_assay.store.revocations import LocalRevocations
@@ -71,7 +71,8 @@ class Deployment:
         made = not (holder / FOLDER / DATABASE).is_file()
         if made and not create and not (holder / FOLDER).is_symlink():
             raise StorageError("there is no workspace here", where=str(holder / FOLDER), next_step=_where_else(place))
-        workspace = Workspace.open(holder, create=create, notary=notary_of(location, anchor))
+        notary, witness = notary_of(location, anchor), witness_of(anchor)
+        workspace = Workspace.open(holder, create=create, notary=notary, witness=witness)
         opened = cls(project, workspace, location, anchor, LocalRevocations(workspace), place)
         kept = workspace.folder
         if made:
@@ -152,6 +153,7 @@ class Deployment:
     def begin(self, now: datetime) -> None:
         """`raise_mark` of an act that signs for the authority: it first merges lists that stand beside each other."""
         if self.lists.heads(self._marked()).beside:
+            check_attested(self.workspace.id, self.workspace.audit(), self.anchor, self.mark())
             self.publish(self.refreshed(now), now)
         self.raise_mark(now)
 

@@ -1,13 +1,13 @@
 """Who signs the ledger as it is written, and whether what is written was signed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.errors import TrustError
 from peft_assay.core.protocols import Sealer
-from peft_assay.store.audit import Audit
+from peft_assay.store.audit import Audit, Since
 from peft_assay.store.ledger import Kind
-from peft_assay.store.workspace import Notary
+from peft_assay.store.workspace import Notary, Witness
 from peft_assay.trust.anchor import TrustAnchor, TrustAnchorLocation
 from peft_assay.trust.checkpoints import Checkpoint, checkpoint_document, open_checkpoint
 from peft_assay.trust.envelope import open_linked
@@ -29,6 +29,20 @@ def notary_of(location: TrustAnchorLocation, anchor: TrustAnchor) -> Notary:
         return None if found[0] is None else found[0].seal(checkpoint_document(Checkpoint(workspace, size, root)))
 
     return sign
+
+
+def witness_of(anchor: TrustAnchor) -> Witness:
+    """Checks, before an entry is signed, that pinned keys signed what was appended since the ledger was read whole.
+
+    Else an unsigned entry that is written while a long run goes on would be signed by the run's own next entry.
+    """
+
+    def check(workspace: str, found: Since) -> None:
+        if found.checkpoint is not None:
+            _check_checkpoint(found.checkpoint, anchor, Checkpoint(workspace, found.attested, found.attested_root))
+        _check_unattested(found.unattested)
+
+    return check
 
 
 def _at_hand(location: TrustAnchorLocation, anchor: TrustAnchor) -> Iterator[Sealer]:
@@ -57,15 +71,24 @@ def check_attested(workspace: str, audited: Audit, anchor: TrustAnchor, mark: Ma
         audited.checkpoint, sha256(audited.checkpoint), predicate_type=CHECKPOINT, where=where
     ).keyids
     if not vouched or {key.keyid for key in keys} & set(signed_by):
-        found = open_checkpoint(audited.checkpoint, keys, where=where)
-        if found != Checkpoint(workspace, audited.attested, audited.attested_root):
-            raise TrustError("the ledger up to here is not the one that was signed", where=where, next_step=_RESTORE)
-    for number, kind in enumerate(audited.unattested, start=audited.attested + 1):
+        _check_checkpoint(audited.checkpoint, anchor, Checkpoint(workspace, audited.attested, audited.attested_root))
+    _check_unattested(enumerate(audited.unattested, start=audited.attested + 1))
+    return True
+
+
+def _check_checkpoint(envelope: bytes, anchor: TrustAnchor, expected: Checkpoint) -> None:
+    where = f"ledger entry {expected.size}"
+    keys = [key for role in Role for key in anchor.keys_of(role)]
+    if open_checkpoint(envelope, keys, where=where) != expected:
+        raise TrustError("the ledger up to here is not the one that was signed", where=where, next_step=_RESTORE)
+
+
+def _check_unattested(entries: Iterable[tuple[int, Kind]]) -> None:
+    for number, kind in entries:
         if kind not in UNDECIDING:
             raise TrustError(
                 f"it is of kind {kind.value} and nobody signed it", where=f"ledger entry {number}", next_step=_RESTORE
             )
-    return True
 
 
 _RESTORE = "find out who wrote the workspace, and put the whole .peft-assay folder back from a copy"

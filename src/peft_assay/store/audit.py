@@ -61,6 +61,36 @@ def audit(connection: Connection, blobs: BlobStore) -> Audit:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What was appended to a ledger after its first `size` entries, which are as they were."""
+
+    size: int
+    checkpoint: bytes | None
+    """The newest signed checkpoint, not yet verified, where it covers entries after them; else None."""
+    attested: int
+    attested_root: Digest
+    """Root of the entries that this checkpoint covers, as they are now."""
+    unattested: tuple[tuple[int, Kind], ...]
+    """Numbers and kinds of the entries after both."""
+
+
+def since(connection: Connection, size: int, root: Digest) -> Since:
+    """What was appended after the first `size` entries; raises TrustError unless these still have `root`."""
+    if ledger.size(connection) < size or ledger.root_at(connection, size) != root:
+        raise TrustError("the ledger's past was changed while this ran", where="workspace", next_step=_COPY)
+    attested, checkpoint = ledger.newest_checkpoint(connection) or (0, None)
+    if attested <= size:
+        attested, checkpoint = size, None
+    return Since(
+        size=size,
+        checkpoint=checkpoint,
+        attested=attested,
+        attested_root=ledger.root_at(connection, attested),
+        unattested=tuple((entry.seq, entry.kind) for entry in ledger.entries(connection, after=attested)),
+    )
+
+
 def _documents(entries: Sequence[Entry]) -> Iterator[Digest]:
     """What entries name and the workspace keeps, but for the adapters' own files."""
     for entry in entries:

@@ -101,15 +101,15 @@ def size(connection: Connection) -> int:
     return int(connection.execute(select(func.coalesce(func.max(ledger.c.seq), 0))).scalar_one())
 
 
-def entries(connection: Connection, kind: Kind | None = None) -> Iterator[Entry]:
-    """Entries in order, of `kind` or all, each recomputed from its body.
+def entries(connection: Connection, kind: Kind | None = None, *, after: int = 0) -> Iterator[Entry]:
+    """Entries in order, of `kind` or all, behind the first `after`, each recomputed from its body.
 
     Raises TrustError for an entry that is altered or missing. The kind is looked for in the body, which the roots
     commit to, not in the column, which anybody can relabel.
     """
     said = b"" if kind is None else b'"kind":"%b"' % kind.value.encode()
-    rows = connection.execute(select(ledger).order_by(ledger.c.seq))
-    for expected, row in enumerate(rows, start=1):
+    rows = connection.execute(select(ledger).where(ledger.c.seq > after).order_by(ledger.c.seq))
+    for expected, row in enumerate(rows, start=after + 1):
         if row.seq != expected:
             raise TrustError("an entry is missing", where=f"ledger entry {expected}")
         if said in _blob(row.body, expected):

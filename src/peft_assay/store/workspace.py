@@ -7,7 +7,7 @@ index: whoever decides anything proves it again from signed bytes.
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from peft_assay.core.errors import DocumentError, StorageError, TrustError, Usag
 from peft_assay.core.parse import parse_json
 from peft_assay.core.verdict import Outcome, Verdict
 from peft_assay.store import index, ledger
-from peft_assay.store.audit import Audit, audit
+from peft_assay.store.audit import Audit, Since, audit, since
 from peft_assay.store.blobs import LocalBlobs
 from peft_assay.store.database import WRITE, migrate, open_engine
 from peft_assay.store.errors import storage_errors
@@ -32,6 +32,8 @@ from peft_assay.store.schema import workspace
 
 Notary = Callable[[str, int, Digest], bytes | None]
 """Signs the size and root of a workspace's ledger; None where no key is at hand."""
+Witness = Callable[[str, Since], None]
+"""Checks what was appended to a workspace's ledger since it was last read whole; raises TrustError."""
 FOLDER = ".peft-assay"
 DATABASE = "assay.db"
 
@@ -47,9 +49,22 @@ class Workspace:
     engine: Engine
     attest: Attest | None = None
     """Signs the ledger's size and root with each entry; None where no key is at hand, as where adapters are served."""
+    witness: Witness | None = None
+    """Asked before each entry: what another process appended meanwhile must be signed, for this entry's checkpoint
+    signs it too."""
+    seen: list[tuple[int, Digest]] = field(default_factory=list, compare=False)
+    """Size and root of the ledger when this process last read it whole or wrote it; empty before that."""
 
     @classmethod
-    def open(cls, project: Path, *, create: bool = False, url: str | None = None, notary: Notary | None = None) -> Self:
+    def open(
+        cls,
+        project: Path,
+        *,
+        create: bool = False,
+        url: str | None = None,
+        notary: Notary | None = None,
+        witness: Witness | None = None,
+    ) -> Self:
         """Opens ``project/.peft-assay``, migrating an older schema; `notary` signs for this workspace, by its id.
 
         Raises StorageError when there is none (and `create` is false), when the database is not one, is another
@@ -78,7 +93,7 @@ class Workspace:
             engine.dispose()
             raise
         attest = None if notary is None else partial(notary, identity)
-        return cls(folder, identity, LocalBlobs(folder / "blobs"), engine, attest)
+        return cls(folder, identity, LocalBlobs(folder / "blobs"), engine, attest, witness)
 
     def close(self) -> None:
         """Closes the database."""
@@ -364,7 +379,9 @@ class Workspace:
     def audit(self) -> Audit:
         """Recomputes everything from bytes; raises TrustError naming the first thing that is not in order."""
         with self._reading() as connection:
-            return audit(connection, self.blobs)
+            found = audit(connection, self.blobs)
+        self.seen[:] = [(found.entries, found.root)]
+        return found
 
     def _record(self, kind: Kind, at: datetime, what: Mapping[str, Any]) -> None:
         with self._writing() as connection:
@@ -375,8 +392,23 @@ class Workspace:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
+        """Yield a connection that alone may write. What was appended or changed since this process last read the
+        ledger is checked first: the checkpoint of the next entry signs all that stands before it.
+        """
+        after = None
         with storage_errors(self.folder / DATABASE), _transaction(self.engine, write=True) as connection:
+            self._look(connection)
             yield connection
+            if self.seen:
+                self._look(connection)  # a trigger that another writer left may have written too
+                size = ledger.size(connection)
+                after = size, ledger.root_at(connection, size)
+        if after is not None:
+            self.seen[:] = [after]
+
+    def _look(self, connection: Connection) -> None:
+        if self.seen and self.witness is not None:
+            self.witness(self.id, since(connection, *self.seen[0]))
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

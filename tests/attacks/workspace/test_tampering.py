@@ -4,6 +4,7 @@ does not notice."""
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,89 @@ def test_an_appended_denial_of_service_is_told_as_tampering(world: World) -> Non
     with pytest.raises(TrustError):
         door_of_activate(world)
     assert not issubclass(TrustError, ActivationDenied)
+
+
+def _an_entry(workspace) -> None:
+    """Written by a run that goes on: it has the key, and its checkpoint signs all that stands before it."""
+    workspace.refuse(source="elsewhere", code="intake", at=utc_now())
+
+
+WHILE_IT_RUNS = {
+    "appended": lambda it: it.append("verdict", **{**it.verdict(), "outcome": "FAIL"}),
+    "behind what decides nothing": lambda it: (
+        it.append("waived", artifact=it.adapter, envelope=it.observation()),
+        it.append("refused", source=NOTHING, code="intake"),
+    ),
+    "without any checkpoint": lambda it: (
+        it.append("verdict", **{**it.verdict(), "outcome": "FAIL"}),
+        it.sql(("update ledger set checkpoint = null",)),
+    ),
+    "beside an older checkpoint": lambda it: (
+        it.append("verdict", **{**it.verdict(), "outcome": "FAIL"}),
+        it.sql(
+            (
+                "update ledger set checkpoint = (select checkpoint from ledger where seq = 2) where seq = ?",
+                len(it.entries()),
+            )
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("how", WHILE_IT_RUNS)
+def test_a_run_signs_nothing_that_another_writer_appended_meanwhile(world: World, how: str) -> None:
+    with world.open() as deployment:
+        deployment.look(utc_now())
+        WHILE_IT_RUNS[how](target(world))
+        with pytest.raises(TrustError):
+            _an_entry(deployment.workspace)
+
+
+def test_without_the_witness_the_run_would_sign_it(world: World) -> None:
+    """The positive control: the unsigned verdict gets a signature that every door takes."""
+    with world.open() as deployment:
+        deployment.look(utc_now())
+        WHILE_IT_RUNS["appended"](target(world))
+        _an_entry(replace(deployment.workspace, witness=None))
+    for look in DOORS.values():
+        look(world)
+
+
+def test_a_trigger_of_another_writer_appends_nothing_to_what_a_run_writes(world: World) -> None:
+    said = target(world).entries()[-1]
+    with closing(sqlite3.connect(target(world).folder / "assay.db")) as connection:
+        connection.execute(
+            "create trigger more after insert on ledger when new.kind = 'refused' begin insert into ledger "
+            f"select new.seq + 1, at, kind, body, leaf, null from ledger where seq = {said[0]}; end"
+        )
+    with world.open() as deployment:
+        deployment.look(utc_now())
+        with pytest.raises(TrustError):
+            _an_entry(deployment.workspace)
+    with closing(sqlite3.connect(target(world).folder / "assay.db")) as connection:
+        connection.execute("drop trigger more")
+    for look in DOORS.values():
+        look(world)
+
+
+def test_a_run_misses_what_it_wrote_itself(world: World) -> None:
+    """An entry of this run is dropped, and a mark has not seen it yet."""
+    with world.open() as deployment:
+        deployment.look(utc_now())
+        _an_entry(deployment.workspace)
+        target(world).sql(("delete from ledger where seq = ?", len(target(world).entries())))
+        with pytest.raises(TrustError, match="while this ran"):
+            _an_entry(deployment.workspace)
+
+
+def test_two_runs_that_hold_the_key_write_in_turn(world: World) -> None:
+    with world.open() as one, world.open() as other:
+        one.look(utc_now())
+        other.look(utc_now())
+        for _ in range(2):
+            _an_entry(one.workspace)
+            _an_entry(other.workspace)
+        target(world).append("refused", source=NOTHING, code="intake")
+        _an_entry(one.workspace)
+    for look in DOORS.values():
+        look(world)
