@@ -87,11 +87,14 @@ def subject_of(deployment: Deployment, named: str, *, now: datetime, tell: Tell)
 def _last_origin(deployment: Deployment, artifact: Digest) -> str | None:
     """Where it came from when it was last tried."""
     tried = [
-        entry.happened["lock"]
+        str(entry.happened.get("lock"))
         for entry in deployment.workspace.history()
-        if entry.kind is Kind.ATTEMPT and entry.happened["artifact"] == artifact
+        if entry.kind is Kind.ATTEMPT and entry.happened.get("artifact") == artifact
     ]
-    return certified_origin(deployment.workspace, parse_digest(tried[-1])) if tried else None
+    try:
+        return certified_origin(deployment.workspace, parse_digest(tried[-1])) if tried else None
+    except ValueError:  # an attempt is unsigned: it may say anything
+        return None
 
 
 def show(deployment: Deployment, named: str, *, clock: Clock, tell: Tell) -> RightsView:

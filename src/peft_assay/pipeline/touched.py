@@ -58,11 +58,8 @@ def touched(deployment: Deployment, subject: Subject, taken: Taken, now: datetim
         for kind, what in happened
         if kind is Kind.CERTIFIED and (what["artifact"] in held or _touches(deployment, entry, what))
     ]
-    lasting = [
-        what
-        for kind, what in happened
-        if kind is Kind.ACTIVATED and what["certificate"] in certificates and parse_time(what["notAfter"]) > now
-    ]
+    activated = [what for kind, what in happened if kind is Kind.ACTIVATED and what.get("certificate") in certificates]
+    lasting = [what for what in activated if _lasts(what.get("notAfter"), now)]
     sources = workspace.sources()
     return Touched(
         names=_names(sources, held),
@@ -74,6 +71,14 @@ def touched(deployment: Deployment, subject: Subject, taken: Taken, now: datetim
         given=subject.given,
         warning=_warning(deployment, subject),
     )
+
+
+def _lasts(until: object, now: datetime) -> bool:
+    """Whether an activation lasts still; its entry is unsigned, and nothing that it holds may stop a withdrawal."""
+    try:
+        return parse_time(str(until)) > now
+    except ValueError:
+        return True
 
 
 def _names(sources: Mapping[Digest, str], artifacts: set[Digest]) -> tuple[str, ...]:

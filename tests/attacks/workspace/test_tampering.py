@@ -230,3 +230,15 @@ def test_two_runs_that_hold_the_key_write_in_turn(world: World) -> None:
         _an_entry(one.workspace)
     for look in DOORS.values():
         look(world)
+
+
+def test_unsigned_entries_that_say_nothing_stop_no_withdrawal(world: World) -> None:
+    it = target(world)
+    certificate = it.last("certified", artifact=it.adapter)["envelope"]
+    for what in ({}, {"certificate": certificate}, {"certificate": certificate, "notAfter": "x"}, {"certificate": 1}):
+        it.append("activated", **what)
+    it.append("attempt")
+    it.append("attempt", artifact=it.adapter)
+    assert world.run("rights", "show", it.adapter).code == Door.PASSED
+    assert world.run("revoke", world.adapter("lora"), "--reason", "backdoor", "--yes").code == Door.PASSED
+    assert world.run("verify", world.adapter("lora")).code == Door.DENIED
