@@ -183,13 +183,15 @@ def test_a_run_signs_nothing_that_another_writer_appended_meanwhile(world: World
 
 
 def test_without_the_witness_the_run_would_sign_it(world: World) -> None:
-    """The positive control: the unsigned verdict gets a signature that every door takes."""
+    """The positive control: the unsigned verdict gets a signature that all take who do not decide again."""
     with world.open() as deployment:
         deployment.look(utc_now())
         WHILE_IT_RUNS["appended"](target(world))
         _an_entry(replace(deployment.workspace, witness=None))
-    for look in DOORS.values():
+    for look in (door_of_verify, door_of_activate, door_of_report):
         look(world)
+    with pytest.raises(AssertionError):
+        door_of_replay(world)
 
 
 def test_a_trigger_of_another_writer_appends_nothing_to_what_a_run_writes(world: World) -> None:
