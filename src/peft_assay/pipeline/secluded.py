@@ -27,6 +27,8 @@ def _private(document: AssayDocument, path: Path, place: Place) -> Iterator[Priv
             yield Private(cases, "a suite's cases, with the expected answers")
     if not document.policy.startswith("builtin:"):
         yield Private(folder / document.policy, "the policy")
+    if document.scan is not None:
+        yield Private(folder / document.scan.tokens, "the file of tokens to scan")
     if document.behaviour.canaries is not None:
         yield Private(folder / document.behaviour.canaries.file, "the file of canaries")
     yield Private((place.workspace or folder) / FOLDER, "the workspace", whole=True)

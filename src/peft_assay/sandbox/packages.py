@@ -108,7 +108,8 @@ def _named(found: Distribution) -> set[str]:
     """First parts of the paths in its record of files; its module names, where there is no record."""
     record = found.read_text("RECORD")
     if record is not None:
-        return {line.split("/", 1)[0].split(",", 1)[0].strip('"') for line in record.splitlines()}
+        first = {line.split("/", 1)[0].split(",", 1)[0].strip('"') for line in record.splitlines()}
+        return first - {""}  # of an absolute path, which some installers write for editable installs
     names = (found.read_text("top_level.txt") or "").split()
     return {f"{name}{suffix}" for name in names for suffix in ("", *_SUFFIXES)}
 

@@ -6,6 +6,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from peft_assay.sandbox.enclosure import check_private
 from peft_assay.sandbox.interface import Mounts, Private, SandboxConfiguration
 from peft_assay.sandbox.loading import base_files, beside_libraries
 from peft_assay.sandbox.microsuite import ATTACKS
-from peft_assay.sandbox.packages import needed_packages
+from peft_assay.sandbox.packages import _parts, needed_packages
 from peft_assay.sandbox.surroundings import harness_program, mounts_for
 from pipeline.suite_projects import write_project, write_suite
 
@@ -100,6 +101,19 @@ def test_packages_are_what_is_required_and_found_by_what_they_lay_there():
     assert not {"pytest", "sqlalchemy", "pip", "peft_assay", "hypothesis"} & set(packages.modules)
     assert all(SITE in path.parents for path in packages.folders)
     assert not any(path.suffix in {".pth", ".dist-info"} for path in packages.folders)
+
+
+@pytest.mark.parametrize("written", ["relative", "absolute"])
+def test_a_record_with_absolute_paths_shows_no_more_than_one_without(written, tmp_path):
+    """An editable install may be recorded so; the folder that all packages share is none of its parts."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text("")
+    (about := tmp_path / "mine-1.dist-info").mkdir()
+    (tmp_path / "mine.pth").write_text("/elsewhere")
+    root = f"{tmp_path}/" if written == "absolute" else ""
+    lines = ["mine/__init__.py,,", *(f"{root}{name},," for name in ("mine.pth", "mine-1.dist-info/RECORD"))]
+    (about / "RECORD").write_text("\n".join(lines))
+    assert list(_parts(Distribution.at(about))) == [tmp_path / "mine"]
 
 
 # Refused before anything runs.
@@ -215,7 +229,8 @@ def test_nothing_is_started_where_a_suite_could_be_read(monkeypatch, empty_base)
 def test_a_projects_private_paths_are_all_that_it_names(tmp_path):
     write_suite(tmp_path / "task")
     (tmp_path / "canaries.txt").write_text("x")
-    path = write_project(tmp_path, policy="./p.yaml", behaviour={"canaries": {"file": "canaries.txt"}})
+    scan = {"tokens": "words/tokens.txt", "answers": "task"}
+    path = write_project(tmp_path, policy="./p.yaml", scan=scan, behaviour={"canaries": {"file": "canaries.txt"}})
     found = private_paths(read_assay(path), path, Place(workspace=tmp_path / "w", trust=tmp_path / "t"))
     names = {one.path.relative_to(tmp_path).as_posix() for one in found if one.path.is_relative_to(tmp_path)}
     assert names == {
@@ -224,6 +239,7 @@ def test_a_projects_private_paths_are_all_that_it_names(tmp_path):
         "task/cases.jsonl",
         "p.yaml",
         "canaries.txt",
+        "words/tokens.txt",
         "w/.peft-assay",
         "t",
     }
