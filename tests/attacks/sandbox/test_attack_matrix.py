@@ -33,6 +33,8 @@ FILES_THAT_LOAD = {"class-to-import"}
 SECONDS = 1500
 """All lanes at once on a busy machine of two cores."""
 KILLED_BY_FILTER = 128 + signal.SIGSYS
+WITHOUT_BAIT = {"read-shadow", "read-environment-settings", "read-import-hooks"}
+"""They read files that are there already, in which no test may lay anything."""
 NOT_THIS_MACHINE = {"x32-calls": "x86_64", "i386-calls": "x86_64"}
 
 
@@ -139,7 +141,9 @@ def test_it_works_without_walls(name, lane, became):
     assert control["ended"]
     assert not refused, control["said"]
     assert control["status"] == 0
-    if name.startswith("read-") and "memory" not in name and name != "read-shadow":
+    if name in WITHOUT_BAIT:
+        assert control["said"]["detail"].strip()
+    elif name.startswith("read-") and "memory" not in name:
         assert lane["secret"] in control["said"]["detail"]
     if name.startswith(("own-environ", "environ-of")) and name != "environ-of-first":
         assert lane["secret"] in control["said"]["detail"]
