@@ -1,7 +1,6 @@
 """Suites are hostile documents: every refusal with its message and its place."""
 
 import json
-import time
 
 import pytest
 from hypothesis import given
@@ -163,11 +162,11 @@ def test_the_digest_covers_header_and_cases():
     assert read().digest == read().digest
 
 
-def test_a_pattern_that_backtracks_elsewhere_is_linear_here():
-    pattern = compile_pattern(r"^(a+)+$", where="x")
-    began = time.monotonic()
-    assert pattern.search("a" * 50_000 + "b") is None
-    assert time.monotonic() - began < 2
+def test_patterns_are_matched_by_re2_which_is_linear():
+    pattern = compile_pattern(r"^(ab|cd)+$", where="x")
+    assert type(pattern).__module__.split(".")[0] in ("re2", "_re2")
+    assert pattern.search("ab" * 25_000 + "b") is None
+    assert pattern.search("ab" * 25_000) is not None
 
 
 @given(st.text(max_size=30))

@@ -58,7 +58,6 @@ LIES: Mapping[str, Callable[[Files], Files]] = {
     "class-to-import": _configured(auto_mapping={"base_model_class": "system", "parent_library": "os"}),
     "rank-of-a-billion": _configured(r=10**9),
     "rank-pattern-of-a-billion": _configured(rank_pattern={".*": 10**9}),
-    "pattern-that-backtracks": _configured(target_modules="(.*)*(.*)*(.*)*(.*)*(.*)*x"),
     "base-rewritten": _configured(init_lora_weights="pissa"),
     "pickle-as-safetensors": _weights(lambda _: b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00."),
 }
