@@ -14,7 +14,7 @@ LANES := tests/attacks/sandbox/test_attack_matrix.py tests/lanes tests/sandbox/t
 COVERED := src/peft_assay/evaluate/*,src/peft_assay/trust/*,src/peft_assay/gate/*
 
 .PHONY: fuzz help lm-eval demo test test-lanes lint setup zoo zoo-check clean isolation-note minilm
-.PHONY: bench-fingerprint bench-intake bench-sandbox bench-policy bench-ordinary bench-statistics bench-behaviour bench-detection
+.PHONY: bench-fingerprint bench-intake bench-sandbox bench-policy bench-ordinary bench-statistics bench-behaviour bench-detection bench-gate
 .NOTPARALLEL:
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo "make bench-fingerprint  are withdrawn adapters known again, and no others: trained adapters, their twins, cost"
 	@echo "make bench-policy  cost of one evaluation, and of policy diff over 10,000 stored observation sets"
 	@echo "make bench-statistics do intervals cover, does stopping keep its error rates, does a borderline adapter get one verdict?"
+	@echo "make bench-gate    what a governed forward pass costs beside the same pass without the guard"
 	@echo "make bench-sandbox cost of the sandbox for each adapter, against a bare fork and a fresh process"
 	@echo "make fuzz       coverage-guided fuzzing of the readers, FUZZ_SECONDS in all (default: 1800)"
 	@echo "make clean      remove what demo and tests wrote (.venv stays)"
@@ -103,6 +104,10 @@ minilm: .venv/installed
 
 bench-policy: .venv/installed
 	@$(VENV)/python benchmarks/policy.py
+
+# What a governed forward pass costs beside the same pass without the guard.
+bench-gate: .venv/installed
+	@$(VENV)/python benchmarks/gate.py
 
 bench-sandbox: .venv/installed
 	@$(VENV)/python benchmarks/sandbox.py

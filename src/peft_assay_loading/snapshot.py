@@ -22,9 +22,9 @@ class Snapshot:
     def __init__(self, model: "torch.nn.Module") -> None:
         self.model = model
         self._modules = [(module, _Attributes(module.__dict__)) for module in model.modules()]
-        tensors = [*model.parameters(), *model.buffers()]
-        self._gradients = [(tensor, tensor.requires_grad) for tensor in tensors]
-        self._contents = Contents(tensors)
+        self.tensors = [*model.parameters(), *model.buffers()]
+        self._gradients = [(tensor, tensor.requires_grad) for tensor in self.tensors]
+        self._contents = Contents(self.tensors)
         self._configurations = [
             (configuration, copy.deepcopy(configuration.__dict__))
             for configuration in (getattr(model, name, None) for name in ("config", "generation_config"))

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NoReturn
 
 from peft_assay.core.digest import Digest
+from peft_assay.core.errors import ActivationDenied
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,9 @@ class RevocationList:
         return max(said, key=lambda reversal: reversal.at, default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Activation:
-    """The gate's time-bounded, process-bound permission, carrying the verified bytes."""
+    """The gate's time-bounded, process-bound permission, carrying the verified bytes. It is not copied or pickled."""
 
     artifact: Digest
     certificate: Digest
@@ -108,3 +110,18 @@ class Activation:
     granted_at: datetime
     not_after: datetime
     process_id: int
+    seal: bytes = field(default=b"", repr=False)
+    """By which the process that gave it knows it again (`trust.capability`)."""
+
+    def __copy__(self) -> NoReturn:
+        _refuse_copy()
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        _refuse_copy()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        _refuse_copy()
+
+
+def _refuse_copy() -> NoReturn:
+    raise ActivationDenied("a permission is not copied", check="permission", next_step="activate it where it is needed")

@@ -55,5 +55,11 @@ class Authorizer(Protocol):
         Raises ActivationDenied when they are no longer those.
         """
 
+    def stand(self) -> None:
+        """Look whether what was permitted still is: raises ActivationDenied, TrustError, StorageError.
+
+        Asked every few seconds while an adapter answers, so it reads only what changed.
+        """
+
     def authorize(self, files: Mapping[str, bytes], base_state: Digest) -> Activation:
         """Permission for exactly these bytes on a base with this state; raises ActivationDenied or TrustError."""

@@ -30,10 +30,14 @@ from datetime import datetime
 
 from peft_assay.core.certificate import Activation
 from peft_assay.core.errors import ActivationDenied, TrustError
-from peft_assay.gate.checks import PROCEDURE, Case, Failed, Unreached
+from peft_assay.gate.checks import PROCEDURE, Case, Failed, Step, Unreached
 from peft_assay.gate.interface import Check, Denial, Evidence, State
 from peft_assay.trust.anchor import TrustAnchor
+from peft_assay.trust.capability import sealed
 from peft_assay.trust.times import whole_seconds
+
+WHILE_ACTIVE = tuple(step for step in PROCEDURE if step.name not in ("bytes", "base"))
+"""The last two are about what is in memory."""
 
 
 def explain(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> tuple[Check, ...]:
@@ -48,11 +52,27 @@ def authorize(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> Activat
     (signatures, keys, altered or rolled-back evidence).
     """
     checks, case = _decide(evidence, anchor, now)
+    _raise(checks)
+    return sealed(_permission(evidence, anchor, case))
+
+
+def confirm(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> None:
+    """Raises as `authorize` does where what it permitted is permitted no longer.
+
+    Every check but ``bytes`` and ``base``: whoever loaded them compares them itself, and hashing them takes long.
+    """
+    _raise(_decide(evidence, anchor, now, WHILE_ACTIVE)[0])
+
+
+def _raise(checks: Sequence[Check]) -> None:
     no = deciding(checks)
     if no is not None and no.denial is Denial.TRUST:
         raise TrustError(no.message, where=f"gate check {no.number}, {no.name}", next_step=no.next_step)
     if no is not None:
         raise ActivationDenied(no.message, check=no.name, next_step=no.next_step)
+
+
+def _permission(evidence: Evidence, anchor: TrustAnchor, case: Case) -> Activation:
     return Activation(
         artifact=case.certificate.artifact,
         certificate=case.certificate.envelope,
@@ -80,19 +100,21 @@ def deciding(checks: Sequence[Check]) -> Check | None:
     return next((check for check in checks if check.name == "withdrawn" and check.state is State.FAILED), first)
 
 
-def _decide(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> tuple[tuple[Check, ...], Case]:
+def _decide(
+    evidence: Evidence, anchor: TrustAnchor, now: datetime, procedure: Sequence[Step] = PROCEDURE
+) -> tuple[tuple[Check, ...], Case]:
     """The results for the first certificate that passes all checks, else for the one that came furthest."""
     results = []
     for envelope in evidence.certificates or (None,):
         case = Case(evidence, anchor, whole_seconds(now), envelope)
-        checks = tuple(_run(case))
+        checks = tuple(_run(case, procedure))
         results.append((checks, case))
     return max(results, key=lambda result: sum(check.state is State.HELD for check in result[0]))
 
 
-def _run(case: Case) -> Iterator[Check]:
+def _run(case: Case, procedure: Sequence[Step]) -> Iterator[Check]:
     held: set[str] = set()
-    for number, step in enumerate(PROCEDURE, start=1):
+    for number, step in enumerate(procedure, start=1):
         missing = [name for name in step.needs if name not in held]
         if missing:
             yield Check(number, step.name, State.NOT_REACHED, f"needs: {', '.join(missing)}", None, None)

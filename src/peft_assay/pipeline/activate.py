@@ -1,6 +1,7 @@
 """`activate`: the library's door. It finds project, workspace and trust anchor as the command line does."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from peft_assay.gate.authorize import authorize
 from peft_assay.intake.admit import admit
 from peft_assay.intake.interface import WHOLE, Admitted
 from peft_assay.pipeline.base import base_documents
+from peft_assay.pipeline.confirming import Confirming
 from peft_assay.pipeline.deployment import Clock, Deployment, utc_now
 from peft_assay.pipeline.evidence import Live, differences, gather
 from peft_assay.pipeline.place import Place
@@ -28,6 +30,7 @@ def activate(
     workspace: str | PathLike[str] | None = None,
     trust: str | PathLike[str] | None = None,
     clock: Clock = utc_now,
+    look_every: timedelta = timedelta(seconds=10),
 ) -> ActiveAdapter:
     """Activates `adapter` on `model` if it is certified for this deployment, here and now.
 
@@ -38,9 +41,12 @@ def activate(
         workspace: folder that holds ``.peft-assay``; None: beside peft-assay.yaml.
         trust: folder of the trust anchor; None: the system's, else the user's.
         clock: the time, UTC; only tests give another.
+        look_every: how long an answering model may go on before it looks whether it was withdrawn.
 
     Returns:
-        the active adapter: ``.model`` is the PeftModel while the permission holds, ``.permission`` says until when.
+        the active adapter: ``.model`` is the PeftModel while the permission holds, ``.permission`` says until when. The
+        model asks by itself before each forward pass, and raises ActivationDenied once it was withdrawn, ended, or is
+        no longer what was certified: also a reference that was kept, the base inside, or a forked child's.
 
     Raises:
         ActivationDenied: uncertified, altered, expired, revoked, for another context or another base; names the check.
@@ -53,7 +59,8 @@ def activate(
     with Deployment.open(place) as deployment:
         deployment.look(clock())
         admitted = _admit(deployment, adapter)
-        return active.activate(model, admitted.files, _Gate(deployment, admitted, str(adapter), clock), clock)
+        gate = _Gate(deployment, admitted, str(adapter), clock)
+        return active.activate(model, admitted.files, gate, clock, look_every.total_seconds())
 
 
 class _Gate:
@@ -64,6 +71,7 @@ class _Gate:
         self.source = source
         self.admitted = admitted
         self.clock = clock
+        self.confirming: Confirming
 
     @property
     def task(self) -> str:
@@ -85,7 +93,16 @@ class _Gate:
             step = self.deployment.place.about(denial.next_step or "", self.source)
             raise ActivationDenied(message, check=denial.check, next_step=step) from None
         self.deployment.workspace.record_activation(permission, at=self.clock())
+        self.confirming = Confirming(self.deployment, evidence, self.clock)
         return permission
+
+    def stand(self) -> None:
+        """Look whether the permission that was given still is, with the step that leads on."""
+        try:
+            self.confirming.look()
+        except ActivationDenied as denial:
+            step = self.deployment.place.about(denial.next_step or "", self.source)
+            raise ActivationDenied(denial.message, check=denial.check, next_step=step) from None
 
 
 def _admit(deployment: Deployment, adapter: str | PathLike[str]) -> Admitted:

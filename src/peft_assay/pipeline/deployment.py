@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +80,12 @@ class Deployment:
         elif create and opened.revocations() is None:
             tell(f"{kept} has no revocation list yet: the first certificate begins one, with nothing withdrawn")
         return opened
+
+    def again(self) -> Self:
+        """The same place opened anew: anchor, workspace and lists as they are now, the project as it was read."""
+        workspace = Workspace.open(self.workspace.folder.parent, create=False)
+        anchor = load_anchor(self.location)
+        return replace(self, workspace=workspace, anchor=anchor, transport=LocalRevocations(workspace))
 
     def __enter__(self) -> Self:
         return self

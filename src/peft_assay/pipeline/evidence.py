@@ -46,9 +46,8 @@ def gather(deployment: Deployment, artifact: Artifact, files: Mapping[str, bytes
     locks = workspace.certified_locks(artifact.digest)
     lock, observations = _lock_now(deployment, artifact, locks, live)
     state = lock.document["conditions"]["base"]["state"] if live is None else live.base_state
-    mark, newest = deployment.mark(), deployment.revocations()
     certificates = workspace.certificates(artifact.digest, lock.digest)
-    return Evidence(
+    evidence = Evidence(
         artifact=artifact,
         files=files,
         lock=lock,
@@ -56,16 +55,28 @@ def gather(deployment: Deployment, artifact: Artifact, files: Mapping[str, bytes
         base_state=state,
         certificates=certificates,
         observations=observations,
-        revocations=None if newest is None else deployment.lists.envelope(newest),
-        lists={} if newest is None else deployment.lists.behind(newest, None if mark is None else mark.list),
-        mark=mark,
+        revocations=None,
+        mark=None,
         process_id=process_id(),
         other_locks=tuple(digest for digest in locks if digest != lock.digest),
         earlier=frozenset(
             sha256(envelope) for certified in locks for envelope in workspace.certificates(artifact.digest, certified)
         ),
-        waivers={sha256(envelope): envelope for envelope in workspace.waivers(artifact.digest)},
-        last_said=None if certificates else last_said(deployment, artifact.digest, lock.digest),
+    )
+    return renewed(deployment, evidence)
+
+
+def renewed(deployment: Deployment, evidence: Evidence) -> Evidence:
+    """`evidence` with what can change while an adapter is active: the list, its mark, waivers, the newest verdict."""
+    mark, newest = deployment.mark(), deployment.revocations()
+    artifact = evidence.artifact.digest
+    return replace(
+        evidence,
+        revocations=None if newest is None else deployment.lists.envelope(newest),
+        lists={} if newest is None else deployment.lists.behind(newest, None if mark is None else mark.list),
+        mark=mark,
+        waivers={sha256(envelope): envelope for envelope in deployment.workspace.waivers(artifact)},
+        last_said=None if evidence.certificates else last_said(deployment, artifact, evidence.lock.digest),
     )
 
 

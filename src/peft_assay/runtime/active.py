@@ -4,62 +4,114 @@ The gate comes before injection, because in PEFT merely loading an adapter can o
 What was verified is what is loaded: the same bytes objects, never a path or a repository id.
 """
 
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from peft_assay.core.artifact import CONFIG_FILE, WEIGHTS_FILE
 from peft_assay.core.certificate import Activation
 from peft_assay.core.digest import parse_digest
 from peft_assay.core.errors import ActivationDenied, ObservationError
 from peft_assay.core.protocols import Authorizer
+from peft_assay.runtime.foreign import replaced_code
+from peft_assay.runtime.guard import Guard, Refusal, Uncopyable, retire
 from peft_assay.runtime.twin import check_likeness
+from peft_assay.trust import capability
 
 NEEDS = "activation needs torch and PEFT in this process"
 
 
-@dataclass(slots=True)
-class ActiveAdapter:
+class ActiveAdapter(Uncopyable):
     """An adapter that the gate let in: the model with it, and the permission it rests on.
 
-    The permission is bounded in time and bound to this process; `model` gives the wrapped model only while it holds.
+    The permission is bounded in time and bound to this process; `model` gives the wrapped model only while it holds,
+    and the model itself asks before each forward pass. Nothing of it can be set or copied.
     """
 
+    __slots__ = ("_guard", "_model", "permission")
     permission: Activation
-    clock: Callable[[], datetime]
-    _model: Any = field(repr=False)
+    """What the gate gave; read only."""
+    _guard: Guard
+    _model: Any
+
+    def __init__(self, permission: Activation, guard: Guard, model: Any) -> None:
+        capability.check_held(permission)
+        if guard.permission is not permission:
+            _refuse_change()
+        for name, value in (("permission", permission), ("_guard", guard), ("_model", model)):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        _refuse_change()
+
+    def __delattr__(self, name: str) -> NoReturn:
+        _refuse_change()
 
     @property
     def model(self) -> Any:
-        """The PeftModel; raises ActivationDenied once the permission ended, or in another process."""
-        self.check()
+        """The PeftModel; raises ActivationDenied once it no longer is what was permitted, here and now."""
+        self._alive()
+        self._guard.quick()
+        self._guard.look()
         return self._model
 
     def check(self) -> None:
-        """Raises ActivationDenied when the permission no longer holds here and now."""
+        """Raises ActivationDenied unless everything is as permitted: each look, each byte, and the newest list."""
+        self._alive()
+        if self._guard.permission is not self.permission:
+            _refuse_change()
+        self._guard.quick()
+        capability.check_held(self.permission)
+        self._guard.prove()
+        for name in replaced_code(self._model):
+            raise ActivationDenied(f"{name} was replaced in this process", check="forward", next_step="undo it")
+
+    def _alive(self) -> None:
         if self._model is None:
             raise ActivationDenied("it was deactivated", check="times", next_step="activate it again")
-        if os.getpid() != self.permission.process_id:
-            raise ActivationDenied("the permission is another process's", check="process", next_step="activate it here")
-        if self.clock() >= self.permission.not_after:
-            raise ActivationDenied(
-                f"the permission ended at {self.permission.not_after.isoformat()}",
-                check="times",
-                next_step="certify it again, then activate it again",
-            )
 
     def deactivate(self) -> Any:
-        """Takes the adapter off and gives the base model back as it was before activation."""
+        """Takes the adapter off and gives the base model back, byte for byte as it was before activation.
+
+        Raises ActivationDenied with check ``base`` where the base's own tensors hold other bytes, as after merging: it
+        then answers nothing any more. A model that was taken from here before answers nothing either.
+        """
+        from peft_assay_loading.errors import LoadingError
         from peft_assay_loading.load import detach
 
-        model, self._model = self._model, None
-        return None if model is None else detach(model)
+        model = self._model
+        object.__setattr__(self, "_model", None)
+        if model is None:
+            return None
+        try:
+            return detach(model)
+        except LoadingError as error:
+            refusal = Refusal(str(error), "base", "load the base again, then activate on it")
+            for place in self._guard.places:
+                place.register_forward_pre_hook(refusal)
+            raise ActivationDenied(
+                f"it was taken off, but {error}",
+                check="base",
+                next_step="load the base again: this one answers nothing any more",
+            ) from None
+        finally:
+            retire(model)
+
+
+def _refuse_change() -> NoReturn:
+    raise ActivationDenied(
+        "a permission is not changed or put together by hand",
+        check="permission",
+        next_step="activate it with peft_assay.activate",
+    )
 
 
 def activate(
-    model: Any, files: Mapping[str, bytes], authorizer: Authorizer, clock: Callable[[], datetime]
+    model: Any,
+    files: Mapping[str, bytes],
+    authorizer: Authorizer,
+    clock: Callable[[], datetime],
+    look_every: float = 10.0,
 ) -> ActiveAdapter:
     """`files` active on `model`, if `authorizer` permits exactly these bytes on exactly this base.
 
@@ -78,6 +130,7 @@ def activate(
     except LoadingError as error:
         raise ActivationDenied(str(error), check="base", next_step="hand over the bare base model") from None
     permission = authorizer.authorize(files, state)
+    capability.use(permission)
     check_likeness(model, authorizer.base_documents(), authorizer.task)
     try:
         wrapped = attach(model, permission.files[CONFIG_FILE], permission.files[WEIGHTS_FILE])
@@ -85,4 +138,5 @@ def activate(
         raise ActivationDenied(
             str(error), check="load", next_step="certify it again under the installed PEFT"
         ) from None
-    return ActiveAdapter(permission, clock, wrapped)
+    guard = Guard(wrapped, permission, clock, authorizer.stand, look_every)
+    return ActiveAdapter(permission, guard, wrapped)

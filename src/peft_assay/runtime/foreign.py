@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("transformers", "torch")
+LIBRARIES = ("transformers", "torch", "peft")
 MODELS = "transformers.models."
 """Modules whose functions a forward pass calls."""
 WRAPPING = (contextlib.__file__, functools.__file__)
@@ -22,7 +22,10 @@ WRAPPING = (contextlib.__file__, functools.__file__)
 
 def replaced_code(model: Any) -> Iterator[str]:
     """Give the qualified names of methods and functions, behind `model`, that their library did not define."""
-    roots = (*(str(Path(sys.modules[name].__file__ or "").parent) for name in LIBRARIES), *WRAPPING)
+    roots = (
+        *(str(Path(sys.modules[name].__file__ or "").parent) for name in LIBRARIES if name in sys.modules),
+        *WRAPPING,
+    )
     classes = {kind for module in model.modules() for kind in type(module).__mro__ if kind is not object}
     for kind in sorted(classes, key=lambda kind: (kind.__module__, kind.__qualname__)):
         for name, value in vars(kind).items():

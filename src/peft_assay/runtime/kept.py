@@ -1,0 +1,354 @@
+"""Lists that are kept of a governed model, so that a forward pass can be asked about in microseconds.
+
+Walking a model anew costs a tenth of a small model's forward pass. So modules, their tables, attributes and tensors are
+listed once, and a look compares what is there with what was there, in loops that run in C. Only where a look finds
+something is it asked what that is: an honest change (the model moved to another device, a counter that counts no
+change) is taken into the list, anything else is a `Finding`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter, itemgetter
+from types import MethodType
+from typing import Any
+
+from peft_assay.runtime.likeness import FREE_ATTRIBUTES, FREE_GENERATION, FREE_SETTINGS, hooks_in, text_of
+
+CONTAINERS = frozenset({"ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "BufferDict"})
+"""Classes that are never called."""
+WITHOUT_MODE = CONTAINERS | {"Linear", "Embedding", "Identity", "SiLU", "LayerNorm", "RMSNorm"}
+"""Classes that compute the same in train mode."""
+CHECKS = {
+    "scaling": "scale",
+    "merged_adapters": "merged",
+    "_active_adapter": "adapters",
+    "active_adapter": "adapters",
+    "_disable_adapters": "adapters",
+    "_adapters_disabled": "adapters",
+    "peft_config": "adapters",
+}
+"""Which check an attribute of PEFT's belongs to; any other: ``base``."""
+PEFT_SETS = frozenset({"prepare_inputs_for_generation"})
+"""Methods that PEFT puts on instances while it generates, and leaves there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is no longer as certified: which check, and what."""
+
+    check: str
+    message: str
+
+
+class Look:
+    """One comparison: quick in the ordinary case; `explain` where something differs."""
+
+    def changed(self) -> bool:
+        """Whether anything differs from what is kept."""
+        raise NotImplementedError
+
+    def explain(self) -> Finding | None:
+        """Say what differs, or take an honest change into the list."""
+        raise NotImplementedError
+
+    def ask(self) -> Finding | None:
+        """Compare, and say what differs."""
+        return self.explain() if self.changed() else None
+
+
+class Values(Look):
+    """Attributes of some modules or objects: what their values were, by name."""
+
+    def __init__(self, rows: Iterable[tuple[str, Mapping[str, Any], tuple[str, ...]]]) -> None:
+        self.rows = [(at, values, names) for at, values, names in rows if names]
+        self.getters = [(itemgetter(*names), values) for _, values, names in self.rows]
+        self.kept = [tuple(_copy(values[name]) for name in names) for _, values, names in self.rows]
+        self.quick: list[Any] = [kept[0] if len(kept) == 1 else kept for kept in self.kept]
+
+    def changed(self) -> bool:
+        try:
+            return [getter(values) for getter, values in self.getters] != self.quick
+        except (KeyError, RuntimeError, ValueError, TypeError):
+            return True
+
+    def explain(self) -> Finding | None:
+        for (at, values, names), kept in zip(self.rows, self.kept, strict=True):
+            for name, before in zip(names, kept, strict=True):
+                found = values.get(name, "<absent>")
+                if not _alike(found, before):
+                    said = f"{text_of(found)}, and {text_of(before)} is certified"
+                    return Finding(CHECKS.get(name, "base"), f"{at}{name} is {said}")
+        return None
+
+
+class Settings(Look):
+    """Objects of settings, compared whole; `free` names may change."""
+
+    def __init__(self, owners: Iterable[tuple[str, Any, frozenset[str]]]) -> None:
+        self.rows = [(at, vars(owner), dict(vars(owner)), free) for at, owner, free in owners]
+
+    def changed(self) -> bool:
+        return any(live != kept for _, live, kept, _ in self.rows)
+
+    def explain(self) -> Finding | None:
+        for at, live, kept, free in self.rows:
+            for name in sorted((live.keys() | kept.keys()) - free):
+                if not _alike(live.get(name), kept.get(name)):
+                    said = f"{text_of(live.get(name))}, and {text_of(kept.get(name))} is certified"
+                    return Finding("base", f"{at}.{name} is {said}")
+            kept.clear()
+            kept.update(live)
+        return None
+
+
+class Hooks(Look):
+    """Tables of hooks that were empty, and those few that were not."""
+
+    def __init__(self, named: list[tuple[str, Any]], own: Callable[[Any], bool]) -> None:
+        self.named, self.own = named, own
+        self._list()
+
+    def _list(self) -> None:
+        tables = [(at, table) for at, m in self.named for table in (m._forward_hooks, m._forward_pre_hooks)]  # noqa: SLF001
+        self.empty = [table for _, table in tables if not table]
+        self.filled = [(table, tuple(table.values())) for _, table in tables if table]
+
+    def changed(self) -> bool:
+        return any(self.empty) or any(tuple(table.values()) != kept for table, kept in self.filled)
+
+    def explain(self) -> Finding | None:
+        for at, module in self.named:
+            for table in (module._forward_hooks, module._forward_pre_hooks):  # noqa: SLF001 - no other way
+                foreign = [hook for hook in hooks_in(table) if not self.own(hook)]
+                if foreign:
+                    return Finding("hooks", f"a hook was put on {at or 'the model'}: {text_of(foreign[0])}")
+        if not all(any(map(self.own, table.values())) for table, kept in self.filled if any(map(self.own, kept))):
+            return Finding("hooks", "the hook by which the model asks for its permission was taken off")
+        self._list()
+        return None
+
+
+class Mode(Look):
+    """Whether every module that computes otherwise in train mode is in eval mode."""
+
+    def __init__(self, named: list[tuple[str, Any]]) -> None:
+        self.named = [(at, vars(m)) for at, m in named if type(m).__name__ not in WITHOUT_MODE]
+        self.states = [values for _, values in self.named]
+
+    def changed(self) -> bool:
+        return any(map(itemgetter("training"), self.states))
+
+    def explain(self) -> Finding | None:
+        at = next((at for at, values in self.named if values["training"]), None)
+        return None if at is None else Finding("mode", f"{at or 'the model'} is in train mode: call model.eval()")
+
+
+class Sizes(Look):
+    """How many attributes each module has: what is added may stand in a method's place."""
+
+    def __init__(self, named: list[tuple[str, Any]]) -> None:
+        self.named = [(at, m) for at, m in named if type(m).__name__ not in CONTAINERS]
+        self.states = [vars(m) for _, m in self.named]
+        self._count()
+
+    def _count(self) -> None:
+        self.known = [frozenset(values) for values in self.states]
+        self.sizes = list(map(len, self.states))
+
+    def changed(self) -> bool:
+        return list(map(len, self.states)) != self.sizes
+
+    def explain(self) -> Finding | None:
+        for (at, module), known in zip(self.named, self.known, strict=True):
+            values = vars(module)
+            for name in sorted(values.keys() ^ known):
+                if name not in FREE_ATTRIBUTES and not _harmless(module, name, values.get(name)):
+                    where = f"{at}.{name}" if at else name
+                    done = "was put on the instance" if name in values else "was taken away"
+                    return Finding("forward", f"{where} {done}, where the class has its own")
+        self._count()
+        return None
+
+
+class Kinds(Look):
+    """The class of each module, and the forward pass of each class."""
+
+    def __init__(self, named: list[tuple[str, Any]]) -> None:
+        self.named = [(at, m) for at, m in named if type(m).__name__ not in CONTAINERS]
+        self.modules = [m for _, m in self.named]
+        self.kinds = list(map(type, self.modules))
+        self.distinct = list(dict.fromkeys(self.kinds))
+        self.forwards = list(map(attrgetter("forward"), self.distinct))
+
+    def changed(self) -> bool:
+        return (
+            list(map(type, self.modules)) != self.kinds
+            or list(map(attrgetter("forward"), self.distinct)) != self.forwards
+        )
+
+    def explain(self) -> Finding | None:
+        for kind, forward in zip(self.distinct, self.forwards, strict=True):
+            if attrgetter("forward")(kind) is not forward:
+                return Finding("forward", f"{kind.__qualname__}.forward was replaced in its class")
+        for (at, module), kind in zip(self.named, self.kinds, strict=True):
+            if type(module) is not kind:
+                return Finding("forward", f"the class of {at or 'the model'} is {text_of(type(module))}")
+        return None
+
+
+class Registries(Look):
+    """Which parameter, buffer and child is under which name."""
+
+    def __init__(self, named: list[tuple[str, Any]], tensors: "Tensors") -> None:
+        self.tensors = tensors
+        rows = [
+            (f"{at}." if at else "", table)
+            for at, m in named
+            for table in (m._parameters, m._buffers, m._modules)  # noqa: SLF001 - named_*() walks
+            if table or type(m).__name__ in CONTAINERS
+        ]
+        self.places = [at for at, _ in rows]
+        self.live = [table for _, table in rows]
+        self.kept = [dict(table) for table in self.live]
+
+    def changed(self) -> bool:
+        try:
+            return self.live != self.kept
+        except RuntimeError:  # two tensors are no truth
+            return True
+
+    def explain(self) -> Finding | None:
+        for at, live, kept in zip(self.places, self.live, self.kept, strict=True):
+            for name in sorted(live.keys() | kept.keys(), key=str):
+                found, before = live.get(name), kept.get(name)
+                if found is before and (name in live) == (name in kept):
+                    continue
+                if not self.tensors.stands_for(found, before):
+                    done = (
+                        "is another one" if name in live and name in kept else "is new" if name in live else "is gone"
+                    )
+                    return Finding("tensors" if name in kept else "adapters", f"{at}{name} {done}")
+                kept[name] = found
+        return None
+
+
+class Tensors:
+    """Every tensor with a sum over its bytes, which decides where anything else moved."""
+
+    def __init__(self, named: Iterable[tuple[str, Any]]) -> None:
+        from peft_assay_loading.contents import content_sum
+
+        self.sum = content_sum
+        self.named = list({id(tensor): (at, tensor) for at, tensor in named}.values())
+        self.sums = {id(tensor): content_sum(tensor) for _, tensor in self.named}
+        self.noisy: set[int] = set()
+        """Whose counter moves without a change: PEFT parametrizes fused experts for each forward pass."""
+
+    def altered(self, chosen: set[int] | None = None) -> Iterator[Finding]:
+        """Give each tensor (of those chosen by identity) that holds other bytes than certified."""
+        for at, tensor in list(self.named):
+            if (chosen is None or id(tensor) in chosen) and self.sum(tensor) != self.sums[id(tensor)]:
+                yield Finding("tensors", f"{at} holds other values than the certified ones")
+
+    def stands_for(self, found: Any, before: Any) -> bool:
+        """Whether another tensor has the same content as the one it replaces; then it is listed instead."""
+        if id(before) not in self.sums or type(found) is not type(before) or self.sum(found) != self.sums[id(before)]:
+            return False
+        self.sums[id(found)] = self.sums[id(before)]
+        self.named = [(at, found if tensor is before else tensor) for at, tensor in self.named]
+        return True
+
+
+class Counters(Look):
+    """Where the values of some tensors are, and how often they were written to."""
+
+    def __init__(self, tensors: Tensors, numbers: Sequence[int]) -> None:
+        self.tensors, self.numbers = tensors, numbers
+        self._list()
+
+    def _list(self) -> None:
+        import torch
+
+        self.held = [self.tensors.named[number][1] for number in self.numbers]
+        self.counted = [t for t in self.held if id(t) not in self.tensors.noisy and not t.is_inference()]
+        self.versions = list(map(attrgetter("_version"), self.counted))
+        self.place = torch.Tensor.data_ptr
+        self.places = list(map(self.place, self.held))
+
+    def changed(self) -> bool:
+        return (
+            list(map(attrgetter("_version"), self.counted)) != self.versions
+            or list(map(self.place, self.held)) != self.places
+        )
+
+    def explain(self) -> Finding | None:
+        """Content decides. A counter that moved without a change is no longer asked: content is, in the background."""
+        moved = {id(t) for t, n in zip(self.counted, self.versions, strict=True) if t._version != n}  # noqa: SLF001
+        placed = {id(t) for t, p in zip(self.held, self.places, strict=True) if t.data_ptr() != p}
+        found = next(self.tensors.altered(moved | placed), None)
+        if found is None:
+            self.tensors.noisy |= moved - placed
+            self._list()
+        return found
+
+
+def plain_rows(
+    named: Iterable[tuple[str, Any]], standard: frozenset[str]
+) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
+    """Give, for each module that has any, its attributes beyond those of every module; but tensors and objects."""
+    for at, module in named:
+        values = vars(module)
+        names = (name for name in values if name not in standard and name not in FREE_ATTRIBUTES)
+        yield f"{at}." if at else "", values, tuple(name for name in names if _comparable(values[name]))
+
+
+def tensors_of(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Give every tensor that a module holds: registered, as a plain attribute, or in a dictionary of its own."""
+    import torch
+
+    for at, module in named:
+        values = vars(module)
+        held = [values, *(value for value in values.values() if isinstance(value, dict))]
+        for table in held:
+            for name, value in table.items():
+                if isinstance(value, torch.Tensor) and not value.is_meta:
+                    yield f"{at}.{name}" if at else str(name), value
+
+
+def settings_rows(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any, frozenset[str]]]:
+    """Give each configuration and generation configuration that a part of the model holds, once."""
+    seen: set[int] = set()
+    for at, module in named:
+        for name, free in (("config", FREE_SETTINGS), ("generation_config", FREE_GENERATION)):
+            owner = vars(module).get(name)
+            if owner is not None and hasattr(owner, "__dict__") and id(owner) not in seen:
+                seen.add(id(owner))
+                yield f"{at}.{name}" if at else name, owner, free | {"pad_token_id"}
+
+
+def _comparable(value: Any) -> bool:
+    import torch
+
+    return not isinstance(value, torch.Tensor | torch.nn.Module)
+
+
+def _copy(value: Any) -> Any:
+    """The content of what can be changed in place."""
+    return type(value)(value) if type(value) in (dict, list, set) else value
+
+
+def _alike(found: Any, before: Any) -> bool:
+    try:
+        return found is before or bool(found == before)
+    except (RuntimeError, ValueError, TypeError):
+        return False
+
+
+def _harmless(module: Any, name: str, value: Any) -> bool:
+    """Whether an attribute that an instance got, or lost, is in no method's place; or is that method."""
+    if not callable(getattr(type(module), name, None)):
+        return True
+    own = isinstance(value, MethodType) and value.__func__.__module__.split(".", 1)[0] in ("peft", "transformers")
+    if own and (name in PEFT_SETS or value.__func__ is getattr(type(module), name)):
+        return True
+    return value is None and name not in vars(module) and name != "forward"
