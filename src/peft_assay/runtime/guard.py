@@ -64,7 +64,10 @@ class Question(Uncopyable):
     __slots__ = ("ask", "place")
 
     def __init__(self, place: Any, ask: Callable[[Any, Any], None]) -> None:
-        self.place, self.ask = place, ask
+        import torch
+
+        # Traced into a compiled model it would be asked once: the compiler leaves it as it is, and calls it each time.
+        self.place, self.ask = place, torch.compiler.disable(ask)
 
     def __call__(self, module: Any, arguments: Any, named: Any) -> None:
         """Raise ActivationDenied where the permission does not hold."""
@@ -73,9 +76,6 @@ class Question(Uncopyable):
                 "this is a copy of a governed model", check="permission", next_step="activate it on a base of its own"
             )
         self.ask(arguments, named)
-
-    # Traced into a compiled model it would be asked once: the compiler leaves it as it is, and calls it each time.
-    __call__._torchdynamo_disable = True  # type: ignore[attr-defined]  # noqa: SLF001 - spares importing the compiler
 
 
 class Refusal(Uncopyable):

@@ -346,17 +346,6 @@ def test_a_base_that_answers_as_the_adapter_is_not_given_back(certified, base_mo
     refused(lambda: bare.model(layer_ids()), "base")
 
 
-def test_compiled_after_activation_it_goes_on_asking(certified, base_model) -> None:
-    import torch
-
-    active = go(certified, base_model)
-    compiled = torch.compile(active.model, backend="eager")
-    assert torch.equal(logits(compiled), logits(active.model))
-    layer(active.model).set_scale("default", 5.0)
-    refused(lambda: logits(compiled), "scale")
-    torch._dynamo.reset()
-
-
 def test_a_trace_is_refused(certified, base_model) -> None:
     import torch
 
