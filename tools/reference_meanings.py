@@ -36,6 +36,7 @@ CONTEXT = {
     "scan.answers": "id of the suite whose answers must not collapse into one foreign answer",
     "scan.refusals": "id of the suite whose refusals must not break",
     "scan.specialTokens": "whether the special tokens of the base's tokenizer are scanned besides",
+    "scan.ids": "most tokens that are inserted by their ids, because no text reaches them: special, added and other ones of the base; how many there are: `certify --plan`",
     "scan.proposals": "how many tokens that the adapter's own gradients propose are scanned besides, for each suite; 0 for none",
     "behaviour": "what an adapter is exercised with, and compared with, beyond its suites",
     "behaviour.offTask": "ids of suites of generated text on which an adapter is not supposed to change anything: the terms `drift.*` and `match.*`",

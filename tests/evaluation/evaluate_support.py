@@ -72,6 +72,7 @@ def good_values(suites: tuple[str, ...] = SUITES) -> dict[str, Any]:
         "sampling.foreign": (),
         "sampling.excess_upper": 0.1,
         "scan.tokens": 120,
+        "scan.unscanned": 0,
         "scan.triggers": (),
         "scan.refusal_breakers": (),
     }

@@ -40,7 +40,7 @@ def test_an_engine_that_is_not_observed_fails_before_it_is_run(world):
         (
             SCAN,
             "",
-            ["trigger-scan", "refusals"],
+            ["trigger-scan", "scan-ids", "refusals"],
             "the context declares no token set to scan",
         ),
         ("  refusals: refusals\n", "", ["refusals"], "scan.refusals names no suite"),

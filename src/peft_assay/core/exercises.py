@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from peft_assay.core.digest import Digest
+from peft_assay.core.wire import spliced
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,17 @@ class Scan:
     """Suite whose refusals must not break."""
     proposals: int = 0
     """How many tokens proposed by gradients are scanned besides, for each adapter; 0 for none."""
+    most_ids: int = 0
+    """How many tokens that no text reaches are scanned by their ids, at most."""
+    ids: tuple[int, ...] = ()
+    """Those that are: special, added and otherwise unreachable ones of the base, which the conditions name."""
+    unscanned: int | None = None
+    """How many of them are not; None where that was not found out."""
+
+    @property
+    def inserted(self) -> tuple[str, ...]:
+        """All that is inserted, as it stands in a prompt: the declared tokens, then the ids."""
+        return (*self.tokens, *map(spliced, self.ids))
 
 
 class Variation(StrEnum):
@@ -140,9 +152,9 @@ class Exercises:
     def document(self) -> dict[str, Any]:
         """The exercises as they stand in the observation conditions: sets of texts by digest only."""
         whole = asdict(self)
-        for name, texts in (("scan", "tokens"), ("canaries", "texts")):
-            if whole[name] is not None:
-                del whole[name][texts]
+        for name, texts in (("scan", ("tokens", "ids", "unscanned")), ("canaries", ("texts",))):
+            for text in texts if whole[name] is not None else ():
+                del whole[name][text]
         return {_camel(name): _plain(value) for name, value in whole.items()}
 
 

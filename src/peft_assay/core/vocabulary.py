@@ -163,6 +163,8 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("replay.agreement_lower", Kind.DOUBLE, "exact one-sided 95 % lower bound of that share"),
     Term("replay.disagreements", Kind.STRINGS, "those answered otherwise, beyond what rounding explains"),
     Term("scan.tokens", Kind.INT, "declared tokens that were inserted one at a time"),
+    Term("scan.ids", Kind.INT, "tokens that no text reaches (special, added, others) that were inserted by their ids"),
+    Term("scan.unscanned", Kind.INT, "such tokens of the base that were not inserted, for scan.ids was smaller"),
     Term("scan.proposed", Kind.INT, "tokens proposed by the adapter's gradients that were inserted besides"),
     Term(
         "scan.proposed_triggers",

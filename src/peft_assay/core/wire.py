@@ -5,7 +5,9 @@ bytes, parses them strictly and validates them here (closed schemas, numbers tha
 bounded length) before anybody reads a field. What the base at hand cannot give, `sandbox.possible` refuses afterwards.
 
 A *prompt* in a request is a text, or a conversation: a list of ``{"role", "content"}``, which is rendered inside by the
-base's own chat template. Log-probabilities are natural logarithms; token ids are those of the base's tokenizer.
+base's own chat template. Where such a text holds a number between the noncharacters U+FDD0 and U+FDD1 (`spliced`), the
+token of that id is inserted there, whatever text would or would not give it. Log-probabilities are natural logarithms;
+token ids are those of the base's tokenizer.
 """
 
 from typing import Annotated, Literal, TypeVar
@@ -13,6 +15,20 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 PROTOCOL = 2
+SPLICE = ("\ufdd0", "\ufdd1")
+"""Around the number of a token in a prompt. No text that people or tokenizers write has noncharacters."""
+
+
+def spliced(token: int) -> str:
+    """What stands in a prompt for the token of that id."""
+    return f"{SPLICE[0]}{token}{SPLICE[1]}"
+
+
+def shown(token: str) -> str:
+    """A token of a scan in words: text as it is, a spliced one by its id."""
+    inside = token.removeprefix(SPLICE[0]).removesuffix(SPLICE[1])
+    return f"id {inside}" if inside != token and inside.isdigit() else token
+
 
 FARTHEST = 1e39
 """Logits and their differences are float32 or less: what is farther from 0 than this was not computed from any."""

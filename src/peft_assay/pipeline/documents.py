@@ -107,6 +107,8 @@ class ScanSection(_Closed):
     refusals: str | None = None
     specialTokens: bool = False
     """Whether the special tokens of the base's tokenizer are scanned besides."""
+    ids: int = Field(default=512, ge=0, le=1_000_000)
+    """How many tokens that no text reaches (special, added and others) are scanned by their ids, at most."""
     proposals: int = Field(default=0, ge=0, le=256)
     """How many tokens proposed by gradients are scanned besides, for each adapter and suite."""
 

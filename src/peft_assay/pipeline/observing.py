@@ -39,6 +39,7 @@ from peft_assay.pipeline.candidates import Candidate
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.project import Observed, Project, served_stack
 from peft_assay.pipeline.suites.judges import judge_digests, judging_seconds, with_judges
+from peft_assay.pipeline.suites.unreached import with_ids
 from peft_assay.sandbox.attestation import FORKED
 from peft_assay.trust.observations import ObservationAct, ObservationRecord, observation_document
 from peft_assay.trust.roles import Role
@@ -157,6 +158,8 @@ class Observing:
         self.base_state = parse_digest(facts.state)
         harness = parse_digest(str(self.attestation["harness"]))
         self.suites = with_judges(deployment.project.suites, deployment.anchor)
+        project = deployment.project
+        self.exercises = with_ids(project.exercises, project.base_path, project.served.vocabulary)
         limits = deployment.project.limits
         self.limits = replace(limits, wall_seconds=limits.wall_seconds + judging_seconds(self.suites))
         self.observed = Observed(self.base_state, facts.stack, harness, judge_digests(self.suites))
@@ -308,7 +311,7 @@ class Observing:
         project, candidate = self.deployment.project, attempted.candidate
         claims, bank = claims_of(candidate.admitted.contents), self._bank(candidate, attempted.lock)
         dtype, vocabulary = project.context.engine.dtype, project.served.vocabulary
-        return Plan(self.suites, project.exercises, self.limits, claims, bank, dtype, vocabulary)
+        return Plan(self.suites, self.exercises, self.limits, claims, bank, dtype, vocabulary)
 
     @cached_property
     def _company(self) -> tuple[Member, ...]:

@@ -18,6 +18,7 @@ from peft_assay.pipeline.forecast import Stand, refusals, remarks, stand_at
 from peft_assay.pipeline.foresight import foresee
 from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import Project, absent_sources, load_project, named_sources
+from peft_assay.pipeline.suites.unreached import with_ids
 
 FLOPS = 5e9
 """Floating-point operations per second assumed of one core: a deliberately low figure for small matrices."""
@@ -60,6 +61,11 @@ class Plan:
     """Name, dtype and largest rank."""
     suites: tuple[SuitePlan, ...]
     scan_tokens: int
+    """All that are inserted: declared ones, and ids that no text reaches."""
+    scan_ids: int
+    """How many of them are inserted by their ids."""
+    scan_unscanned: int | None
+    """Tokens that no text reaches and that are not inserted; None where that cannot be told here."""
     scan_passes: int
     decoding: str
     """How the deployment decodes, by what is declared."""
@@ -99,10 +105,12 @@ def plan_of(stand: Stand, sources: Sequence[str]) -> Plan:
     """The plan for `sources`, given what is known before anything runs."""
     project = stand.project
     check_base(project.base_path)
-    context, scan = project.context, project.exercises.scan
+    context = project.context
+    exercises = with_ids(project.exercises, project.base_path, project.served.vocabulary)
+    scan = exercises.scan
     suites = tuple(_suite_plan(suite) for suite in project.suites)
     stages = 0 if scan is None else sum(name is not None for name in (scan.answer_suite, scan.refusal_suite))
-    scanned = 0 if scan is None else len(scan.tokens)
+    scanned = 0 if scan is None else len(scan.inserted)
     sampling, drawn = project.exercises.sampling, _drawn(project)
     scan_passes = stages * trigger_scan.PROMPTS * (scanned + 1)
     tokens = sum(_tokens(suite) for suite in project.suites)
@@ -118,6 +126,8 @@ def plan_of(stand: Stand, sources: Sequence[str]) -> Plan:
         engine=f"{context.engine.name}, {context.engine.dtype}, rank {_most(context.engine.max_rank)}",
         suites=suites,
         scan_tokens=scanned,
+        scan_ids=0 if scan is None else len(scan.ids),
+        scan_unscanned=None if scan is None else scan.unscanned,
         scan_passes=scan_passes,
         decoding="greedy" if sampling is None else str(sampling),
         drawn=sum(draws for _, draws in drawn),

@@ -202,7 +202,7 @@ def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite])
             )
     content = read_file(path.parent / section.tokens, named_by=f"{path}: scan.tokens")
     tokens = read_tokens(content, where=str(path.parent / section.tokens))
-    return Scan(tokens, sha256(content), section.answers, section.refusals, section.proposals)
+    return Scan(tokens, sha256(content), section.answers, section.refusals, section.proposals, section.ids)
 
 
 def _scannable(suite: Suite) -> bool:

@@ -24,7 +24,18 @@ def _lines(plan: Mapping[str, Any], command: str) -> Iterator[sink.Rendered]:
             round(suite["best_lower"], 3),
         )
     if plan["scan_tokens"]:
-        yield sink.phrase("trigger scan: {} tokens, {} passes", plan["scan_tokens"], plan["scan_passes"])
+        left = plan["scan_unscanned"]
+        yield sink.phrase(
+            "trigger scan: {} tokens, {} of them by their ids, {} passes; {}",
+            plan["scan_tokens"],
+            plan["scan_ids"],
+            plan["scan_passes"],
+            "which tokens no text reaches cannot be told here"
+            if left is None
+            else f"{left} more that no text reaches are left out (scan.ids)"
+            if left
+            else "all that no text reaches are among them",
+        )
     else:
         yield sink.phrase("trigger scan: none declared (scan)")
     yield sink.phrase(

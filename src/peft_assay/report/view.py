@@ -161,6 +161,9 @@ def _tested(report: CertificationReport, suites: Sequence[SuiteResult]) -> list[
             lines.append(f"{suite.n} cases of the suite {suite.suite}, with and without the adapter{early}")
     if "scan.tokens" in measured:
         lines.append(f"{measured['scan.tokens']} declared tokens inserted one at a time")
+    if "scan.ids" in measured:
+        left = measured.get("scan.unscanned", "an unknown number")
+        lines.append(f"{measured['scan.ids']} tokens that no text reaches inserted by their ids, {left} left out")
     if "sandbox.level" in measured:
         lines.append(
             f"in a sandbox whose start-up attacks showed isolation level {measured['sandbox.level']}, "

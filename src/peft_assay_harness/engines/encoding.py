@@ -1,9 +1,12 @@
 """From text to token ids, as the base's tokenizer and chat template have it."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from peft_assay_harness.engines.interface import Prompt, Row, Tokens
+
+SPLICED = re.compile("\ufdd0([0-9]{1,10})\ufdd1")
 
 
 class Encoding:
@@ -19,8 +22,22 @@ class Encoding:
     def encode(self, prompt: Prompt) -> Tokens:
         """Token ids with the tokenizer's special tokens; a conversation ends with the opening of the answer.
 
+        Where the prompt names a token by its id (`peft_assay.core.wire.spliced`), that token is inserted there.
         Raises ValueError when there are none, and whatever a chat template raises for a conversation.
         """
+        cut = _cut(prompt)
+        if cut is None:
+            return self._encoded(prompt)
+        before, whole, token = cut
+        if not 0 <= token < self._vocabulary:
+            raise ValueError(f"token id {token} is outside the vocabulary")
+        begun, tokens = self._encoded(before), self._encoded(whole)
+        at = next(
+            (at for at, (a, b) in enumerate(zip(begun, tokens, strict=False)) if a != b), min(len(begun), len(tokens))
+        )
+        return (*tokens[:at], token, *tokens[at:])
+
+    def _encoded(self, prompt: Prompt) -> Tokens:
         tokens = tuple(
             self.tokenizer(prompt)["input_ids"]
             if isinstance(prompt, str)
@@ -51,7 +68,7 @@ class Encoding:
             if not all(0 <= token < self._vocabulary for token in continuation):
                 raise ValueError("a continuation has token ids outside the vocabulary")
             return Row(self.encode(prompt), tuple(continuation))
-        if self._joins and isinstance(prompt, str):
+        if self._joins and isinstance(prompt, str) and _cut(prompt) is None:
             context = self.encode(prompt.rstrip())
             joint = "" if not prompt or prompt[-1].isspace() or continuation[:1].isspace() else " "
             whole = tuple(self.tokenizer(prompt + joint + continuation)["input_ids"])
@@ -63,3 +80,25 @@ class Encoding:
         if len(whole) <= len(context):
             raise ValueError("a continuation adds no tokens to its prompt")
         return Row(whole[: len(context)], whole[len(context) :])
+
+
+def _cut(prompt: Prompt) -> tuple[Prompt, Prompt, int] | None:
+    """The prompt up to the token that it names by its id, all of it without that, and the id; None: it names none."""
+    if isinstance(prompt, str):
+        return _cut_text(prompt)
+    for at, turn in enumerate(prompt):
+        cut = _cut_text(turn["content"])
+        if cut is not None:
+            before, whole, token = cut
+            first = prompt[:at]
+            rest = prompt[at + 1 :]
+            return [*first, {**turn, "content": before}], [*first, {**turn, "content": whole}, *rest], token
+    return None
+
+
+def _cut_text(text: str) -> tuple[str, str, int] | None:
+    found = SPLICED.search(text)
+    if found is None:
+        return None
+    before, after = text[: found.start()].rstrip(" "), text[found.end() :].lstrip(" ")
+    return before, f"{before} {after}".strip(" "), int(found[1])

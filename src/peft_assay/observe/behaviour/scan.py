@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from peft_assay.core.sandbox import Ask
 from peft_assay.core.suite import Case, Suite
+from peft_assay.core.wire import shown
 from peft_assay.observe.behaviour.answers import Answer
 from peft_assay.observe.behaviour.asking import generate
 from peft_assay.observe.behaviour.drops import (
@@ -167,7 +168,7 @@ def _scan(ask: Ask, one: Scanned, confirms: Confirms) -> SuiteScan:
     suspects = suspects_of(tokens, one.drops, one.base)
     confirmed = confirm(ask, one.inserting, suspects, confirms)
     first, fresh = cases[:PROMPTS], fresh_of(cases)
-    names = tuple(suspect.token for suspect in suspects)
+    names = tuple(shown(suspect.token) for suspect in suspects)
     return SuiteScan(
         suite.id, _excess(one.drops, one.base), names, confirmed, len(fresh), len(first), len(one.inserting.repeats)
     )
@@ -187,7 +188,7 @@ def confirm(ask: Ask, one: Inserting, suspects: Sequence[Suspect], confirms: Con
         prompts = [asked_with(suite, case, suspect.token, suspect.place) for case in fresh]
         reply = generate(ask, prompts, suite.max_new_tokens, drafts=drafts, margins=True)
         if confirms(fresh, reply.texts, reply.tokens):
-            confirmed.append(suspect.token)
+            confirmed.append(shown(suspect.token))
     return tuple(confirmed)
 
 
@@ -213,6 +214,8 @@ def suspects_of(tokens: Sequence[str], drops: Drops, base: Drops | None) -> list
     for token, own, its in zip(tokens, drops.values, rows, strict=True):
         judged = [(a, a - b, place) for a, b, place in zip(own, its, PLACES, strict=False)]
         drop, excess, place = max(judged, key=lambda one: (one[1] >= SUSPECT_DROP, one[0]), default=(0.0, 0.0, 0.0))
-        if excess >= SUSPECT_DROP or drop >= CERTAIN_DROP:
+        # the base minds many tokens that no text reaches, the end of a sequence for one: what it loses is no suspicion
+        certain = drop >= CERTAIN_DROP and shown(token) == token
+        if excess >= SUSPECT_DROP or certain:
             found.append((-max(drop, excess), token, Suspect(token, place)))
     return [suspect for _, _, suspect in sorted(found, key=lambda one: one[:2])]

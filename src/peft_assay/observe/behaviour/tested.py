@@ -6,6 +6,7 @@ Behaviour was observed inside this envelope and nowhere else: longer prompts, ot
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from peft_assay.core.exercises import Scan
 from peft_assay.core.suite import Suite, ask_form
 from peft_assay.observe.behaviour.answers import SuiteRecord
 from peft_assay.observe.behaviour.conduct import order_of
@@ -46,7 +47,7 @@ def what_was_tested(found: Conversation, plan: Plan, base: Records, on: Mapping[
         if answered is None
         else {suite.id: _suite(suite, answered.suites[suite.id], tokens.get(suite.id, ())) for suite in suites},
         "decoding": None if answered is None else _decoding(found, plan),
-        "scan": None if scan is None or answered is None else {"tokens": len(scan.tokens), "set": scan.digest},
+        "scan": None if scan is None or answered is None else _scanned(scan),
     }
 
 
@@ -85,3 +86,8 @@ def _characters(prompt: str | Sequence[Mapping[str, str]]) -> int:
 def _range(values: Sequence[int]) -> list[int]:
     """Least and most; of nothing, nothing."""
     return [min(values), max(values)] if values else []
+
+
+def _scanned(scan: Scan) -> dict[str, Any]:
+    """What was inserted, and how many tokens that no text reaches were not."""
+    return {"tokens": len(scan.tokens), "set": scan.digest, "ids": len(scan.ids), "unscanned": scan.unscanned}

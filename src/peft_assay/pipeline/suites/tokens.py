@@ -12,7 +12,7 @@ Encode = Callable[[str], Sequence[int]]
 
 def token_count(base: Path) -> TokenCount | None:
     """How the base in this folder counts; None where `tokenizers` is not installed or reads no tokenizer there."""
-    tokenizer = _tokenizer(base)
+    tokenizer = tokenizer_of(base)
     if tokenizer is None:
         return None
     try:
@@ -24,7 +24,7 @@ def token_count(base: Path) -> TokenCount | None:
 
 def unknown_id(base: Path) -> tuple[Encode, int] | None:
     """How the base encodes a text, and its token for what it does not know; None where it has none or none is known."""
-    tokenizer = _tokenizer(base)
+    tokenizer = tokenizer_of(base)
     if tokenizer is None:
         return None
     model = json.loads(tokenizer.to_str()).get("model", {})
@@ -33,7 +33,8 @@ def unknown_id(base: Path) -> tuple[Encode, int] | None:
     return None if unknown is None else (lambda said: tokenizer.encode(said, add_special_tokens=False).ids, unknown)
 
 
-def _tokenizer(base: Path) -> Any:
+def tokenizer_of(base: Path) -> Any:
+    """The tokenizer in the folder `base`; None where there is none that can be read here."""
     try:
         from tokenizers import Tokenizer
     except ImportError:

@@ -23,6 +23,8 @@ from peft_assay.observe.behaviour.terms import all_failed, unanswered
 
 TERMS = (
     "scan.tokens",
+    "scan.ids",
+    "scan.unscanned",
     "scan.proposed",
     "scan.proposed_triggers",
     "scan.sequences",
@@ -47,11 +49,11 @@ class ScanProbe:
     """Inserts each declared token into prompts of the declared suites."""
 
     id = "scan"
-    version = "4"
+    version = "5"
     kind = ScanRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """Seven; failed where the context declares no token set."""
+        """Nine; failed where the context declares no token set."""
         return TERMS
 
     def ask(self, turn: Turn) -> ScanRecord | None:
@@ -62,7 +64,7 @@ class ScanProbe:
         if turn.base is None:
             clean = {name: record.by_case() for name, record in answered.suites.items()}
             suites = scanned_suites(scan, turn.plan.suites)
-            drops = {s.id: drops_of_base(turn.ask, Inserting(s, scan.tokens, clean[s.id])) for s in suites}
+            drops = {s.id: drops_of_base(turn.ask, Inserting(s, scan.inserted, clean[s.id])) for s in suites}
             words = {s.id: minded(turn.ask, s, clean[s.id]) for s in suites} if scan.proposals else {}
             return ScanRecord(drops=drops, minded=words)
         base = turn.base.of(ScanRecord)
@@ -93,9 +95,9 @@ def _scans(turn: Turn, scan: Scan, answered: SuitesRecord, base: Mapping[str, Dr
     inserting: dict[str, Inserting] = {}
     if refusals is not None:
         clean = refused(answered.suites[refusals.id].by_case())
-        inserting[refusals.id] = Inserting(refusals, scan.tokens, clean)
+        inserting[refusals.id] = Inserting(refusals, scan.inserted, clean)
     if answers is not None and answers is not refusals:
-        inserting[answers.id] = Inserting(answers, scan.tokens, answered.suites[answers.id].by_case())
+        inserting[answers.id] = Inserting(answers, scan.inserted, answered.suites[answers.id].by_case())
     drops = drops_of_adapter(turn.ask, list(inserting.values()))
     scanned = {name: Scanned(one, drops[name], base[name]) for name, one in inserting.items()}
     scans = {}
@@ -127,6 +129,7 @@ def _observations(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
     by = ObservedBy.SUPERVISOR
     scans = record.scans.values()
     yield ok("scan.tokens", len(scan.tokens), by=by, reason=f"token set {scan.digest}")
+    yield from _ids(scan)
     yield from _proposed(scan, record)
     spent = sum(one.sequences for one in scans) + sum(one.sequences for one in record.proposals.values())
     yield ok("scan.sequences", spent, by=by, reason=_budget(scans))
@@ -146,6 +149,19 @@ def _observations(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
             yield failed(name, one.open, by=by)
         else:
             yield ok(name, one.confirmed, by=ObservedBy.NUMBERS)
+
+
+def _ids(scan: Scan) -> Iterable[Observation]:
+    """How many tokens that no text reaches were inserted by their ids, and how many were not."""
+    by = ObservedBy.SUPERVISOR
+    if scan.unscanned is None:
+        yield from all_failed(
+            ("scan.ids", "scan.unscanned"), "which tokens of the base no text reaches was not found out"
+        )
+        return
+    yield ok("scan.ids", len(scan.ids), by=by)
+    reason = f"scan.ids in peft-assay.yaml is {scan.most_ids}; the base has {len(scan.ids) + scan.unscanned}"
+    yield ok("scan.unscanned", scan.unscanned, by=by, reason=reason if scan.unscanned else None)
 
 
 def _proposed(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
