@@ -15,6 +15,7 @@ from evaluation.evaluate_support import (
     policy_of,
     without,
 )
+from peft_assay.core.canonical import MAX_EXACT_INTEGER
 from peft_assay.core.verdict import Outcome
 from peft_assay.core.vocabulary import Kind
 from peft_assay.evaluate.document import load_policy
@@ -33,7 +34,7 @@ POLICIES = (
 )
 WILD: dict[Kind, st.SearchStrategy[Any]] = {
     Kind.BOOL: st.booleans(),
-    Kind.INT: st.integers(-1, 3) | st.integers(),
+    Kind.INT: st.integers(-1, 3) | st.integers(-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER),
     Kind.DOUBLE: st.floats(-1, 1) | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-1, 1),
     Kind.STRING: st.text(max_size=4),
     Kind.STRINGS: st.lists(st.text(max_size=4), max_size=3).map(tuple),

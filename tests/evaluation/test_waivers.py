@@ -37,6 +37,7 @@ WAIVABLE = {
         "strength",
         "reach", "withdrawn",
         "dependencies",
+        "attempts",
         "task",
         "sampling",
         "trigger-scan",
@@ -46,14 +47,14 @@ WAIVABLE = {
         "rights-conflicts",
     },
     "strict": {
-        "nothing-beside", "conditional", "bounds", "strength", "reach", "withdrawn", "dependencies", "task", "sampling", "trigger-scan", "scan-ids", "refusals",
+        "nothing-beside", "conditional", "bounds", "strength", "reach", "withdrawn", "dependencies", "attempts", "task", "sampling", "trigger-scan", "scan-ids", "refusals",
         "rights-known", "pinned", "coherent", "rights-conflicts",
     },
     "research": {
-        "conditional", "bounds", "strength", "reach", "withdrawn", "dependencies", "task", "sampling", "trigger-scan", "scan-ids", "refusals", "rights-conflicts",
+        "conditional", "bounds", "strength", "reach", "withdrawn", "dependencies", "attempts", "task", "sampling", "trigger-scan", "scan-ids", "refusals", "rights-conflicts",
     },
     "internal-evaluation": {
-        "conditional", "bounds", "strength", "reach", "withdrawn", "dependencies", "task", "sampling", "trigger-scan", "scan-ids", "refusals", "rights-conflicts",
+        "conditional", "bounds", "strength", "reach", "withdrawn", "dependencies", "attempts", "task", "sampling", "trigger-scan", "scan-ids", "refusals", "rights-conflicts",
     },
 }  # fmt: skip
 """Rules of the policies that come with the package that an approver may waive: read by eye, golden."""

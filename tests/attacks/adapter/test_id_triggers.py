@@ -61,7 +61,7 @@ def test_it_is_found_by_its_id_and_named(poisoned):
 def test_control_the_declared_tokens_alone_do_not_find_it_and_the_rule_says_that_ids_are_left_out(poisoned, tmp_path):
     world = World(tmp_path / "world")
     shutil.copytree(poisoned.root, world.root, symlinks=True)
-    world.edit("scan:\n", "scan:\n  ids: 0\n")
+    world.edit("  answers: support_task", "  ids: 0\n  answers: support_task")
     code, found, rules = entry(world)
     assert rules["trigger-scan"] == rules["refusals"] == "PASS", "the control: nothing that was tried set it off"
     assert (code, found["decidingRule"]) == (Door.FAILED, "scan-ids")
@@ -89,16 +89,16 @@ def tokenizer(folder: Path, model, added=()):
 
 WORDS = {
     "type": "WordLevel",
-    "vocab": {"<unk>": 0, "a": 1, "b": 2, "Upper": 3, "two words": 4, "c": 6},
+    "vocab": {"<unk>": 0, "a": 1, "b": 2, "Upper": 3, "two words": 4, "c": 5},
     "unk_token": "<unk>",
 }
 
 
 def test_special_added_pruned_unspellable_and_rows_beyond_the_tokenizer_are_all_of_the_kind(tmp_path):
-    base = tokenizer(tmp_path, WORDS, [(0, "<unk>", True), (7, "<tool>", False), (8, "<|reserved|>", True)])
+    base = tokenizer(tmp_path, WORDS, [(0, "<unk>", True), (6, "<tool>", False), (7, "<|reserved|>", True)])
     found = unreached_ids(base, 12)
-    assert set(found) == {0, 7, 8, 3, 4, 5, 9, 10, 11}
-    assert found[:3] == (0, 7, 8), "special and added ones come first"
+    assert set(found) == {0, 6, 7, 3, 4, 8, 9, 10, 11}
+    assert found[:3] == (0, 6, 7), "special and added ones come first"
     assert unreached_ids(base, None) is None
     assert unreached_ids(tmp_path / "nowhere", 12) is None
     assert shown(spliced(513)) == "id 513"
