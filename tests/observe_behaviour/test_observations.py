@@ -21,7 +21,9 @@ from peft_assay.observe.unsafe import why_unsafe
 SUITES = (suite(20), suite(20, name="refusals", kind="regex"), suite(9, name="lookups", kind="choice"))
 SCAN = scan_of("zq001", "zq002", answers="task", refusals="refusals")
 STATIC = {term for probe in PROBES for term in probe.terms}
-BEHAVIOUR = {name for name in vocabulary([s.id for s in SUITES]) if name not in STATIC}
+COUNTED = {"attempts.count"}
+"""What is read from the record of the authority's key; no probe observes it."""
+BEHAVIOUR = {name for name in vocabulary([s.id for s in SUITES]) if name not in STATIC | COUNTED}
 ALWAYS = {"sandbox.level", "sandbox.events", "stack.observed_as_served"}
 
 
