@@ -6,7 +6,7 @@ export TORCH_INDEX
 VENV := .venv/bin
 PARALLEL ?= 2
 # What takes longest: lanes of their own, behind `make test-lanes`.
-LANES := tests/attacks/sandbox/test_attack_matrix.py tests/lanes tests/sandbox/test_architectures.py \
+LANES := tests/attacks/sandbox/test_attack_matrix.py tests/attacks/sandbox/test_examiner.py tests/lanes tests/sandbox/test_architectures.py \
 	tests/sandbox/test_contract_of_others.py \
 	tests/acceptance/test_interruption.py tests/pipeline/test_borderline.py tests/pipeline/test_side_by_side.py \
 	tests/zoo
