@@ -206,7 +206,7 @@ def test_a_full_disk_leaves_a_workspace_that_works(project: Project, lora: str, 
         filler = small / "filler"
         filler.write_bytes(b"\0" * (os.statvfs(small).f_bavail * os.statvfs(small).f_frsize - 60_000))
         done = project.run("certify", lora, "--workspace", str(small))
-        assert done.returncode == 74, done.stderr
+        assert done.returncode == 74, done.stdout + done.stderr
         filler.unlink()
         assert Project(small, project.trust).certificates() == 0
         assert project.run("certify", str(ZOO / "adapters/prompt"), "--workspace", str(small)).returncode == 0

@@ -5,6 +5,7 @@ then the attempt enters the ledger; then the adapter runs; then its worker is vo
 only a PASS is ever signed.
 """
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -44,6 +45,9 @@ OpenSandbox = Callable[[Project, int], Sandbox]
 """Opens the sandbox for a project's base, and for that many adapters."""
 
 
+_NO_RESOURCES = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
 REPORT = "do not use it, and report this line with the adapter as a bug of peft-assay: it was made for this, or met one"
 
 
@@ -167,7 +171,14 @@ def _candidate(deployment: Deployment, source: Located, name: str, clock: Clock)
     except AssayError:
         raise
     except Exception as error:  # noqa: BLE001 - what reading this adapter does to its readers is its own doing
+        if _of_the_machine(error):
+            raise
         return _unobserved(name, source.shown, "looking at it", error)
+
+
+def _of_the_machine(error: Exception) -> bool:
+    """Return whether `error` says that this machine has no room or resources left, which no adapter is blamed for."""
+    return isinstance(error, OSError) and error.errno in _NO_RESOURCES
 
 
 def _unobserved(name: str, source: str, doing: str, error: Exception) -> Certification:
@@ -237,6 +248,8 @@ class _Run:
         except AssayError:
             raise
         except Exception as error:  # noqa: BLE001 - hostile facts went through policy, waivers and certificate
+            if _of_the_machine(error):
+                raise
             candidate = attempted.candidate
             return _unobserved(candidate.name, candidate.source, "judging it", error)
 
