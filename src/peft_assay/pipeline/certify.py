@@ -170,7 +170,7 @@ def _candidate(deployment: Deployment, source: Located, name: str, clock: Clock)
         return Certification(name, source.shown, Outcome.REFUSED, Door.REFUSED, refusal=refusal)
     except AssayError:
         raise
-    except Exception as error:  # noqa: BLE001 - what reading this adapter does to its readers is its own doing
+    except Exception as error:
         if _of_the_machine(error):
             raise
         return _unobserved(name, source.shown, "looking at it", error)
@@ -247,7 +247,7 @@ class _Run:
             return self._judged(attempted, record, reused=reused)
         except AssayError:
             raise
-        except Exception as error:  # noqa: BLE001 - hostile facts went through policy, waivers and certificate
+        except Exception as error:
             if _of_the_machine(error):
                 raise
             candidate = attempted.candidate
