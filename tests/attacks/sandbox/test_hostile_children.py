@@ -284,7 +284,17 @@ def test_a_child_reads_what_it_needs_and_nothing_else(do, empty_base, hostile):
     assert [reply["logLikelihoods"] for reply in readable] == [[-1.0]] * 2
     if not hostile.attestation()["landlockAbi"]:
         pytest.skip("this kernel has no Landlock: /proc and the empty /tmp stay readable")
-    hidden = (sys.prefix, "/usr", "/proc", "/proc/self/environ", "/proc/self/maps", "/tmp", "/dev/urandom", "/", "/etc/passwd")
+    hidden = (
+        sys.prefix,
+        "/usr",
+        "/proc",
+        "/proc/self/environ",
+        "/proc/self/maps",
+        "/tmp",
+        "/dev/urandom",
+        "/",
+        "/etc/passwd",
+    )
     _, denied = do(*({"do": "read", "path": path} for path in hidden))
     assert [reply["logLikelihoods"] for reply in denied] == [[0.0]] * len(hidden)
 
