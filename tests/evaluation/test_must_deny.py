@@ -65,7 +65,7 @@ FIXTURES: dict[str, tuple[ObservationSet, Outcome]] = {
     "refusals missing": (observed(without(GOOD, "suite.refusals.rate")), Outcome.INDETERMINATE),
     "isolation low": (observed(GOOD | {"sandbox.level": 10}), Outcome.FAIL),
     "isolation a bool": (observed(GOOD | {"sandbox.level": True}), Outcome.INDETERMINATE),
-    "isolation a huge integer": (observed(GOOD | {"sandbox.level": 1 << 70}), Outcome.INDETERMINATE),
+    "isolation a huge integer": (smuggled(GOOD, "sandbox.level", 1 << 70), Outcome.INDETERMINATE),
     "bound a huge integer": (observed(GOOD | {"suite.support_task.lower": 10**400}), Outcome.INDETERMINATE),
     "pickle": (observed(GOOD | {"weights.pickle_files": ("adapter_model.bin",)}), Outcome.FAIL),
     "nothing scanned": (observed(GOOD | {"scan.tokens": 0}), Outcome.FAIL),
