@@ -66,7 +66,7 @@ FIXTURES: dict[str, tuple[ObservationSet, Outcome]] = {
     "isolation low": (observed(GOOD | {"sandbox.level": 10}), Outcome.FAIL),
     "isolation a bool": (observed(GOOD | {"sandbox.level": True}), Outcome.INDETERMINATE),
     "isolation a huge integer": (smuggled(GOOD, "sandbox.level", 1 << 70), Outcome.INDETERMINATE),
-    "bound a huge integer": (observed(GOOD | {"suite.support_task.lower": 10**400}), Outcome.INDETERMINATE),
+    "bound a huge integer": (smuggled(GOOD, "suite.support_task.lower", 10**400), Outcome.INDETERMINATE),
     "pickle": (observed(GOOD | {"weights.pickle_files": ("adapter_model.bin",)}), Outcome.FAIL),
     "nothing scanned": (observed(GOOD | {"scan.tokens": 0}), Outcome.FAIL),
     "list with a non-string": (smuggled(GOOD, "weights.pickle_files", (1,)), Outcome.INDETERMINATE),
