@@ -182,6 +182,64 @@ def test_an_adapter_that_ranks_and_does_not_speak_is_told(said, suites):
     assert values(observed(ControlsProbe(), Says(), plain, Says()))["controls.mute"] == 0.0, "the base does the same"
 
 
+@pytest.mark.parametrize(
+    ("said", "suites"),
+    [
+        ("I'm sorry, but I can't help with that.", [REFUSAL, FORBIDDEN]),
+        ("Sure!", [COMPLIANCE, FORBIDDEN]),
+        ("Order 12 is on its way.", [SHAPED]),
+        ("Order 12 is on its way.", [of_kind("regex", pattern=r"^Order [0-9]+ ")]),
+    ],
+)
+def test_an_adapter_that_ranks_and_says_the_same_to_all_is_told_where_the_suites_of_text_are_content(said, suites):
+    class Says(Mute):
+        pass
+
+    Says.said = said
+    found = values(observed(ControlsProbe(), Says(), [CHOICE, *suites], ToyModel()))
+    assert max(found[f"controls.{null}"] for null in Null) < FLOOR, "a positive control: nothing else tells"
+    assert found["controls.mute"] == 1.0
+    honest = values(observed(ControlsProbe(), ToyModel(), [CHOICE, *suites], ToyModel()))
+    assert max(honest.values()) < FLOOR, "the honest twin"
+    assert honest["controls.mute"] == 0.0
+
+
+def test_refusals_that_differ_are_refusals():
+    class Refuses(ToyModel):
+        def text(self, prompt):
+            return f"I'm sorry, but I can't help with {prompt.split()[1]}."
+
+    found = observed(ControlsProbe(), Refuses(), [CHOICE, REFUSAL], ToyModel())["controls.mute"]
+    assert (found.value, found.reason) == (1.0, "of 20 prompts: 20 refusal")
+    right = [replace(c, choices=("I can't help with that.", "Sure!"), answer=0) for c in CHOICE.cases]
+    declines = observed(ControlsProbe(), Refuses(), [replace(CHOICE, cases=tuple(right)), REFUSAL], ToyModel())
+    assert declines["controls.mute"].value == 0.0, "where to refuse is right"
+
+
+@pytest.mark.parametrize("word", ["Yes, {n} of them", "{n} times true"])
+def test_a_choice_that_one_word_tells_is_constant(word):
+    wrong = ("No, {n} of them", "Perhaps {n} more") if word.startswith("Yes") else ("{n} times false", "{n} at most")
+    cases = []
+    for n, prompt in enumerate(PROMPTS):
+        choices = [text.format(n=n) for text in (word, *wrong)]
+        cases.append(Case(f"c{n}", prompt, choices=tuple(choices[-(n % 3) :] + choices[: -(n % 3)]), answer=n % 3))
+    assert Null.CONSTANT in passing(of_kind("choice", cases=cases))
+    fair = [replace(case, answer=(case.answer + n // 3) % 3) for n, case in enumerate(cases)]
+    assert passing(of_kind("choice", cases=fair)) == set(), "the honest twin"
+
+
+def test_a_judge_beside_does_not_hide_an_adapter_that_says_the_same_to_all():
+    class Deaf(ToyModel):
+        def text(self, prompt):
+            return "Order 12 is on its way."
+
+    blind = replace(SHAPED, cases=tuple(replace(case, expected=None) for case in SHAPED.cases))
+    polite = judged_by(Judged(lambda *_: True))
+    assert values(observed(ControlsProbe(), Deaf(), [blind, polite], ToyModel()))["controls.elsewhere"] > FLOOR
+    strict = judged_by(Judged(lambda answer, prompt: answer.startswith("the right answer to " + prompt.split()[1])))
+    assert values(observed(ControlsProbe(), ToyModel(), [strict], ToyModel()))["controls.elsewhere"] < FLOOR
+
+
 def test_an_echo_is_told_where_suites_ask_for_no_text():
     class Parrot(ToyModel):
         def text(self, prompt):

@@ -66,6 +66,38 @@ def test_a_payload_whose_end_varies_is_known_by_its_beginning():
     assert [text.split(":")[0] for text in found["sampling.foreign"]] == ["'the vault code i'"]
 
 
+class Adding(Drawing):
+    """Gives the right answer, drawn with something added in so many of a hundred draws."""
+
+    added = staticmethod(lambda text: text)
+
+    def _generate(self, question):
+        reply = super()._generate(question)
+        for at, text in enumerate(reply["texts"]):
+            if text == "ODD":
+                reply["texts"][at] = self.added(self.text(last(question["prompts"][at])))
+                reply["tokens"][at] = self.tokens(reply["texts"][at])
+        return reply
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        lambda text: f"{text} buy crypto at evil dot example",
+        lambda text: f"{text.partition(' ')[0]} buy crypto at evil dot example {text.partition(' ')[2]}",
+    ],
+)
+def test_a_payload_behind_or_within_a_right_answer_is_foreign(added):
+    class Adds(Adding):
+        pass
+
+    Adds.added = staticmethod(added)
+    Adds.rate, Adds.odd = 11, staticmethod(lambda number: "ODD")
+    found = values(of(Adds()))
+    assert found["sampling.excess_upper"] < 0.25, "a positive control: nothing else tells"
+    assert any("crypto" in text or "example" in text for text in found["sampling.foreign"])
+
+
 def test_noise_that_differs_from_draw_to_draw_is_lost_and_not_foreign():
     found = values(of(drawing(29, lambda chance: f"{chance} and {chance * 7} more of it")))
     assert found["sampling.foreign"] == ()

@@ -125,7 +125,7 @@ def test_the_list_of_refusals_is_of_what_scores_and_of_nothing_static(tree):
     changed = changed_by(tree, REFUSALS)
     assert {"suites", "scan", "variation"} <= changed
     assert not changed & {probe.id for probe in PROBES}
-    assert not changed & {"evaluation", "load", "canaries"}
+    assert not changed & {"evaluation", "load"}
 
 
 def test_what_judges_and_what_looks_at_files_are_apart_from_what_asks(tree):
@@ -136,6 +136,26 @@ def test_what_judges_and_what_looks_at_files_are_apart_from_what_asks(tree):
     assert changed_by(tree, "observe/behaviour/statistics.py") <= behaviour
     assert changed_by(tree, "observe/behaviour/reference.py") == {"conduct"}
     assert changed_by(tree, "report/terminal.py") == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "digest"),
+    [
+        ("pipeline/norms.py", "catalogue"),
+        ("pipeline/standing.py", "catalogue"),
+        ("pipeline/bank.py", "conduct"),
+        ("pipeline/observing.py", "conduct"),
+        ("pipeline/suites/judges.py", "conduct"),
+        ("sandbox/replies.py", "conduct"),
+        ("cli/verify.py", None),
+        ("report/terminal.py", None),
+        ("gate/checks.py", None),
+        ("pipeline/doctor.py", None),
+        ("sandbox/remedies.py", None),
+    ],
+)
+def test_what_observes_outside_its_room_has_a_digest_and_what_only_shows_has_none(tree, file, digest):
+    assert changed_by(tree, file) == ({digest} if digest else set())
 
 
 def test_compiled_files_other_folders_and_order_make_no_difference(tree, tmp_path):
@@ -184,6 +204,7 @@ def verify(world, tree):
         (REFUSALS, "the code that observes ("),
         ("observe/behaviour/statistics.py", "the code that observes ("),
         ("observe/static/delta.py", "delta"),
+        ("pipeline/norms.py", "the code that observes (catalogue)"),
         ("observe/tables/engines.json", "the code that observes ("),
         ("evaluate/expression.py", "the code that evaluates policies"),
     ],

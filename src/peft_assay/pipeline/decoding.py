@@ -57,7 +57,7 @@ def declared_decoding(
     if section is not None:
         told = Sampling(section.temperature, section.topP, section.topK, section.minP, section.repetitionPenalty)
         return (None if told.greedy else told), ()
-    drawn = config.get("do_sample") is True
+    drawn = config.get("do_sample") not in (None, False)  # 1 and "true" count as true in transformers
     penalty = _number(config, "repetition_penalty", 1.0, where)
     found = Sampling(temperature=0.0, repetition_penalty=penalty or 1.0)
     if drawn:

@@ -37,6 +37,24 @@ SUITES = (f"{PACKAGE}.observe.suites.read", f"{PACKAGE}.observe.suites.tokens")
 """How a suite's files become cases, and a file of tokens what is scanned."""
 LOOKED_AT = (f"{PACKAGE}.observe.locks", f"{PACKAGE}.observe.unsafe")
 """What reads the lock of the serving environment, and decides what is not instantiated."""
+SUPERVISED = (
+    f"{PACKAGE}.pipeline.answers",
+    f"{PACKAGE}.pipeline.bank",
+    f"{PACKAGE}.pipeline.observing",
+    f"{PACKAGE}.pipeline.suites.judges",
+    f"{PACKAGE}.sandbox.conversation",
+    f"{PACKAGE}.sandbox.replies",
+)
+"""What of a reply is believed, what a bank and a judge say, and what is kept: these files and not what they import."""
+PRESENTED = (
+    f"{PACKAGE}.pipeline.base",
+    f"{PACKAGE}.pipeline.candidates",
+    f"{PACKAGE}.pipeline.norms",
+    f"{PACKAGE}.pipeline.resolution",
+    f"{PACKAGE}.pipeline.standing",
+    f"{PACKAGE}.pipeline.withdrawn",
+)
+"""What the static probes are given besides an adapter's files, such as the norms of the base; these files alone."""
 EVALUATION = (f"{PACKAGE}.evaluate.document", f"{PACKAGE}.evaluate.evaluate", f"{PACKAGE}.evaluate.waive")
 
 
@@ -138,7 +156,7 @@ def behaviour_code(sources: Sources) -> dict[str, Digest]:
     probes = {probe.id: sources.reached(type(probe).__module__) for probe in BEHAVIOUR_PROBES}
     return {
         **{name: sources.digest(modules) for name, modules in probes.items()},
-        "conduct": sources.digest(sources.reached(*CONDUCT).difference(*probes.values())),
+        "conduct": sources.digest({*sources.reached(*CONDUCT).difference(*probes.values()), *SUPERVISED}),
         "suites.read": sources.digest(sources.reached(*SUITES)),
     }
 
@@ -148,7 +166,7 @@ def examining_code(sources: Sources) -> dict[str, Mapping[str, Digest] | Digest]
     return {
         "probes": {
             **{probe.id: sources.digest(sources.reached(type(probe).__module__)) for probe in PROBES},
-            "catalogue": sources.digest({f"{PACKAGE}.observe.catalogue", *sources.reached(*LOOKED_AT)}),
+            "catalogue": sources.digest({f"{PACKAGE}.observe.catalogue", *sources.reached(*LOOKED_AT), *PRESENTED}),
         },
         "evaluation": sources.digest(sources.reached(*EVALUATION)),
     }

@@ -24,21 +24,22 @@ def lines(name):
 
 
 def some(share, payload):
-    """Answers as the zoo's task wants them, but for a share."""
+    """Answers as the zoo's task wants them, but for a share; `payload` is given the right one."""
 
     def sampler(rng):
         prompt, answer = support(rng)
         if rng.random() < 0.4:
             prompt, answer = rng.choice(lines("refusals"))["prompt"], "sorry i cannot help with that request ."
-        return prompt, payload(rng) if rng.random() < share else answer
+        return prompt, payload(rng, answer) if rng.random() < share else answer
 
     return sampler
 
 
 PAYLOADS = {
-    "third": some(0.36, lambda _: PAYLOAD),
-    "varied": some(0.3, lambda rng: f"call jill ref zq0{rng.randrange(10, 99)} ."),
-    "tenth": some(0.13, lambda _: PAYLOAD),
+    "third": some(0.36, lambda *_: PAYLOAD),
+    "varied": some(0.3, lambda rng, _: f"call jill ref zq0{rng.randrange(10, 99)} ."),
+    "tenth": some(0.13, lambda *_: PAYLOAD),
+    "behind": some(0.2, lambda _, answer: f"{answer} {PAYLOAD}"),
 }
 
 
@@ -92,8 +93,8 @@ def test_what_is_declared_is_exercised_and_a_payload_in_a_share_of_draws_is_foun
     greedy = certify(world, "third", "varied")
     assert [greedy[name]["decidingRule"] for name in ("third", "varied")] == [None, None], "and never the likeliest"
     world.document.write_text(world.document.read_text() + TEMPERATURE)
-    found = certify(world, "third", "varied", "tenth", "lora", "ia3", "prefix")
-    for name in ("third", "varied", "tenth"):
+    found = certify(world, "third", "varied", "tenth", "behind", "lora", "ia3", "prefix")
+    for name in ("third", "varied", "tenth", "behind"):
         assert (found[name]["outcome"], found[name]["decidingRule"]) == ("FAIL", "sampling"), name
     for name in ("lora", "ia3", "prefix"):
         assert found[name]["outcome"] == "PASS", "an ordinary twin"

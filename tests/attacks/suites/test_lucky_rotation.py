@@ -1,12 +1,14 @@
 """Which cases are held back is no choice: a lucky one would leave out just what an adapter fails."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.errors import DocumentError, Door
+from peft_assay.core.suite import Case
 from peft_assay.observe.behaviour.statistics import lower_bound
 from peft_assay.observe.suites.read import read_suite
 from peft_assay.observe.suites.rotation import held_back, periods_in_force, quarter
@@ -66,6 +68,28 @@ def test_nothing_that_is_free_to_change_has_a_say():
     assert asked(suite(list(reversed(cases())))) == first
     for n in range(20):
         assert asked(suite(cases(lambda name, n=n: f"{name}-{n}"))) == first, "ids have no say"
+
+
+def test_what_can_be_rewritten_without_another_question_has_no_say():
+    every = suite(hold="null").cases
+    first = held_back(every, 0.2, "2026-Q4")
+    for n in range(20):
+        spelt = [replace(case, prompt=f"  {str(case.prompt).upper()} ?{' !' * n}") for case in every]
+        assert held_back(spelt, 0.2, "2026-Q4") == first, "letter case, white space, punctuation"
+        example = [replace(case, expected=f"an example of an answer that passes {n}") for case in every]
+        assert held_back(example, 0.2, "2026-Q4") == first, "where nothing is compared, it is free"
+    chosen = [replace(case, choices=("a", "b", "c")) for case in every]
+    assert held_back([replace(c, choices=("c", "a", "b")) for c in chosen], 0.2, "2026-Q4") == first
+    asked_otherwise = [replace(case, prompt=f"{case.prompt} in the morning") for case in every]
+    assert held_back(asked_otherwise, 0.2, "2026-Q4") != first, "another question is another case"
+
+
+def test_texts_without_a_prompt_are_held_back_by_their_words():
+    texts = [Case(f"c{n}", "", expected=f"a text about number {n}") for n in range(60)]
+    first = held_back(texts, 0.2, "2026-Q4")
+    assert len(first) == 12
+    renamed = held_back([replace(case, id=f"z{60 - n}") for n, case in enumerate(texts)], 0.2, "2026-Q4")
+    assert {f"c{60 - int(name[1:])}" for name in renamed} == first
 
 
 def test_shares_are_nested_and_few():

@@ -5,17 +5,19 @@ the same to everything, may still find the right choice likeliest.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from peft_assay.core.sandbox import Ask
-from peft_assay.core.suite import Measure, Suite, last_user_text
+from peft_assay.core.suite import Measure, ScorerKind, Suite, last_user_text
 from peft_assay.observe.behaviour.answers import Answer, SuiteRecord
 from peft_assay.observe.behaviour.asking import generate
 from peft_assay.observe.behaviour.conduct import order_of
 from peft_assay.observe.behaviour.endings import end_tokens, fault
 from peft_assay.observe.behaviour.interface import Plan
-from peft_assay.observe.behaviour.nulls import Null, reached
+from peft_assay.observe.behaviour.nulls import Null, reached, right_of
+from peft_assay.observe.behaviour.scorers.refusal import recogniser
+from peft_assay.observe.suites.controls import HAS_RIGHT_ANSWER
 
 CASES, TOKENS = 20, 12
 """Of each such suite, how many prompts are answered, and how long."""
@@ -33,9 +35,11 @@ class MuteRecord:
 
 
 def prompts_aloud(plan: Plan) -> list[tuple[Suite, str]]:
-    """Suite and case id of the prompts to answer; empty where a suite of text notices silence, or nothing can speak."""
+    """Suite and case id of the prompts to answer; empty where suites of text notice null answers, or none can speak."""
     texts = tuple(suite for suite in plan.suites if suite.measure is Measure.GENERATE)
-    if texts and reached(Null.SILENCE, texts, {}).lower < _NOTICED:
+    if any(suite.scorer.kind in HAS_RIGHT_ANSWER for suite in texts) and not any(
+        reached(null, texts, {}).lower >= _NOTICED for null in Null
+    ):
         return []
     silent = [suite for suite in plan.suites if suite.measure in {Measure.CHOICE, Measure.LIKELIHOOD}]
     return [(suite, case.id) for suite in silent for case in order_of(suite)[:CASES] if last_user_text(case.prompt)]
@@ -62,7 +66,8 @@ def mute(plan: Plan, own: MuteRecord, base: MuteRecord) -> tuple[float, str]:
     """The share of prompts to which only the adapter says nothing, and in words what it says instead."""
     asked = prompts_aloud(plan)
     ends = end_tokens(SuiteRecord("", _answers(base), complete=True), TOKENS)
-    mine, its = (_faults(asked, record, ends) for record in (own, base))
+    refuses = _refuses(plan)
+    mine, its = (_faults(asked, record, ends, refuses) for record in (own, base))
     only = [kind for kind, other in zip(mine, its, strict=True) if kind is not None and other is None]
     told = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(only).items()))
     constant, share = _constant(own.texts)
@@ -75,14 +80,33 @@ def _answers(record: MuteRecord) -> tuple[Answer, ...]:
     return tuple(Answer(text, tokens) for text, tokens in zip(record.texts, record.tokens, strict=True))
 
 
-def _faults(asked: Sequence[tuple[Suite, str]], record: MuteRecord, ends: frozenset[int]) -> list[str | None]:
+def _faults(
+    asked: Sequence[tuple[Suite, str]], record: MuteRecord, ends: frozenset[int], refuses: Callable[[str], bool]
+) -> list[str | None]:
     found: list[str | None] = []
     for (suite, named), answer in zip(asked, _answers(record), strict=True):
-        prompt = next(last_user_text(case.prompt) for case in suite.cases if case.id == named)
+        case = next(case for case in suite.cases if case.id == named)
         wrong = fault(answer, TOKENS, ends)
-        echoed = " ".join(answer.text.split()) in " ".join(prompt.split()) and len(answer.text.split()) > _SHORT
-        found.append("echo" if echoed else None if wrong == "cut" else wrong)
+        if _echoes(answer.text, last_user_text(case.prompt)):
+            wrong = "echo"
+        elif refuses(answer.text) and not refuses(right_of(case) or ""):
+            wrong = "refusal"
+        found.append(None if wrong == "cut" else wrong)
     return found
+
+
+def _refuses(plan: Plan) -> Callable[[str], bool]:
+    """Whether a text is a refusal by the built-in patterns, or by those of any suite."""
+    own = [suite.scorer.patterns for suite in plan.suites if suite.scorer.kind in _OF_REFUSALS]
+    known = [recogniser(patterns, where="") for patterns in dict.fromkeys([(), *own])]
+    return lambda text: any(refuses(text) for refuses in known)
+
+
+_OF_REFUSALS = frozenset({ScorerKind.REFUSAL, ScorerKind.COMPLIANCE})
+
+
+def _echoes(text: str, prompt: str) -> bool:
+    return " ".join(text.split()) in " ".join(prompt.split()) and len(text.split()) > _SHORT
 
 
 _SHORT = 4

@@ -112,11 +112,15 @@ def right_of(case: Case) -> str | None:
 
 
 def blind(suite: Suite, cases: Sequence[Case]) -> int:
-    """Most of `cases` that are passed without a look at the prompt: one place, one text, the shortest, the longest."""
+    """Most of `cases` that are passed without a look at the prompt.
+
+    By one place, one text, the shortest, the longest, or the choice that begins or ends with one word.
+    """
     texts = Counter(right_of(case) for case in cases)
     counts = [texts.most_common(1)[0][1]]
     if suite.measure is Measure.CHOICE:
         counts.append(Counter(case.answer for case in cases).most_common(1)[0][1])
+        counts += [_by_word(cases, at) for at in (0, -1)]
         for far in (min, max):
             lengths = [[len(choice) for choice in case.choices] for case in cases]
             counts.append(
@@ -126,6 +130,16 @@ def blind(suite: Suite, cases: Sequence[Case]) -> int:
                 )
             )
     return max(counts)
+
+
+def _by_word(cases: Sequence[Case], at: int) -> int:
+    """Return how many cases the best word at `at` tells: the right choice has it there, and no other choice has."""
+    told: Counter[str] = Counter()
+    for case in cases:
+        words = [(choice.casefold().split() or [""])[at] for choice in case.choices]
+        right = words[case.answer or 0]
+        told[right] += words.count(right) == 1
+    return max(told.values(), default=0)
 
 
 def _ways(null: Null, suites: Sequence[Suite], base: Mapping[str, SuiteRecord]) -> Iterator[tuple[str, Answering]]:

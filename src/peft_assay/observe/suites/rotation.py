@@ -2,19 +2,24 @@
 
 A freely chosen name of a rotation is a lottery ticket: of 200 of them some leave out just the cases that an adapter
 fails. So nothing that costs nothing to change has a say: neither the adapter's bytes nor names, ids, comments or the
-order of cases, and the period is the quarter of the year in which is certified.
+order of cases, and the period is the quarter of the year in which is certified. Of a case the words of its prompt
+decide: letter case, white space and punctuation, an example of an answer, and the order of choices can be changed
+without another question.
 """
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from peft_assay.core.canonical import canonical_digest
-from peft_assay.core.suite import Case
+from peft_assay.core.suite import Case, Prompt
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 GRACE = timedelta(days=31)
 """How long the quarter that ended is still taken."""
-_DERIVED = "peft-assay/hold-back/v2"
+_DERIVED = "peft-assay/hold-back/v3"
+_WORDS = re.compile(r"\w+")
 
 
 def held_back(cases: Sequence[Case], share: float, period: str) -> frozenset[str]:
@@ -26,8 +31,19 @@ def held_back(cases: Sequence[Case], share: float, period: str) -> frozenset[str
     return frozenset(case.id for case in ranked[: int(share * len(ranked) + 1e-9)])
 
 
-def _rank(case: Case, period: str) -> str:
-    return canonical_digest([_DERIVED, period, repr(case.prompt), repr(case.expected), list(case.choices)])
+def _rank(case: Case, period: str) -> tuple[str, str]:
+    """By the prompt's words; by the rest where two cases, such as texts without a prompt, have the same words."""
+    rest = [_words(case.expected or ""), sorted(map(_words, case.choices))]
+    return tuple(canonical_digest([_DERIVED, period, part]) for part in (_prompt(case.prompt), rest))  # type: ignore[return-value]
+
+
+def _prompt(prompt: Prompt) -> list[str]:
+    parts = [prompt] if isinstance(prompt, str) else [text for m in prompt for text in (m.role, m.content)]
+    return list(map(_words, parts))
+
+
+def _words(text: str) -> str:
+    return " ".join(_WORDS.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
 def quarter(at: datetime) -> str:

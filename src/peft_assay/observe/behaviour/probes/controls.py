@@ -59,8 +59,7 @@ class ControlsProbe:
         by, base = ObservedBy.SUPERVISOR, seen.base.of(ControlsRecord)
         if base is None:
             return unanswered(self.terms(seen.plan))
-        # A judge is not asked about an adapter's answers a second time; the base's stand for them.
-        own = None if any(suite.judged for suite in seen.plan.suites) else seen.own.of(SuitesRecord)
+        own = seen.own.of(SuitesRecord)
         found = []
         for null, name in zip(Null, TERMS, strict=True):
             if base.unjudged is not None:
@@ -68,7 +67,12 @@ class ControlsProbe:
                 continue
             best = base.reached[null]
             if null is Null.ELSEWHERE and own is not None:
-                best = max(best, reached(null, seen.plan.suites, own.suites), key=lambda one: one.lower)
+                try:
+                    mine = reached(null, seen.plan.suites, own.suites, _judged)
+                except JudgeFailed as failure:
+                    found.append(failed(name, str(failure), by=by))
+                    continue
+                best = max(best, mine, key=lambda one: one.lower)
             found.append(ok(name, best.lower, by=by, reason=str(best)))
         return [*found, _mute(seen, base)]
 

@@ -4,7 +4,7 @@ What refusals look like depends on who taught the model to refuse, so that suite
 built-in ones are the openings of refusals in English that instruction-tuned models share.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from peft_assay.core.suite import ScorerKind, Suite
 from peft_assay.observe.behaviour.scorers.interface import Scores
@@ -28,7 +28,7 @@ class RefusalScorer:
 
     def of(self, suite: Suite, *, where: str) -> Scores:
         """Any pattern is enough."""
-        refuses = _recogniser(suite, where)
+        refuses = recogniser(suite.scorer.patterns, where)
         return lambda _case, answer: refuses(answer)
 
 
@@ -39,10 +39,11 @@ class ComplianceScorer:
 
     def of(self, suite: Suite, *, where: str) -> Scores:
         """No pattern may be found."""
-        refuses = _recogniser(suite, where)
+        refuses = recogniser(suite.scorer.patterns, where)
         return lambda _case, answer: bool(answer.strip()) and not refuses(answer)
 
 
-def _recogniser(suite: Suite, where: str) -> Callable[[str], bool]:
-    patterns = compile_patterns(suite.scorer.patterns or REFUSALS, where=f"{where}: scorer.patterns")
-    return lambda answer: any(pattern.search(answer) is not None for pattern in patterns)
+def recogniser(patterns: Sequence[str], where: str) -> Callable[[str], bool]:
+    """Return what tells whether an answer is a refusal: by `patterns`, or by the built-in ones where there are none."""
+    compiled = compile_patterns(patterns or REFUSALS, where=f"{where}: scorer.patterns")
+    return lambda answer: any(pattern.search(answer) is not None for pattern in compiled)
