@@ -22,10 +22,14 @@ def spelt(row):
     return "".join(chr(token - 10) for token in row if token != END)
 
 
-def seen(given, watch):
+def seen(prompt, given, watch):
+    """The trace of given tokens: the likeliest is the model's own, for as long as what is given is its answer."""
+    own = tokens(text(prompt))
+    best = [own[at] if at < len(own) and given[:at] == own[:at] else token for at, token in enumerate(given)]
     ids = watch if watch is not None else [[1, 2]] * len(given)
-    trace = {"chosen": [LIKELY] * len(given), "best": list(given), "entropy": [0.3] * len(given), "ids": ids}
-    return trace | {"logProbabilities": [[UNLIKELY] * len(row) for row in ids]}
+    chosen = [LIKELY if token == likeliest else UNLIKELY for token, likeliest in zip(given, best, strict=True)]
+    rows = [[LIKELY if i == likeliest else UNLIKELY for i in row] for row, likeliest in zip(ids, best, strict=True)]
+    return {"chosen": chosen, "best": best, "entropy": [0.3] * len(given), "ids": ids, "logProbabilities": rows}
 
 
 def generated(request):
@@ -39,9 +43,15 @@ def generated(request):
         reply["certain"] = texts
     drafts, top = request.get("drafts"), request.get("top", 0)
     if drafts is not None:
-        reply["traces"] = [None if draft is None else seen(draft["tokens"], draft["watch"]) for draft in drafts]
+        reply["traces"] = [
+            None if draft is None else seen(prompt, draft["tokens"], draft["watch"])
+            for prompt, draft in zip(request["prompts"], drafts, strict=True)
+        ]
     elif top:
-        reply["traces"] = [seen(row, [list(range(1, top + 1))] * len(row)) for row in rows]
+        reply["traces"] = [
+            seen(prompt, row, [list(range(1, top + 1))] * len(row))
+            for prompt, row in zip(request["prompts"], rows, strict=True)
+        ]
     return reply
 
 
