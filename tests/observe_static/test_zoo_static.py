@@ -81,7 +81,7 @@ def _complaints(name: str) -> dict[str, object]:
         )
     )  # figures, and what only a project can say: tests of their own
     neutral = {"bounds.max_rank", "rights.licence", "rights.obligations", "rights.undisclosed", "rights.unpinned"}
-    neutral |= {"context.production", "context.maximum_age_hours"}
+    neutral |= {"context.production", "context.maximum_age_hours", "context.prompt_tokens", "context.answer_tokens"}
     return {
         o.name: _without_digest(o.value, admitted.artifact.digest)
         for o in observations

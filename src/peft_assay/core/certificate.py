@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NoReturn
 
+from peft_assay.core.context import Beyond
 from peft_assay.core.digest import Digest
 from peft_assay.core.errors import ActivationDenied
 
@@ -110,6 +111,12 @@ class Activation:
     granted_at: datetime
     not_after: datetime
     process_id: int
+    prompt_tokens: int = 0
+    """Longest prompt that may be read, in tokens of the base: as declared, or else as tested."""
+    answer_tokens: int = 0
+    """Longest answer, likewise."""
+    beyond: Beyond = Beyond.WARN
+    """What the governed model does about longer ones."""
     seal: bytes = field(default=b"", repr=False)
     """By which the process that gave it knows it again (`trust.capability`)."""
 

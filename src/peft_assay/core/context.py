@@ -1,8 +1,9 @@
 """What a verdict holds for: the deployment context, and the lock it resolves to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 
 from peft_assay.core.canonical import canonical_digest
@@ -23,6 +24,26 @@ class Engine:
     """Largest LoRA rank that the engine is configured to serve; None: no limit declared."""
 
 
+class Beyond(StrEnum):
+    """What a governed model does about what is longer than it may be."""
+
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """The longest prompt and answer that a deployment serves, in tokens of its base."""
+
+    prompt: int
+    answer: int
+    beyond: Beyond
+
+    def document(self) -> dict[str, Any]:
+        """As it stands in the lock."""
+        return {"prompt": self.prompt, "answer": self.answer, "beyond": self.beyond.value}
+
+
 @dataclass(frozen=True, slots=True)
 class DeploymentContext:
     """The declared half: what somebody wrote. Files are resolved by the pipeline into a `Lock`."""
@@ -38,6 +59,8 @@ class DeploymentContext:
     """True: development keys are refused."""
     minimum_isolation: int
     """Lowest acceptable `IsolationLevel`."""
+    lengths: Lengths | None = None
+    """None: what was tested is what is served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +76,19 @@ class Lock:
     def __post_init__(self) -> None:
         if self.document.get("apiVersion") != LOCK_VERSION or "conditions" not in self.document:
             raise ValueError(f"a lock has apiVersion {LOCK_VERSION} and conditions")
+
+    def lengths(self, tested: Callable[[str], object]) -> Lengths:
+        """What is served: the lengths that it declares; else those that were tested, beyond which it is only said.
+
+        `tested` gives a term's value; what was not observed is 0, and everything is beyond that.
+        """
+        match self.document.get("lengths"):
+            case {"prompt": int(prompt), "answer": int(answer), "beyond": str(beyond)}:
+                return Lengths(prompt, answer, Beyond(beyond))
+        longest = [
+            value if isinstance(value := tested(f"tested.{name}_tokens"), int) else 0 for name in ("prompt", "answer")
+        ]
+        return Lengths(longest[0], longest[1], Beyond.WARN)
 
     @property
     def digest(self) -> Digest:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-VERSION = "5"
+VERSION = "6"
 
 
 class Kind(StrEnum):
@@ -104,6 +104,12 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("stack.unmet", Kind.STRINGS, "what it needs and the lock does not provide, with what it has instead"),
     Term(
         "prompt.room", Kind.INT, "positions of the base left for prompt and answer beside the adapter's virtual tokens"
+    ),
+    Term("tested.prompt_tokens", Kind.INT, "longest prompt of the suites that were asked, in tokens of the base"),
+    Term(
+        "tested.answer_tokens",
+        Kind.INT,
+        "longest answer that it gave, or that it was shown of the base's, in tokens; 0 without suites of text",
     ),
     Term("publisher.identity", Kind.STRING, "who signed exactly these files, by the name the context gives them"),
     Term(
@@ -256,6 +262,8 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("rights.use_restrictions", Kind.STRINGS, "restrictions on use that the licences of the lineage carry"),
     Term("context.production", Kind.BOOL, "the context is one of production"),
     Term("context.maximum_age_hours", Kind.INT, "how long the context lets a certificate live at most, in whole hours"),
+    Term("context.prompt_tokens", Kind.INT, "longest prompt that context.lengths declares, in tokens; 0: undeclared"),
+    Term("context.answer_tokens", Kind.INT, "longest answer that it declares; 0 also where lengths are undeclared"),
 )
 
 

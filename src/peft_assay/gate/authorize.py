@@ -30,7 +30,7 @@ from datetime import datetime
 
 from peft_assay.core.certificate import Activation
 from peft_assay.core.errors import ActivationDenied, TrustError
-from peft_assay.gate.checks import PROCEDURE, Case, Failed, Step, Unreached
+from peft_assay.gate.checks import PROCEDURE, Case, Failed, Step, Unreached, seen_value
 from peft_assay.gate.interface import Check, Denial, Evidence, State
 from peft_assay.trust.anchor import TrustAnchor
 from peft_assay.trust.capability import sealed
@@ -73,6 +73,7 @@ def _raise(checks: Sequence[Check]) -> None:
 
 
 def _permission(evidence: Evidence, anchor: TrustAnchor, case: Case) -> Activation:
+    lengths = evidence.lock.lengths(lambda term: seen_value(case, term))
     return Activation(
         artifact=case.certificate.artifact,
         certificate=case.certificate.envelope,
@@ -86,6 +87,9 @@ def _permission(evidence: Evidence, anchor: TrustAnchor, case: Case) -> Activati
             case.revocations.issued_at + anchor.revocation_maximum_age,
         ),
         process_id=evidence.process_id,
+        prompt_tokens=lengths.prompt,
+        answer_tokens=lengths.answer,
+        beyond=lengths.beyond,
     )
 
 

@@ -191,7 +191,7 @@ def _waivers(case: Case) -> str:
             raise Failed(f"the waiver of {rule} is about another adapter or rule", _CERTIFY, Denial.TRUST)
         if waiver.circumstances != case.evidence.lock.circumstances:
             raise Failed(f"the waiver of {rule} is for another deployment", _CERTIFY)
-        if not waiver.accepts({name: _seen(case, name) for name in waiver.saw}):
+        if not waiver.accepts({name: seen_value(case, name) for name in waiver.saw}):
             raise Failed(f"the waiver of {rule} accepts something else than was observed", _CERTIFY)
         if waiver.at > case.now + CLOCK_TOLERANCE or case.now >= waiver.expires:
             raise Failed(f"the waiver of {rule} is not in force: it ends at {format_time(waiver.expires)}", _CERTIFY)
@@ -200,7 +200,7 @@ def _waivers(case: Case) -> str:
     return f"{len(found)} in force: {', '.join(w.rule for w in found)}" if found else "no rule is waived"
 
 
-def _seen(case: Case, name: str) -> Value | None:
+def seen_value(case: Case, name: str) -> Value | None:
     """What was observed of `name`; None where that is nothing, or not one thing."""
     met = [observation.value for record in case.records if (observation := record.observations.get(name))]
     return met[0] if len(met) == 1 else None

@@ -14,6 +14,7 @@ from peft_assay.observe.static.conditional import ConditionalProbe
 from peft_assay.observe.static.config import ConfigProbe
 from peft_assay.observe.static.delta import DeltaProbe
 from peft_assay.observe.static.files import FilesProbe
+from peft_assay.observe.static.lengths import LengthsProbe
 from peft_assay.observe.static.lineage_probe import LineageProbe
 from peft_assay.observe.static.nonfinite import NonfiniteProbe
 from peft_assay.observe.static.patterns import PatternsProbe
@@ -51,6 +52,7 @@ PROBES: tuple[Probe, ...] = (
     StackProbe(),
     RequirementsProbe(),
     RoomProbe(),
+    LengthsProbe(),
     RightsProbe(),
     BaseClaimProbe(),
     CardProbe(),

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import RevocationList
 from peft_assay.core.content import Content
-from peft_assay.core.context import Engine
+from peft_assay.core.context import Engine, Lengths
 from peft_assay.core.digest import Digest
 from peft_assay.core.observation import Observation
 from peft_assay.core.publisher import Publishers
@@ -78,6 +78,8 @@ class StaticContext:
     """Whether the context is one of production."""
     maximum_age: timedelta = timedelta(0)
     """How long the context lets a certificate live at most; zero where there is no context."""
+    lengths: Lengths | None = None
+    """The longest prompt and answer that the context declares."""
     declaration: Declaration | None = None
     """What the consumer declares of the place that the artifact came from."""
     metadata: Mapping[tuple[str, str], Metadata] = field(default_factory=dict)

@@ -73,6 +73,14 @@ class PromptFile(_Closed):
     file: str
 
 
+class LengthsSection(_Closed):
+    """The longest prompt and answer that the deployment serves, in tokens of its base."""
+
+    prompt: int = Field(ge=1, le=1 << 30)
+    answer: int = Field(ge=0, le=1 << 30)
+    beyond: Literal["warn", "refuse"] = "warn"
+
+
 class ContextSection(_Closed):
     """What a verdict holds for."""
 
@@ -83,6 +91,8 @@ class ContextSection(_Closed):
     stack: StackSection | None = None
     systemPrompt: str | PromptFile | None = None
     """Put before every conversation that has no system prompt of its own."""
+    lengths: LengthsSection | None = None
+    """Not declared: the lengths that were tested are the lengths that are served."""
     labels: dict[str, str] = {}
     maximumAge: Duration = timedelta(days=30)
     production: bool = False

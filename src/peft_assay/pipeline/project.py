@@ -10,7 +10,7 @@ from typing import Any
 
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.canonical import canonical_digest
-from peft_assay.core.context import LOCK_VERSION, DeploymentContext, Engine, Lock
+from peft_assay.core.context import LOCK_VERSION, Beyond, DeploymentContext, Engine, Lengths, Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, UsageError
 from peft_assay.core.exercises import ClaimedTask, Exercises, Scan
@@ -152,6 +152,9 @@ def _context(document: AssayDocument, path: Path) -> DeploymentContext:
         maximum_age=section.maximumAge,
         production=section.production,
         minimum_isolation=int(section.minimumIsolation),
+        lengths=None
+        if section.lengths is None
+        else Lengths(section.lengths.prompt, section.lengths.answer, Beyond(section.lengths.beyond)),
     )
 
 
@@ -287,6 +290,7 @@ def build_lock(project: Project, observed: Observed, artifact: Digest, standing:
             "context": {"name": project.context.name, "purpose": project.context.purpose},
             "engineLimits": {"maxRank": project.context.engine.max_rank},
             "labels": dict(project.context.labels),
+            "lengths": None if project.context.lengths is None else project.context.lengths.document(),
             "stackLock": None if project.locked is None else canonical_digest(dict(project.locked)),
             "maximumAgeSeconds": int(project.context.maximum_age.total_seconds()),
             "minimumIsolation": project.context.minimum_isolation,

@@ -139,6 +139,7 @@ def verification_report(done: Verification, place: Place) -> VerificationReport:
             "every check holds",
             "",
             attempts=done.attempts,
+            lengths=done.lengths,
         )
     reasons = tuple(
         Reason(check.name, _message(check, done.differences), check.state is State.FAILED)

@@ -144,6 +144,7 @@ def static_subject(
             resolve=_resolver(project),
             production=project.context.production,
             maximum_age=project.context.maximum_age,
+            lengths=project.context.lengths,
             declaration=held.declaration,
             metadata=metadata or {},
             base_metadata=base_metadata(project),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Certificate
+from peft_assay.core.context import Lengths
 from peft_assay.core.errors import Door, IntakeError
 from peft_assay.gate.authorize import explain
 from peft_assay.gate.interface import Check, Denial, State
@@ -31,6 +32,8 @@ class Verification:
     """Where the context now differs from the one that was certified."""
     attempts: int | None = None
     """As the certificate counts them; without one, as the workspace does."""
+    lengths: Lengths | None = None
+    """The longest prompt and answer that it may be served with; None when the gate denies."""
 
 
 def verify(deployment: Deployment, sources: Sequence[Located], *, clock: Clock) -> tuple[Verification, ...]:
@@ -53,8 +56,18 @@ def _verify(deployment: Deployment, source: Located, name: str, clock: Clock) ->
         envelope = deployment.workspace.certificates(admitted.artifact.digest, lock)[0]
         certificate = certificate_in(deployment, envelope)
         attempts = attempts_in(deployment, envelope)
+        seen = [deployment.record_of(evidence.observations[digest]).observations for digest in certificate.observations]
+        lengths = evidence.lock.lengths(lambda term: next((o.value for s in seen if (o := s.get(term))), None))
         return Verification(
-            name, source.shown, Door.PASSED, None, admitted.artifact, checks, certificate, attempts=attempts
+            name,
+            source.shown,
+            Door.PASSED,
+            None,
+            admitted.artifact,
+            checks,
+            certificate,
+            attempts=attempts,
+            lengths=lengths,
         )
     door = Door.TRUST if any(check.denial is Denial.TRUST for check in failed) else Door.DENIED
     return Verification(

@@ -265,6 +265,8 @@ CHECKS: Mapping[str, Check] = {
     "rights.unpinned": Check(Suspect.NEVER, _UNSTATED, "", "", CONFIG_FILE),
     "withdrawn.crafted": Check(Suspect.NEVER, _LOOK, "", "", WEIGHTS_FILE, asks_project=True),
     "withdrawn.near": Check(Suspect.NEVER, _LOOK, "", "", WEIGHTS_FILE, asks_project=True),
+    "context.prompt_tokens": Check(Suspect.NEVER, _LOOK, "", "", asks_project=True),
+    "context.answer_tokens": Check(Suspect.NEVER, _LOOK, "", "", asks_project=True),
     "context.production": Check(Suspect.NEVER, _LOOK, "", "", asks_project=True),
     "context.maximum_age_hours": Check(Suspect.NEVER, _LOOK, "", "", asks_project=True),
 }  # fmt: skip

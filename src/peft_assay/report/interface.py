@@ -10,7 +10,7 @@ from typing import Any
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Certificate
 from peft_assay.core.commands import Options, command, with_options
-from peft_assay.core.context import Lock
+from peft_assay.core.context import Lengths, Lock
 from peft_assay.core.digest import Digest
 from peft_assay.core.errors import Door
 from peft_assay.core.observation import Observation, ObservationSet, Value
@@ -228,6 +228,8 @@ class VerificationReport:
     attempts: int | None = None
     """How many attempts there were, as the certificate counts them; without one, as the workspace does. None where it
     was refused at intake."""
+    lengths: Lengths | None = None
+    """The longest prompt and answer that it may be served with; None when the gate denies."""
 
 
 class Severity(StrEnum):

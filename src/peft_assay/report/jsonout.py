@@ -23,6 +23,7 @@ from peft_assay.report.interface import (
     VerificationReport,
     next_step,
 )
+from peft_assay.report.lengths import served_lengths, tested_lengths
 from peft_assay.report.waivers import waiver_document
 
 FORMAT = "peft-assay/report/v1"
@@ -56,6 +57,8 @@ def _adapter(report: CertificationReport) -> dict[str, Any]:
         "attempts": report.attempts,
         "reused": report.reused,
         "behaviour": _values(exercised_values(report)),
+        "testedLengths": _values(tested_lengths(report)),
+        "servedLengths": None if (served := served_lengths(report)) is None else served.document(),
         "waivers": [waiver_document(waiver) for waiver in report.waivers],
         "certificate": _certificate(report.certificate),
     }
@@ -117,6 +120,7 @@ def _verification(report: VerificationReport) -> dict[str, Any]:
         ],
         "nextStep": report.next_step,
         "attempts": report.attempts,
+        "servedLengths": None if report.lengths is None else report.lengths.document(),
         "certificate": _certificate(report.certificate),
     }
 

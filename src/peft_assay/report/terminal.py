@@ -9,6 +9,7 @@ from peft_assay.core.verdict import Outcome
 from peft_assay.report import sink
 from peft_assay.report.exercised import exercised_line
 from peft_assay.report.interface import CertificationReport, VerificationReport
+from peft_assay.report.lengths import lengths_line, served_line
 from peft_assay.report.waivers import waived_line
 
 STYLES: Mapping[Outcome, str] = {
@@ -71,6 +72,8 @@ def _aside(report: CertificationReport) -> Iterator[str]:
     """What was exercised besides the suites, and whether anything was run for it at all."""
     if exercised := exercised_line(report):
         yield f"behaviour: {exercised}"
+    if lengths := lengths_line(report):
+        yield f"lengths: {lengths}"
     if report.reused and report.observations is not None:
         yield f"observed: {sink.plain(report.observations.observed_at)}, kept; nothing was run again"
 
@@ -135,6 +138,8 @@ def verification(report: VerificationReport, *, tty: bool, width: int = 100) -> 
             *(("waived", f"{rule} by {waiver}") for rule, waiver in certificate.waivers.items()),
         ):
             lines.append(sink.cell(f"  {name}: {sink.plain(value)}"))
+    if report.lengths is not None:
+        lines.append(sink.cell(f"  lengths: {served_line(report.lengths)}"))
     if report.attempts:
         lines.append(sink.cell(f"  attempts: {report.attempts}"))
     return sink.drawn(Group(*lines), width=width if tty else _PLAIN_WIDTH, colour=tty)

@@ -10,6 +10,7 @@ from peft_assay.report.comparison import Comparison, comparisons
 from peft_assay.report.control_map import ControlMap, Given, evidence_given
 from peft_assay.report.figures import Forest, SuiteResult, difference_forest, rate_forest, suite_results
 from peft_assay.report.interface import CertificationReport, Sample, next_step
+from peft_assay.report.lengths import lengths_line
 from peft_assay.report.sink import json_lines
 
 MAX_SAMPLES = 30
@@ -164,6 +165,8 @@ def _tested(report: CertificationReport, suites: Sequence[SuiteResult]) -> list[
     if "scan.ids" in measured:
         left = measured.get("scan.unscanned", "an unknown number")
         lines.append(f"{measured['scan.ids']} tokens that no text reaches inserted by their ids, {left} left out")
+    if lengths := lengths_line(report):
+        lines.append(lengths)
     if "sandbox.level" in measured:
         lines.append(
             f"in a sandbox whose start-up attacks showed isolation level {measured['sandbox.level']}, "

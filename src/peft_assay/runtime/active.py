@@ -55,6 +55,11 @@ class ActiveAdapter(Uncopyable):
         self._guard.look()
         return self._model
 
+    @property
+    def beyond_tested(self) -> str | None:
+        """What the model read or wrote first that is longer than was tested or declared; None while nothing was."""
+        return self._guard.lengths.found
+
     def check(self) -> None:
         """Raises ActivationDenied unless everything is as permitted: each look, each byte, and the newest list."""
         self._alive()

@@ -33,6 +33,7 @@ from peft_assay.runtime.kept import (
     settings_rows,
     tensors_of,
 )
+from peft_assay.runtime.lengths import Lengths
 
 TUNED = ("_active_adapter", "_disable_adapters", "merged_adapters", "scaling")
 """What decides, on each layer of PEFT's, which adapters answer and how strongly."""
@@ -111,6 +112,7 @@ class Guard(Uncopyable):
         self.broken: Finding | None = None
         self.inner = wrapped.get_base_model()
         self.places = tuple(places_of(self.inner))
+        self.lengths = Lengths(permission, wrapped)
         self._keep(wrapped)
 
     def _keep(self, wrapped: Any) -> None:
@@ -171,9 +173,10 @@ class Guard(Uncopyable):
         """Every look before a prompt is read; for each token after it, one of them in turn."""
         if _reads_a_prompt(arguments, named):
             self.look()
-            return
-        self.turn = (self.turn + 1) % len(self.wide)
-        _refuse(self.wide[self.turn].ask())
+        else:
+            self.turn = (self.turn + 1) % len(self.wide)
+            _refuse(self.wide[self.turn].ask())
+        self.lengths.ask(arguments, named)
 
     def _time(self) -> None:
         """What costs next to nothing: process and time; raises ActivationDenied."""

@@ -17,6 +17,7 @@ from peft_assay.observe.behaviour.probes.sampling import SamplingProbe
 from peft_assay.observe.behaviour.probes.scale import ScaleProbe
 from peft_assay.observe.behaviour.probes.scan import ScanProbe
 from peft_assay.observe.behaviour.probes.suites import SuitesProbe
+from peft_assay.observe.behaviour.probes.tested import TestedProbe
 from peft_assay.observe.behaviour.probes.variation import VariationProbe
 
 BEHAVIOUR_PROBES: tuple[BehaviourProbe, ...] = (
@@ -29,6 +30,7 @@ BEHAVIOUR_PROBES: tuple[BehaviourProbe, ...] = (
     ClaimsProbe(),
     MatchProbe(),
     ResourcesProbe(),
+    TestedProbe(),
     ParityProbe(),
     SamplingProbe(),
     VariationProbe(),
