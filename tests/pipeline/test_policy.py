@@ -119,7 +119,9 @@ def test_explain_says_what_was_seen_and_what_would_have_to_change(world):
     assert "would pass with weights.pickle_files = []" in text
     assert "saw weights.canonical = false: there is no adapter_model.safetensors\n" in text
     assert text.count("never instantiated") == 1, "one reason of many rules is said once"
-    assert "INDETERMINATE stack, plan, effect, isolation, events, contradictions, replay, lengths, controls, task" in text
+    assert (
+        "INDETERMINATE stack, plan, effect, isolation, events, contradictions, replay, lengths, controls, task" in text
+    )
     assert rules["pickle"]["nextStep"].endswith(f"peft-assay inspect {world.adapter('pickle-weights')}")
     assert "(by the intake)" in world.run("policy", "explain", world.adapter("pickle-weights"), "--all").out
     assert "{artifact}" not in world.run("policy", "explain").out
