@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from peft_assay.core.digest import sha256
-from peft_assay.core.errors import Door, UsageError
+from peft_assay.core.errors import Door, TrustError, UsageError
 from peft_assay.core.observation import ObservationSet, ObservedBy, ok, sort_observations
 from peft_assay.core.verdict import Outcome
 from peft_assay.core.vocabulary import vocabulary
@@ -166,7 +166,8 @@ def test_an_altered_or_foreign_clearance_clears_nothing(world, tmp_path):
         deployment.workspace.add_clearance(envelope.replace(b"sig", b"gis"), artifact=artifact, at=utc_now())
         from peft_assay.pipeline.standing import clearances_of
 
-        assert clearances_of(deployment, other) == ()
+        with pytest.raises(TrustError, match="filed under another adapter"):
+            clearances_of(deployment, other)
         assert len(clearances_of(deployment, artifact)) == 1
 
 
@@ -189,7 +190,7 @@ def test_unknown_digests_and_expired_clearances(world):
             view = acts.show(deployment, world.adapter("no-licence"), clock=later, tell=str)
             assert view.answer("commercial") == expected
         with pytest.raises(UsageError, match="no such clearance"):
-            acts.withdraw(deployment, "sha256:" + "3" * 64, view.artifact, clock=utc_now)
+            acts.withdraw(deployment, "sha256:" + "3" * 64, view.artifact, clock=later)
 
 
 def test_text_output_names_claims_answers_and_commands(world):
