@@ -55,7 +55,7 @@ def test_after_an_edit_only_the_new_case_is_asked_and_the_age_counts_from_the_ol
         generated = [
             question["prompts"]
             for base, question in asked
-            if base is of_base and question["op"] == "generate" and "sampling" not in question
+            if base is of_base and question["op"] == "generate" and "margins" in question
         ]
         whole = [prompts for prompts in generated if prompt in prompts]
         assert whole == [[prompt]], "the edited case alone is asked of the suite it belongs to"

@@ -46,7 +46,7 @@ def test_everything_that_is_declared_is_observed(exercised):
     found = observations(exercised[0])
     rooms = ("variation.", "scan.", "leaks.", "canaries.", "scale.")
     asked = [o for o in found.observations if o.name.startswith(rooms)]
-    assert len(asked) == 24
+    assert len(asked) == 26
     assert [(o.name, o.reason) for o in asked if o.status is not Status.OK] == []
     assert found.get("scale.modules").value == 16
     assert found.get("leaks.samples").value == 20

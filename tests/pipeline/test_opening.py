@@ -4,21 +4,32 @@ import shutil
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 
 from peft_assay.cli import certify as door
 from peft_assay.cli import isolation
 from peft_assay.core.errors import ObservationError
+from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.pipeline.certify import _opening
 from peft_assay.pipeline.project import load_project
 from peft_assay.sandbox.interface import SandboxConfiguration
 from pipeline.certified_world import ZOO, World
 
+STAND = SimpleNamespace(
+    project=SimpleNamespace(context=SimpleNamespace(minimum_isolation=IsolationLevel.PROCESS)),
+    anchor=SimpleNamespace(minimum_isolation=IsolationLevel.PROCESS),
+)
+"""What opening a sandbox reads of a deployment."""
+
 
 class Closing:
     def __init__(self):
         self.closed, self.expected = 0, []
+
+    def probe(self):
+        return SimpleNamespace(level=IsolationLevel.PROCESS)
 
     def expect(self, jobs):
         self.expected.append(jobs)
@@ -39,12 +50,12 @@ def test_it_is_opened_meanwhile_for_all_that_were_named_and_closed_once():
         assert taken_in.wait(20), "intake waited for the sandbox"
         return sandbox
 
-    with _opening(slow, "project", 5, 3) as opened:
+    with _opening(slow, STAND, 5, 3) as opened:
         taken_in.set()
         assert opened() is sandbox
         assert opened() is sandbox
         assert not sandbox.closed
-    assert given == [("project", 5)]
+    assert given == [(STAND.project, 5)]
     assert sandbox.expected == [3]
     assert sandbox.closed == 1
 
@@ -55,7 +66,7 @@ def test_it_is_closed_where_nothing_can_be_got_ready():
             raise RuntimeError("no more threads")
 
     sandbox = Full()
-    with pytest.raises(RuntimeError, match="no more threads"), _opening(lambda *_: sandbox, "project", 1, 1) as opened:
+    with pytest.raises(RuntimeError, match="no more threads"), _opening(lambda *_: sandbox, STAND, 1, 1) as opened:
         opened()
     assert sandbox.closed == 1
 
@@ -63,7 +74,7 @@ def test_it_is_closed_where_nothing_can_be_got_ready():
 @pytest.mark.parametrize("waited", [True, False])
 def test_it_is_closed_when_something_else_goes_wrong(waited):
     sandbox = Closing()
-    with pytest.raises(KeyboardInterrupt), _opening(lambda *_: sandbox, "project", 1, 1) as opened:
+    with pytest.raises(KeyboardInterrupt), _opening(lambda *_: sandbox, STAND, 1, 1) as opened:
         if waited:
             opened()
         raise KeyboardInterrupt
@@ -71,12 +82,12 @@ def test_it_is_closed_when_something_else_goes_wrong(waited):
 
 
 def test_why_it_cannot_be_opened_is_told_to_whoever_waits_for_it():
-    with pytest.raises(ObservationError, match="no walls here"), _opening(fails, "project", 1, 1) as opened:
+    with pytest.raises(ObservationError, match="no walls here"), _opening(fails, STAND, 1, 1) as opened:
         opened()
 
 
 def test_nobody_is_told_where_nobody_waits():
-    with _opening(fails, "project", 1, 1):
+    with _opening(fails, STAND, 1, 1):
         pass
 
 
@@ -108,7 +119,7 @@ class Tried:
 def test_walls_are_tried_anew_where_the_document_was_edited_meanwhile(monkeypatch):
     begun = []
 
-    def begin(document, path, backend):
+    def begin(document, path, backend, place):
         begun.append((document, path))
         trying = Future()
         trying.set_result(Tried(SandboxConfiguration(base=path)))

@@ -44,7 +44,7 @@ def test_who_makes_a_workspace_is_told_what_it_does_not_know(world):
     elsewhere = world.root / "elsewhere"
     (made,) = told(world, elsewhere)
     assert f"made a new workspace, {elsewhere}/.peft-assay" in made
-    assert "withdrew does not count here" in made
+    assert "what another one certified does not count here, what it withdrew does" in made
     (unlisted,) = told(world, elsewhere)
     assert "has no revocation list yet" in unlisted
 

@@ -328,7 +328,7 @@ class _Run:
             waivers=waivers,
         )
         certificate = certificate_of(open_envelope(envelope, keys, predicate_type=VSA))
-        check_admitted(self.deployment, envelope, artifact, lock, record, waivers, now)
+        check_admitted(self.deployment, envelope, artifact, lock, record, now)
         return workspace.certify(
             envelope,
             artifact=artifact.digest,

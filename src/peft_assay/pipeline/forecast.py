@@ -15,12 +15,12 @@ from peft_assay.core.context import Lock
 from peft_assay.core.digest import sha256
 from peft_assay.core.errors import AssayError, DocumentError, ObservationError, TrustError, Unsatisfiable
 from peft_assay.core.sandbox import IsolationLevel, Sandbox
-from peft_assay.core.waiver import Waiver
 from peft_assay.gate.authorize import explain
 from peft_assay.gate.checks import Failed, ask_keys
 from peft_assay.gate.interface import Evidence, State
 from peft_assay.observe.suites.rotation import periods_in_force
 from peft_assay.pipeline.deployment import Deployment, pinned_sealer, process_id
+from peft_assay.pipeline.evidence import renewed
 from peft_assay.pipeline.foresight import unserved
 from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import Observed, Project, build_lock
@@ -189,7 +189,6 @@ def check_admitted(
     artifact: Artifact,
     lock: Lock,
     record: ObservationRecord,
-    waivers: Sequence[Waiver],
     now: datetime,
 ) -> None:
     """Raises Withheld where the gate would refuse the certificate `envelope` at once, on the base that was observed."""
@@ -202,12 +201,11 @@ def check_admitted(
         base_state=lock.document["conditions"]["base"]["state"],
         certificates=(envelope,),
         observations={record.envelope: blobs.get(record.envelope)},
-        revocations=deployment.transport.newest(),
-        mark=deployment.mark(),
+        revocations=None,
+        mark=None,
         process_id=process_id(),
-        waivers={waiver.envelope: blobs.get(waiver.envelope) for waiver in waivers if waiver.envelope is not None},
     )
-    for check in explain(evidence, deployment.anchor, now):
+    for check in explain(renewed(deployment, evidence), deployment.anchor, now):
         if check.state is State.FAILED and check.name not in _LATER:
             why = f"the gate would refuse it at once: {check.name}: {check.message}"
             raise Withheld(why, next_step=check.next_step)

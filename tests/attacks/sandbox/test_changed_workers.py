@@ -7,7 +7,9 @@ import signal
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from peft_assay.core.errors import ObservationError
 from peft_assay.core.sandbox import IsolationLevel
@@ -80,7 +82,10 @@ def world():
 
 
 def sources(world, *strengths):
-    """Adapters of the zoo's LoRA's shape, alike but for their strength and their number."""
+    """Adapters of the zoo's LoRA's shape, alike but for their strength and their number.
+
+    Each does something else, by its number: attempts at adapters that do the same count together.
+    """
     made = []
     for number, strength in enumerate(strengths):
         folder = world.project / "adapters" / f"{number}"
@@ -88,6 +93,11 @@ def sources(world, *strengths):
         config = json.loads((folder / "adapter_config.json").read_text())
         changed = {**config, "lora_alpha": strength, "lora_dropout": number / 100}
         (folder / "adapter_config.json").write_text(json.dumps(changed))
+        weights = load_file(folder / "adapter_model.safetensors")
+        first = min(weights)
+        save_file(
+            {**weights, first: weights[first] * np.float32(1 + number / 100)}, folder / "adapter_model.safetensors"
+        )
         made.append(Located(str(folder), folder))
     return made
 

@@ -59,7 +59,8 @@ def test_a_helper_thread_reads_no_file_of_the_host(do, tmp_path):
     needs_landlock()
     (tmp_path / "secret").write_text("secret")
     _, ((read,), (own,)) = do(
-        {"do": "helper-reads", "path": str(tmp_path / "secret")}, {"do": "helper-reads", "path": "/usr"}
+        {"do": "helper-reads", "path": str(tmp_path / "secret")},
+        {"do": "helper-reads", "path": str(HOSTILE / "__main__.py")},
     )
     assert (read, own) == (0.0, -1.0)
 
