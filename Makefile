@@ -5,11 +5,6 @@ PYTHON ?= python3
 export TORCH_INDEX
 VENV := .venv/bin
 PARALLEL ?= 2
-# What takes longest: lanes of their own, behind `make test-lanes`.
-LANES := tests/attacks/sandbox/test_attack_matrix.py tests/attacks/sandbox/test_examiner.py tests/lanes tests/sandbox/test_architectures.py \
-	tests/sandbox/test_contract_of_others.py \
-	tests/acceptance/test_interruption.py tests/pipeline/test_borderline.py tests/pipeline/test_side_by_side.py \
-	tests/zoo
 # Deciding who may run, whom to trust and what lets an adapter in: every line and every branch is tested.
 COVERED := src/peft_assay/evaluate/*,src/peft_assay/trust/*,src/peft_assay/gate/*
 
@@ -62,14 +57,14 @@ lint: .venv/installed
 
 test: lint isolation-note
 	@rm -f .coverage .coverage.*
-	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope --cov --cov-report= $(LANES:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope --cov --cov-report= -m "not lane"
 	$(VENV)/python -m coverage report --include='$(COVERED)' --fail-under=100
 
-# The long lanes: every attack from inside the sandbox in three accounts, the whole zoo as every kind of user, every
-# architecture at both levels, other walls, certify stopped at every moment, one borderline adapter thirty times,
-# workers side by side, what the zoo promises.
+# What takes longest (tests/conftest.py lists it): attacks from inside the sandbox, in three accounts, and those that need
+# a whole certification; the zoo as every kind of user, and what it promises; every architecture; other walls; certify
+# stopped at every moment; one borderline adapter thirty times; workers side by side.
 test-lanes: .venv/installed isolation-note
-	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope $(LANES)
+	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope -m lane
 
 zoo: .venv/installed
 	$(VENV)/python examples/zoo/build

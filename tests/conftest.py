@@ -1,15 +1,54 @@
-"""Where coverage is traced: it doubles what the other tests take, and says nothing about the rooms it is counted for."""
+"""Which tests run when, and where coverage is traced."""
 
 from pathlib import Path
 
 import pytest
 
 COVERING = frozenset({"attacks", "certify", "evaluation", "gate", "runtime", "store", "trust"})
-"""Folders whose tests alone reach every branch of the rooms named in the Makefile."""
+"""Folders whose tests alone reach every branch of the rooms named in the Makefile; tracing doubles what tests take."""
+
+LANES = frozenset(
+    {
+        "acceptance/test_interruption.py",
+        "attacks/adapter/test_id_triggers.py",
+        "attacks/gate/test_promises.py",
+        "attacks/intake/test_holding_inspect.py",
+        "attacks/intake/test_memory.py",
+        "attacks/sandbox/test_attack_matrix.py",
+        "attacks/sandbox/test_changed_workers.py",
+        "attacks/sandbox/test_endings.py",
+        "attacks/sandbox/test_examiner.py",
+        "attacks/sandbox/test_hostile_replies.py",
+        "attacks/sandbox/test_lying_children.py",
+        "attacks/suites",
+        "attacks/workspace/test_tampering.py",
+        "lanes",
+        "observe_static/test_catalogue.py",
+        "pipeline/test_answers.py",
+        "pipeline/test_borderline.py",
+        "pipeline/test_exercised.py",
+        "pipeline/test_provenance.py",
+        "pipeline/test_rights.py",
+        "pipeline/test_side_by_side.py",
+        "runtime/test_activate.py",
+        "runtime/test_positive_controls.py",
+        "sandbox/test_architectures.py",
+        "sandbox/test_contract.py",
+        "sandbox/test_contract_of_others.py",
+        "zoo",
+    }
+)
+"""Files and folders that take longest, a minute of a core or more each: `make test-lanes` runs them."""
 
 
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
+    if gone := [place for place in sorted(LANES) if not (here / place).exists()]:
+        raise pytest.UsageError(f"tests/conftest.py lists lanes that do not exist: {', '.join(gone)}")
     for item in items:
-        if item.path.relative_to(here).parts[0] not in COVERING:
+        path = item.path.relative_to(here)
+        lane = any(str(place) in LANES for place in (path, *path.parents))
+        if lane:
+            item.add_marker(pytest.mark.lane)
+        if lane or path.parts[0] not in COVERING:
             item.add_marker(pytest.mark.no_cover)

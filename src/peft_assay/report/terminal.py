@@ -125,7 +125,6 @@ def verification(report: VerificationReport, *, tty: bool, width: int = 100) -> 
             for reason in report.reasons
             if reason.check != report.check
         )
-        lines.append(sink.cell(f"  next: {report.next_step}"))
     if report.certificate is not None:
         certificate = report.certificate
         for name, value in (
@@ -142,6 +141,8 @@ def verification(report: VerificationReport, *, tty: bool, width: int = 100) -> 
         lines.append(sink.cell(f"  lengths: {served_line(report.lengths)}"))
     if report.attempts:
         lines.append(sink.cell(f"  attempts: {report.attempts}"))
+    if report.check is not None:
+        lines.append(sink.cell(f"  next: {report.next_step}"))
     return sink.drawn(Group(*lines), width=width if tty else _PLAIN_WIDTH, colour=tty)
 
 
