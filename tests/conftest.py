@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 COVERING = frozenset({"attacks", "certify", "evaluation", "gate", "runtime", "store", "trust"})
 """Folders whose tests alone reach every branch of the rooms named in the Makefile; tracing doubles what tests take."""

@@ -27,7 +27,7 @@ class Drawing(ToyModel):
         reply = super()._generate(question)
         if "sampling" in question:
             for at, prompt in enumerate(question["prompts"]):
-                chance = int(sha256(f"{at} {last(prompt)} {question['sampling']['seed']}".encode())[-4:], 16) % 100
+                chance = int(sha256(f"toy {at} {last(prompt)} {question['sampling']['seed']}".encode())[-4:], 16) % 100
                 if chance < self.rate:
                     reply["texts"][at] = self.odd(chance)
                     reply["tokens"][at] = self.tokens(reply["texts"][at])

@@ -10,7 +10,7 @@ from observe_behaviour.behaviour_support import ToyModel, last, said, suite, tal
 from observe_behaviour.probe_support import observed, seen_of, statuses, values
 from peft_assay.core.exercises import Exercises, Sampling, Variation
 from peft_assay.core.observation import Status
-from peft_assay.core.suite import Message, last_user_text
+from peft_assay.core.suite import Case, Message, last_user_text
 from peft_assay.observe.behaviour.conduct import order_of
 from peft_assay.observe.behaviour.probes.sampling import SamplingProbe
 from peft_assay.observe.behaviour.probes.variation import CASES, TERMS, VariationProbe
@@ -182,8 +182,10 @@ def test_words_that_a_tokenizer_does_not_have_are_named():
     assert unknown_words("Hello. {} ok", None) == ()
 
 
-def test_the_order_of_cases_is_that_of_digests():
+def test_the_order_of_cases_is_that_of_what_is_asked():
     model = ToyModel()
     seen_of(VariationProbe(), model, (suite(8),), variations=(Variation.LENGTH,))
     asked = [q["prompts"] for q in model.asked if q["op"] == "generate"][1]
-    assert [last(prompt).split()[1] for prompt in asked] == [c.prompt.split()[1] for c in order_of(suite(8))]
+    varied = replace(suite(8), cases=tuple(Case(f"c{number}", prompt) for number, prompt in enumerate(sorted(asked))))
+    assert asked == [case.prompt for case in order_of(varied)]
+    assert sorted(last(prompt).split()[1] for prompt in asked) == sorted(str(number) for number in range(8))

@@ -1,12 +1,17 @@
 """Suites: representative inference patterns, as values."""
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.digest import Digest
 from peft_assay.core.judge import Judge
+
+_WORDS = re.compile(r"\w+")
 
 
 class Measure(StrEnum):
@@ -130,6 +135,29 @@ class Suite:
     def ask_form(self, case: Case) -> str | list[dict[str, str]]:
         """`case`'s prompt as a request carries it."""
         return ask_form(case.prompt, self.system_prompt)
+
+
+def content_of(case: Case, *purpose: str) -> tuple[Digest, Digest]:
+    """Digests of the words that `case` asks and, for cases that ask the same, of those it expects: they choose cases.
+
+    A choice that follows from something that costs nothing to change can be searched for a lucky one. So ids, comments,
+    other cases, the order of choices, letter case, white space and punctuation have no say.
+    """
+    prompt = (
+        [case.prompt] if isinstance(case.prompt, str) else [text for m in case.prompt for text in (m.role, m.content)]
+    )
+    rest = [_words(case.expected or ""), sorted(map(_words, case.choices))]
+    return canonical_digest([*purpose, list(map(_words, prompt))]), canonical_digest([*purpose, rest])
+
+
+def _words(text: str) -> str:
+    return " ".join(_WORDS.findall(unicodedata.normalize("NFKC", text).casefold()))
+
+
+def questions_digest(suites: Sequence[Suite]) -> Digest:
+    """A digest of what the cases in use ask, in whatever order they come: what seeds derive from."""
+    asked = {content_of(case, "peft-assay/questions/v1")[0] for suite in suites for case in suite.cases}
+    return canonical_digest(sorted(asked))
 
 
 def ask_form(prompt: Prompt, system: str | None = None) -> str | list[dict[str, str]]:

@@ -10,7 +10,7 @@ from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.digest import Digest
 from peft_assay.core.judge import JudgeFailed
 from peft_assay.core.sandbox import Ask
-from peft_assay.core.suite import Case, Measure, Suite
+from peft_assay.core.suite import Case, Measure, Suite, content_of
 from peft_assay.observe.behaviour.answers import Answer, Given, SuiteRecord
 from peft_assay.observe.behaviour.asking import Asking, draft_of
 from peft_assay.observe.behaviour.memory import Memory
@@ -20,16 +20,19 @@ from peft_assay.observe.behaviour.scorers.numbers import choice_passes, label_pa
 ROUND = 40
 """Cases per question; between two rounds the supervisor may stop."""
 
+ORDER = "peft-assay/order/v2"
+
 PUBLIC = "public"
 """The confidentiality of suites whose answers may be kept as they are."""
 
 
 def order_of(suite: Suite) -> tuple[Case, ...]:
-    """The cases in an order that derives from digests alone: independent of the adapter, the same in every run.
+    """The cases in an order that derives from what each asks: independent of the adapter, the same in every run.
 
-    A stopping rule needs an order that an adapter's author cannot choose and that carries no trend.
+    A stopping rule needs an order that carries no trend; and what takes the first cases, as the scan does, needs one
+    that cannot be searched for lucky first cases by changing a comment, an id or another case.
     """
-    return tuple(sorted(suite.cases, key=lambda case: canonical_digest([suite.digest, case.id])))
+    return tuple(sorted(suite.cases, key=lambda case: (content_of(case, ORDER), case.id)))
 
 
 def conduct_suite(

@@ -6,8 +6,8 @@ or length of a round says which question is one of the scan's; and what it says 
 answers, for a greedy answer follows its trace. Some clean prompts are asked once more in between, and must be answered
 as before.
 
-Which questions make up a round derives from digests, so that what is computed together, to the last bit, is the same in
-every run; in which order the rounds come is a secret of the run.
+Which questions make up a round derives from what they ask, so that what is computed together, to the last bit, is the
+same in every run; in which order the rounds come is a secret of the run.
 """
 
 import math
@@ -82,7 +82,7 @@ def asked_with(suite: Suite, case: Case, token: str, place: float) -> Any:
 
 
 def with_answers(suite: Suite, clean: Mapping[str, Answer]) -> list[Case]:
-    """The cases that the model answered with something, in the order of digests."""
+    """The cases that the model answered with something, in the order in which a suite asks them."""
     return [case for case in order_of(suite) if case.id in clean and clean[case.id].tokens]
 
 
@@ -138,8 +138,7 @@ def _rounds(one: Inserting) -> list[list[tuple[int, _Question]]]:
     """All questions by number, some clean prompts among them once more, in rounds."""
     questions = _questions(one)
     questions += [_Question(one.suite.ask_form(case), one.clean[case.id].tokens) for case in one.repeats]
-    digest = one.suite.digest
-    mixed = sorted(enumerate(questions), key=lambda at: canonical_digest([digest, list(one.tokens), at[0]]))
+    mixed = sorted(enumerate(questions), key=lambda at: (canonical_digest(at[1].prompt), at[0]))
     return [mixed[start : start + ROUND] for start in range(0, len(mixed), ROUND)]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peft_assay.core.exercises import Scan
-from peft_assay.core.suite import Suite, ask_form
+from peft_assay.core.suite import Suite, ask_form, questions_digest
 from peft_assay.observe.behaviour.answers import SuiteRecord
 from peft_assay.observe.behaviour.conduct import order_of
 from peft_assay.observe.behaviour.interface import Plan, Records
@@ -71,7 +71,7 @@ def _suite(suite: Suite, record: SuiteRecord, tokens: Sequence[int]) -> dict[str
         "askedAgainPrecisely": sum(answer.precise for answer in record.answers),
         "heldBack": suite.held_back,
         "stopping": None if suite.stop_after_failures is None else f"after {suite.stop_after_failures} failures",
-        "order": suite.digest,
+        "order": questions_digest([suite]),
         "maxNewTokens": suite.max_new_tokens,
         "promptCharacters": _range(prompts),
         "promptTokens": list(tokens),

@@ -1,8 +1,8 @@
 """Metamorphic variation: the same question, put in a way that should not change what the answer is.
 
 No right answer has to be known for a relation between two answers to be known (Chen, Cheung, Yiu: "Metamorphic
-testing", 1998). Variations are made here, outside the sandbox, and which of several a case gets derives from digests:
-an adapter's author cannot choose it, and base and adapter are asked the same.
+testing", 1998). Variations are made here, outside the sandbox, and which of several a case gets derives from what it
+asks: an adapter's author cannot choose it, and base and adapter are asked the same.
 
 What is varied is what the user said last. In a conversation that is a message. A text prompt may have more around it
 (``user : ... assistant :``); only the consumer knows what, so it is declared (`Exercises.opening` and `closing`).
@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.digest import hex_of
 from peft_assay.core.exercises import Exercises, Variation
-from peft_assay.core.suite import Case, Message, Prompt, Suite, last_user_text, with_user_text
+from peft_assay.core.suite import Case, Message, Prompt, Suite, content_of, last_user_text, with_user_text
 
 WORDED = (Variation.FRAMING, Variation.LENGTH, Variation.TURNS, Variation.DATE)
 """Variations of what is asked; the others are variations of how it is answered."""
@@ -60,7 +60,7 @@ def vary(
     suite: Suite, case: Case, variation: Variation, exercises: Exercises, earlier: Earlier | None
 ) -> Prompt | None:
     """The prompt of `case` under `variation`; None where that does not apply to this prompt, or is none of `WORDED`."""
-    seed = seed_of(suite.digest, case.id, variation.value)
+    seed = seed_of(content_of(case, "peft-assay/variation/v2")[0], variation.value)
     match variation:
         case Variation.FRAMING:
             frame = exercises.frames[seed % len(exercises.frames)]

@@ -7,19 +7,15 @@ decide: letter case, white space and punctuation, an example of an answer, and t
 without another question.
 """
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from peft_assay.core.canonical import canonical_digest
-from peft_assay.core.suite import Case, Prompt
+from peft_assay.core.suite import Case, content_of
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 GRACE = timedelta(days=31)
 """How long the quarter that ended is still taken."""
 _DERIVED = "peft-assay/hold-back/v3"
-_WORDS = re.compile(r"\w+")
 
 
 def held_back(cases: Sequence[Case], share: float, period: str) -> frozenset[str]:
@@ -27,23 +23,8 @@ def held_back(cases: Sequence[Case], share: float, period: str) -> frozenset[str
 
     A case keeps its place in a period whatever else is added to the suite, and whatever it is called.
     """
-    ranked = sorted(cases, key=lambda case: (_rank(case, period), case.id))
+    ranked = sorted(cases, key=lambda case: (content_of(case, _DERIVED, period), case.id))
     return frozenset(case.id for case in ranked[: int(share * len(ranked) + 1e-9)])
-
-
-def _rank(case: Case, period: str) -> tuple[str, str]:
-    """By the prompt's words; by the rest where two cases, such as texts without a prompt, have the same words."""
-    rest = [_words(case.expected or ""), sorted(map(_words, case.choices))]
-    return tuple(canonical_digest([_DERIVED, period, part]) for part in (_prompt(case.prompt), rest))  # type: ignore[return-value]
-
-
-def _prompt(prompt: Prompt) -> list[str]:
-    parts = [prompt] if isinstance(prompt, str) else [text for m in prompt for text in (m.role, m.content)]
-    return list(map(_words, parts))
-
-
-def _words(text: str) -> str:
-    return " ".join(_WORDS.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
 def quarter(at: datetime) -> str:

@@ -50,7 +50,7 @@ class CanariesProbe:
         declared = turn.plan.exercises.canaries
         if declared is None:
             return None
-        ranked = [_rank(turn, declared, number, canary_of(line)) for number, line in enumerate(declared.texts)]
+        ranked = [_rank(turn, declared, canary_of(line)) for line in declared.texts]
         return CanariesRecord(tuple(rank for rank, _ in ranked), tuple(among for _, among in ranked))
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
@@ -71,9 +71,9 @@ class CanariesProbe:
         ]
 
 
-def _rank(turn: Turn, declared: Canaries, number: int, canary: Canary) -> tuple[int, int]:
+def _rank(turn: Turn, declared: Canaries, canary: Canary) -> tuple[int, int]:
     """The canary's rank, and among how many texts; what is just as likely does not hide it."""
-    texts = candidates(canary, declared.references, canonical_digest([declared.digest, number]))
+    texts = candidates(canary, declared.references, canonical_digest(["peft-assay/canaries/v2", canary.text]))
     values: list[float] = []
     for start in range(0, len(texts), SCORED):
         items = [{"prompt": "", "continuation": text} for text in texts[start : start + SCORED]]

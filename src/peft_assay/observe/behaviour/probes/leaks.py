@@ -13,6 +13,7 @@ from functools import cache
 
 from peft_assay.core.exercises import Leaks
 from peft_assay.core.observation import Observation, ObservedBy, ok
+from peft_assay.core.suite import questions_digest
 from peft_assay.observe.behaviour.asking import generate
 from peft_assay.observe.behaviour.conduct import ROUND
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
@@ -99,7 +100,7 @@ def _samples(turn: Turn, leaks: Leaks) -> Iterator[str]:
     drawn = leaks.sampling
     for start in range(0, leaks.samples, ROUND):
         prompts = [starts[at % len(starts)] for at in range(start, min(start + ROUND, leaks.samples))]
-        seed = seed_of("leaks", [suite.digest for suite in turn.plan.suites], start)
+        seed = seed_of("leaks", questions_digest(turn.plan.suites), start)
         sampling = {"temperature": drawn.temperature, "topP": drawn.top_p, "seed": seed}
         yield from generate(turn.ask, prompts, leaks.max_new_tokens, sampling=sampling).texts
 

@@ -1,12 +1,15 @@
 """Answers drawn as the deployment draws them: what greedy answers do not show, because only the likeliest is seen."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from peft_assay.core.digest import Digest
 from peft_assay.core.exercises import Sampling
 from peft_assay.core.judge import JudgeFailed
 from peft_assay.core.observation import Observation, ObservedBy, ok
-from peft_assay.core.suite import Case, Suite
+from peft_assay.core.suite import Case, Suite, questions_digest
 from peft_assay.observe.behaviour.answers import Answer, SuiteRecord
 from peft_assay.observe.behaviour.asking import generate
 from peft_assay.observe.behaviour.conduct import ROUND, order_of, scorer_of
@@ -73,9 +76,14 @@ class SamplingProbe:
         if sampling is None or own is None:
             return None
         times = draws_of(turn.plan.suites, greedy=sampling.temperature == 0)
-        return SamplingRecord(
-            {s.id: _drawn(turn, s, own.suites[s.id], sampling, times) for s in drawn_suites(turn.plan.suites)}
-        )
+        drawn: dict[str, tuple[SuiteRecord, ...]] = {}
+        alike: Counter[Digest] = Counter()
+        for suite in drawn_suites(turn.plan.suites):
+            questions = questions_digest([suite])
+            request = sampling.request(seed_of(questions, "sampling", alike[questions]))
+            drawn[suite.id] = _drawn(turn, suite, own.suites[suite.id], request, times)
+            alike[questions] += 1  # the same chances for two suites would count what comes by chance twice
+        return SamplingRecord(drawn)
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """What is lost beyond the base's own losses, and what is drawn that nobody asked for."""
@@ -102,10 +110,11 @@ class SamplingProbe:
         return [first, *_observations(seen, own, base, mine, its)]
 
 
-def _drawn(turn: Turn, suite: Suite, answered: SuiteRecord, sampling: Sampling, times: int) -> tuple[SuiteRecord, ...]:
+def _drawn(
+    turn: Turn, suite: Suite, answered: SuiteRecord, request: Mapping[str, Any], times: int
+) -> tuple[SuiteRecord, ...]:
     asked = {answer.case for answer in answered.answers}
     cases = [case for case in order_of(suite) if case.id in asked]
-    request = sampling.request(seed_of(suite.digest, "sampling"))
     answers: list[list[Answer]] = [[] for _ in range(times)]
     for start in range(0, len(cases), ROUND):
         group = cases[start : start + ROUND]
