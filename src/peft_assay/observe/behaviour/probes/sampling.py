@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from peft_assay.core.digest import Digest
-from peft_assay.core.exercises import Sampling
 from peft_assay.core.judge import JudgeFailed
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.suite import Case, Suite, questions_digest
