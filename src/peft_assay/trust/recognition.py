@@ -43,8 +43,8 @@ def resemblances(found: RevocationList, files: Mapping[str, bytes]) -> tuple[tup
 
     Raises what `recognised` raises. Costs a sketch for every entry with a fingerprint.
     """
-    entries = [entry for entry in found.revocations if entry.function is not None]
-    if not entries:
+    signed = [(entry, entry.function) for entry in found.revocations if entry.function is not None]
+    if not signed:
         return ()
     from peft_assay.fingerprint.compare import judge
     from peft_assay.fingerprint.digest import function_digest
@@ -54,11 +54,9 @@ def resemblances(found: RevocationList, files: Mapping[str, bytes]) -> tuple[tup
     prints = prints_of(files, [withdrawn.nonce for withdrawn in taken.values()]) if taken else {}
     words = {name: judge(withdrawn, prints, number) for number, (name, withdrawn) in enumerate(taken.items())}
     judged = []
-    for entry in entries:
-        if entry.function is not None:
-            same = entry.function.digest == digest
-            kept = entry.function.fingerprint
-            judged.append((entry, Word.EQUAL if same else words[kept] if kept is not None else Word.OTHER))
+    for entry, function in signed:
+        same, kept = function.digest == digest, function.fingerprint
+        judged.append((entry, Word.EQUAL if same else words[kept] if kept is not None else Word.OTHER))
     return tuple((entry, word) for entry, word in judged if word is not Word.OTHER)
 
 
