@@ -3,7 +3,7 @@
 Backtracking tries every way in which the parts of an expression can share a text out among them. The ways are counted
 here by position, which takes polynomial time even where there are more of them than any computer could try: for each
 part, how many ways lead to each place of the text. What a part tests matters, so `.*layers.*q_proj` is found cheap and
-`.*.*.*.*x` dear. Only expressions that re2 takes are counted: no look-around, no back-references.
+`.*.*.*.*x` dear. Look-around is counted as if it always let the match go on. Back-references are not counted.
 """
 
 import re
@@ -15,6 +15,7 @@ MAX_COUNTING = 100_000
 """Steps of the counting itself, for one expression and one text."""
 MAX_COUNTING_IN_ALL = 3_000_000
 """For all expressions of one configuration: some seconds."""
+LOOKING = frozenset({"ASSERT", "ASSERT_NOT"})
 _SINGLE = {"LITERAL", "NOT_LITERAL", "ANY", "IN"}
 _REPEATS = {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}
 _CATEGORIES: dict[str, Callable[[str], bool]] = {
@@ -83,9 +84,17 @@ class Counting:
             return self.sequence(argument, ways)
         if kind == "BRANCH":
             return _sum(self.sequence(branch, ways) for branch in argument[1])
+        if kind in LOOKING:
+            return self._looked(argument[0], argument[1], ways)
         if kind == "AT":
             return self._at(str(argument), ways)
         raise Endless(f"{kind.lower()} is not counted")
+
+    def _looked(self, direction: int, body: Any, ways: Ways) -> Ways:
+        """The steps of looking, ahead or behind, from each place; whatever is seen there, all ways go on."""
+        back = body.getwidth()[0] if direction < 0 else 0
+        self.sequence(body, {at - back: n for at, n in ways.items() if at >= back})
+        return ways
 
     def _at(self, place: str, ways: Ways) -> Ways:
         if place in {"AT_BEGINNING", "AT_BEGINNING_STRING"}:

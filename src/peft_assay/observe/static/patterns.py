@@ -2,8 +2,8 @@
 
 PEFT matches `target_modules` and its like, where they are text, and the keys of patterns with Python's backtracking
 engine against every module of the base. Unsafe is here: a repetition without limit inside another, a choice inside a
-long repetition, more than `MAX_REPETITIONS` without limit, what re2 (linear time) does not accept, look-around and
-back-references for instance; and what takes too many steps on names of modules, each expression by itself or all
+long repetition, more than `MAX_REPETITIONS` without limit, what re2 (linear time) does not accept, back-references for
+instance; and what takes too many steps on names of modules, each expression by itself or all
 together. Steps are counted and not timed (`peft_assay.observe.static.backtracking`): nothing here is matched by `re`.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject, Unreadable
 from peft_assay.observe.static import linear
-from peft_assay.observe.static.backtracking import Budget, Endless, parsed, steps
+from peft_assay.observe.static.backtracking import LOOKING, Budget, Endless, parsed, steps
 from peft_assay.observe.static.bounds import MAX_TEXT
 from peft_assay.observe.static.reading import Configuration, read_configuration, read_weights
 from peft_assay.observe.static.scales import PREFIX
@@ -67,22 +67,48 @@ def expressions(configuration: Configuration) -> Iterator[tuple[str, str, str]]:
             yield f"{name} key", key, searched.replace("{}", key)
 
 
-def why_unsafe(pattern: str) -> str | None:
-    """Why matching `pattern` may take more than linear time, whatever it is matched against; None: not by its form."""
+def why_unsafe(pattern: str, *, looking: bool = False) -> str | None:
+    """Why matching `pattern` may take more than linear time, whatever it is matched against; None: not by its form.
+
+    `looking`: whether look-around is admitted. Its steps are counted as those of other parts are; but what re2 does not
+    read has no meaning for other probes, so that it is admitted only where none of them reads it.
+    """
     if len(pattern) > MAX_TEXT:
         return f"longer than {MAX_TEXT} characters"
     try:
         linear.compile_linear(pattern)
-    except linear.error:
-        return "not an expression that takes linear time"
-    try:
         tree = parsed(pattern)
+    except linear.error:
+        try:
+            tree = parsed(pattern)
+        except Endless as problem:
+            return str(problem)
+        if not looking or not _looks_around(tree):
+            return "not an expression that takes linear time"
     except Endless as problem:
         return str(problem)
     problem_found, count = _walk(tree, inside=False)
     if problem_found is None and count > MAX_REPETITIONS:
         return f"{count} repetitions without limit"
     return problem_found
+
+
+_OPERATIONS = frozenset(
+    {"LITERAL", "NOT_LITERAL", "ANY", "IN", "AT", "BRANCH", "SUBPATTERN", "MAX_REPEAT", "MIN_REPEAT", *LOOKING}
+)
+
+
+def _looks_around(tree: Any) -> bool:
+    """Whether look-around is all that a parse tree has beyond what re2 reads."""
+    kinds = set(_kinds(tree))
+    return bool(kinds & LOOKING) and kinds <= _OPERATIONS
+
+
+def _kinds(tree: Any) -> Iterator[str]:
+    for operation, argument in tree:
+        yield str(operation)
+        for child in _children(str(operation), argument):
+            yield from _kinds(child)
 
 
 def _walk(tree: Any, *, inside: bool) -> tuple[str | None, int]:
@@ -160,13 +186,14 @@ class PatternsProbe:
     """config.unsafe_patterns."""
 
     id = "patterns"
-    version = "2"
+    version = "3"
     terms = ("config.unsafe_patterns",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
         """Raises Unreadable when the configuration has not one reading."""
         every = list(expressions(read_configuration(subject)))
-        bad = {at: why for at, (_, text, _) in enumerate(every) if (why := why_unsafe(text)) is not None}
+        reasons = (why_unsafe(text, looking=field in _WHOLE) for field, text, _ in every)
+        bad = {at: why for at, why in enumerate(reasons) if why is not None}
         found = [told(every[at][0], every[at][1], why) for at, why in bad.items()]
         rest = [one for at, one in enumerate(every) if at not in bad and not _PLAIN.fullmatch(one[1])]
         if rest:  # the base's names are read from its files
