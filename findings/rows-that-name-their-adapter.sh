@@ -6,39 +6,12 @@
 # Seen: LORA: the row that asks for __base__ gets the base
 #   LOHA: the row that asks for __base__ gets the adapter
 #   IA3: the row that asks for __base__ gets the adapter
-set -eu
-place=$(mktemp -d)
-trap 'rm -rf "$place"' EXIT
-python3 -m venv "$place/env"
-"$place/env/bin/python" -m pip install -q torch==2.13.0 transformers==5.23.0 peft==0.21.2
-cat > "$place/run.py" <<'END'
+. "$(dirname "$0")/environment.sh"
+install torch==2.13.0 transformers==5.23.0 peft==0.21.2
+run <<'END'
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, logging
-
-logging.set_verbosity_error()
-torch.manual_seed(0)
-torch.set_num_threads(1)
-
-
-def base(**more):
-    """A small untrained Llama, always the same."""
-    torch.manual_seed(1)
-    sizes = dict(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
-    return LlamaForCausalLM(LlamaConfig(**sizes, num_key_value_heads=4, **more)).eval()
-
-
-def filled(model):
-    """The model with factors as after training: no longer zero."""
-    source = torch.Generator().manual_seed(2)
-    for name, parameter in model.named_parameters():
-        if "lora_" in name or "hada_" in name or "ia3_" in name:
-            parameter.data.normal_(0, 0.2, generator=source)
-    return model.eval()
-
-
-tokens = torch.arange(3, 11)[None]
-
 from peft import IA3Config, LoHaConfig, LoraConfig, get_peft_model
+from small_llama import base, filled, tokens
 
 found = {}
 for config in (
@@ -55,4 +28,3 @@ for config in (
     print(f"{config.peft_type.value}: the row that asks for __base__ gets {'the base' if found[config.peft_type.value] else 'the adapter'}")
 assert found == {"LORA": True, "LOHA": False, "IA3": False}
 END
-"$place/env/bin/python" -W ignore "$place/run.py"
