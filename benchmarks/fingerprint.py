@@ -1,8 +1,10 @@
-"""Is a withdrawn adapter known again, and no other taken for it? Adapters by the zoo's recipes, their twins, and each other.
+"""Is a withdrawn adapter known again, and no other taken for it? Adapters by the zoo's recipes, their twins, and each
+other.
 
-Every run of training gives four adapters: checkpoints at 90 and 95 % of its steps, its end, and the end trained 5 % further. Runs come
-in groups of four: two of their own, one with the start of the first and other data, one with its data and another start. Adapters
-are kept in .bench/fingerprint and trained once. Ends with lines: name, value, bound, holds or falls short; exits 0 either way.
+Every run of training gives four adapters: checkpoints at 90 and 95 % of its steps, its end, and the end trained 5 %
+further. Runs come in groups of four: two of their own, one with the start of the first and other data, one with its
+data and another start. Adapters are kept in .bench/fingerprint and trained once. Ends with lines: name, value, bound,
+holds or falls short; exits 0 either way.
 """
 
 import argparse
@@ -84,7 +86,7 @@ def main() -> None:
 
 
 def trained(number: int) -> Iterator[tuple[str, Files]]:
-    """The four adapters of run `number`, by name; trained where they are not kept."""
+    """Return the four adapters of run `number`, by name; an adapter whose file is not there yet is trained."""
     kind, recipe = KINDS[number // 4 % len(KINDS)]
     member, group = number % 4, number // 4
     start = 1000 + 10 * group + (0 if member == 2 else member)
@@ -126,7 +128,7 @@ def train(recipe: Recipe, start: int, data: int, folders: list[Path]) -> None:
 
 
 def relation(one: str, other: str) -> str:
-    """What two adapters share, by their names: kind-group-member-stage."""
+    """Return the relation of two adapters by their names (kind-group-member-stage)."""
     (_, group, member, _), (_, others, also, _) = (name.rsplit("-", 3) for name in (one, other))
     if group != others:
         return "independent"
@@ -137,7 +139,8 @@ def relation(one: str, other: str) -> str:
 
 
 def twins_missed(adapters: dict[str, Files], taken: dict[str, Fingerprint]) -> tuple[int, int]:
-    """(twins that are not equal, all twins): of LoRAs every exact rewriting, of all a copy in each narrower dtype."""
+    """Return the twins that are not equal, and all twins: every exact rewriting of a LoRA, and a copy of every adapter
+    in each narrower dtype."""
     missed = count = 0
     for name, files in adapters.items():
         for change, twin in twins(name, files):
@@ -158,7 +161,8 @@ def twins(name: str, files: Files) -> Iterator[tuple[str, Files]]:
 
 
 def tell_costs() -> None:
-    """CPU time for one LoRA of the size that adapters of 7B bases have, least of three, beside sha256 of its bytes."""
+    """Return CPU times for one LoRA of the size that adapters of 7B bases have, least of three, beside sha256 of its
+    bytes."""
 
     large = lora(rank=16, size=4096, modules=64)
     large = rewritten(large, tensors_of(large), "BF16")

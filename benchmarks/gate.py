@@ -1,4 +1,4 @@
-"""What a governed forward pass of the zoo costs beside the same pass without the guard, interleaved, medians.
+"""Measure the cost of a governed forward pass of the zoo against the same pass without the guard, interleaved, medians.
 
 Both models are made from the same bytes by the same code; CPU time of this thread is compared pair by pair.
 """
@@ -52,7 +52,7 @@ def _base() -> Any:
 
 
 def _share(plain: Any, governed: Any, length: int, new: int) -> float:
-    """The median of what is added, over pairs whose order alternates."""
+    """Return the median of the added cost, over pairs whose order alternates."""
     ids = torch.randint(3, 200, (1, length))
     asks = [_asking(model, ids, new) for model in (plain, governed)]
     shares = []

@@ -37,11 +37,12 @@ UNSAID: dict[str, list[Form]] = {
 WITHOUT = {"loftq_config"}
 """Fields that tools of others (Unsloth's notebooks) set to null, where PEFT's own default is an empty mapping."""
 UNSAID_OF_TYPE: dict[tuple[str, str], list[Form]] = {("AdaLoraConfig", "rank_pattern"): [{"list": ["bool"]}]}
-"""What AdaLoRA saves after training: which of its singular values each module kept."""
+"""The values that AdaLoRA saves after training: which of its singular values each module kept."""
 
 
 def forms(hint: object, unsaid: list[Form]) -> list[Form]:
-    """The forms that a value of `hint` has in a saved configuration, any of which will do; an unknown hint allows any.
+    """Return the forms that a value of `hint` has in a saved configuration, any of which will do; an unknown hint
+    allows any.
 
     A form is a JSON type, or one of: ``list`` (the elements' forms), ``tuple`` (the forms at each place), ``mapping``
     (the values' forms; JSON's keys are text), ``fields`` (a class's fields), ``one`` (the texts or numbers allowed).
@@ -68,7 +69,9 @@ def forms(hint: object, unsaid: list[Form]) -> list[Form]:
 
 
 def joined(*parts: list[Form]) -> list[Form]:
-    """Each form once; where any text will do, no single texts; where a class is known, no mapping of anything."""
+    """Return each form once; where any text will do, no single texts; where a class is known, no mapping of
+    anything.
+    """
     every = {json.dumps(form, sort_keys=True): form for part in parts for form in part}
     found = [every[key] for key in sorted(every)]
     known = any("fields" in form for form in found if isinstance(form, dict))
@@ -77,7 +80,7 @@ def joined(*parts: list[Form]) -> list[Form]:
 
 
 def field_forms(field: dataclasses.Field, hint: object, unsaid: list[Form]) -> list[Form]:
-    """The forms of a field: its annotation's, and its default's, which PEFT sometimes annotates otherwise."""
+    """Return the forms of a field: its annotation's, and its default's, which PEFT sometimes annotates otherwise."""
     default = default_of(field)
     found = forms(hint, unsaid)
     if default is None:
@@ -88,7 +91,7 @@ def field_forms(field: dataclasses.Field, hint: object, unsaid: list[Form]) -> l
 
 
 def default_of(field: dataclasses.Field) -> object:
-    """The JSON spelling of a field's default."""
+    """Return the JSON spelling of a field's default."""
     value = field.default
     if field.default_factory is not dataclasses.MISSING:
         value = field.default_factory()
@@ -100,7 +103,7 @@ def default_of(field: dataclasses.Field) -> object:
 
 
 def fields_of(config_class: type) -> dict[str, dict[str, object]]:
-    """Field name to its forms and default."""
+    """Return field names with their forms and defaults."""
     hints = typing.get_type_hints(config_class)
     result = {}
     for field in dataclasses.fields(config_class):

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - prose and table rows stand on one line, as they do in the page
-"""The page of everything that is tried with a workspace by those who can write it and hold no key."""
+"""The page of every tampering with a workspace that is tried, by an attacker who can write it and holds no key."""
 
 import sys
 from pathlib import Path
@@ -65,32 +65,32 @@ FACTS = (
         "report, replay",
     ),
     ("attempts", "the record of the authority key, outside the workspace", "certificates, rules"),
-    ("admissions, refusals, activations", "nothing: nothing is decided from them", "messages"),
+    ("admissions, refusals, activations", "nothing: no decision rests on them", "messages"),
     ("columns of tables", "compared with the ledger's entries, all of them, before anything is read", "finding"),
 )
 """Every fact that a rule, a lock, the gate or a report reads from a workspace, what it rests on, and who reads it."""
 
 
 def tampering() -> str:
-    """docs/reference/tampering.md."""
+    """Return docs/reference/tampering.md."""
     return (
         "# Tampering with a workspace\n\n"
-        "Whoever can write the workspace owns its database and its blobs, and can drop the triggers that make tables append-only. "
-        "Without a key, what they change is noticed alike by `verify`, `activate`, `report` (and `policy explain`, `revoke --list`, "
+        "An attacker who can write the workspace owns its database and its blobs, and can drop the triggers that make tables append-only. "
+        "Changes without a key are noticed alike by `verify`, `activate`, `report` (and `policy explain`, `revoke --list`, "
         "`rights show`) and `verify --replay`, with exit code 11: all of them begin with one check. It recomputes the "
         "ledger from its bytes, holds it against all columns of the tables, hashes every document that an entry names, opens the signed "
-        "checkpoint of the last entry, and compares all of it with what this host has seen ([ADR 0025](../adr/0025-signed-ledger.md)). What is "
-        "kept of the adapter in question is hashed besides; the weights of others are hashed when they are looked at.\n\n"
+        "checkpoint of the last entry, and compares all of it with the marks of this host ([ADR 0025](../adr/0025-signed-ledger.md)). The kept "
+        "files of the adapter in question are hashed too; the weights of other adapters are hashed when these are read.\n\n"
         "Each line is a test of `tests/attacks/workspace`. Its control: an untouched copy passes every door, and the database's own "
         "integrity check finds nothing wrong after the tampering. *First use*: also noticed on a host that never saw the workspace.\n\n"
         + table(
-            ["tampering", "how", "what it would bring about", "first use"],
+            ["tampering", "how", "aim of the attack", "first use"],
             [[f"`{t.name}`", t.how, t.aim, "yes" if t.name in ON_FIRST_USE else "not tried"] for t in TAMPERINGS],
         )
-        + "\n## What is not noticed\n\n"
-        "Entries that may be written without a key, because nothing is decided from them:\n\n"
+        + "\n## Changes that are not noticed\n\n"
+        "Entries that may be written without a key, because no decision rests on them:\n\n"
         + table(["entry", "how", "why it does not matter"], [[f"`{kind}`", how, why] for kind, how, why in UNNOTICED])
-        + "\nOn first use, with no mark and no record of the key, a workspace that was put back as a whole is taken as found: what it "
-        "holds is signed, but nothing says that it is the newest.\n\n"
-        "## What each fact rests on\n\n" + table(["fact", "rests on", "read by"], [list(fact) for fact in FACTS])
+        + "\nOn first use, with no mark and no record of the key, an older copy of the whole workspace is accepted: its "
+        "entries are signed, but nothing shows whether it is the newest.\n\n"
+        "## Evidence for each fact\n\n" + table(["fact", "rests on", "read by"], [list(fact) for fact in FACTS])
     )

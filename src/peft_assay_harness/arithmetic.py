@@ -1,7 +1,7 @@
-"""LoRA, DoRA and IA3 by our own arithmetic: what an adapter adds, from numbers alone, on a base without PEFT.
+"""LoRA, DoRA and IA3 by our own arithmetic: an adapter's updates from numbers alone, on a base without PEFT.
 
-Where which tensor lies, and how strongly a module acts, is told by the supervisor, which read header and configuration
-strictly: nothing of the adapter's structure is read in here, and no name of its choosing becomes code, a class or a
+The supervisor, which read header and configuration strictly, sends the offsets of tensors and the strength of each
+module: nothing of the adapter's structure is read in here, and no name of its choosing becomes code, a class or a
 file. Adapter weights act in float32, whatever the base computes in, as PEFT lets them.
 """
 
@@ -20,7 +20,9 @@ class Inapplicable(ValueError):
 
 
 def apply_adapter(model: Any, weights: bytes, modules: Sequence[Mapping[str, Any]]) -> int:
-    """Lets `modules` of `model` act as adapted; gives how many. Raises Inapplicable before anything was changed."""
+    """Make `modules` of `model` act as adapted; return their number. Raises Inapplicable before anything was
+    changed.
+    """
     found = [(_adapted(model, spec["module"]), spec, _tensors(weights, spec["tensors"])) for spec in modules]
     for module, spec, tensors in found:
         _check(module, spec["module"], tensors)
@@ -43,7 +45,7 @@ class LowRank:
             self._ratio = tensors["lora_magnitude_vector"].flatten() / torch.linalg.norm(whole, dim=1)
 
     def __call__(self, module: Any, inputs: tuple[Any, ...], output: Any) -> Any:
-        """The module's output with the update in it, in the output's own dtype."""
+        """Return the module's output with the update in it, in the output's own dtype."""
         added = (inputs[0].float() @ self._down.T @ self._up.T) * self._scale
         if self._ratio is None:
             return (output + added).to(output.dtype)
@@ -52,7 +54,7 @@ class LowRank:
 
 
 def _multiply(module: Any, factors: Any) -> None:
-    """IA3: a row scales what goes in, a column what comes out."""
+    """Apply IA3: a row scales a module's inputs, a column its outputs."""
     inside, factors = factors.shape[0] == 1, factors.flatten()
 
     def before(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -78,7 +80,7 @@ def _adapted(model: Any, path: str) -> Any:
 
 
 def _tensors(weights: bytes, placed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Float32 copies of the tensors at the given places."""
+    """Return float32 copies of the tensors at the given places."""
     found = {}
     for name, place in placed.items():
         dtype = DTYPES[place["dtype"]]
@@ -89,7 +91,7 @@ def _tensors(weights: bytes, placed: Mapping[str, Mapping[str, Any]]) -> dict[st
 
 
 def _check(module: Any, path: str, tensors: Mapping[str, Any]) -> None:
-    """That the shapes are those of the module."""
+    """Check that the shapes are those of the module."""
     transposed = type(module).__name__ == "Conv1D"
     outputs, inputs = reversed(module.weight.shape) if transposed else module.weight.shape
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}

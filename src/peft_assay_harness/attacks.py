@@ -40,17 +40,17 @@ def read_unlisted_file(_: Arguments) -> str:
 
 
 def read_private_files(arguments: Arguments) -> str:
-    """Reads what belongs to the project and to the host: documents, expected answers, workspace, keys, homes."""
+    """Read files of the project and of the host: documents, expected answers, workspace, keys, homes."""
     return _first_read(arguments["private"])
 
 
 def read_beside_libraries(arguments: Arguments) -> str:
-    """Reads what lies beside interpreter and libraries: installers' configuration, hooks, records of origin."""
+    """Read files beside interpreter and libraries: installers' configuration, hooks, records of origin."""
     return _first_read(arguments["beside"])
 
 
 def _first_read(paths: Sequence[str]) -> str:
-    """The first of `paths` that can be read, be it a file or the names in a folder; raises OSError for none."""
+    """Return the first of `paths` that can be read, be it a file or the names in a folder; raises OSError for none."""
     for path in paths:
         with contextlib.suppress(OSError):
             if os.path.isdir(path):  # noqa: PTH112 - as an attacker would

@@ -171,7 +171,7 @@ def restrict_reads(paths: Iterable[str], writable: Iterable[str] = (), listable:
     `listable` are folders in which names can be read, and no more: transformers lists a base's folder to load it.
     `writable` are devices that can be written to as well: packages that transformers imports where they are installed
     (dill, for one) open the null device for writing while they are imported.
-    Does nothing on kernels without Landlock: what that leaves open is for the start-up attacks to show.
+    Does nothing on kernels without Landlock: the start-up attacks then show the open paths.
     """
     import landlockpy
 
@@ -214,7 +214,7 @@ def prctl(option: int, value: int) -> None:
 
 
 def without(folders: Iterable[str], hidden: Iterable[str]) -> Iterator[str]:
-    """`folders` as paths that have nothing `hidden` in them: a folder that has gives way to what else is in it."""
+    """Return `folders` as paths without the `hidden` ones: a folder that has some is replaced by its other entries."""
     unseen, shown = set(hidden), set(folders)
     for folder in shown:
         if any(path.startswith(f"{folder}/") for path in unseen):

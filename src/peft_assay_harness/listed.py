@@ -17,7 +17,7 @@ from typing import Any
 
 
 class Listed(importlib.metadata.DistributionFinder):
-    """Finds the listed modules, and distributions that say their name, version and modules, from what was told."""
+    """Finds the listed modules, and distributions with their name, version and modules, from the supervisor's list."""
 
     def __init__(self, modules: Mapping[str, str], versions: Mapping[str, Sequence[Any]]) -> None:
         self._modules = modules
@@ -32,7 +32,7 @@ class Listed(importlib.metadata.DistributionFinder):
         path: Sequence[str] | None,
         target: ModuleType | None = None,  # noqa: ARG002 - of the protocol
     ) -> importlib.machinery.ModuleSpec | None:
-        """A listed package or module by its place; None for all else, submodules among it."""
+        """Return a listed package or module by its place; None for all else, submodules among it."""
         place = self._modules.get(fullname) if path is None else None
         if place is None:
             return None
@@ -48,7 +48,7 @@ class Listed(importlib.metadata.DistributionFinder):
     def find_distributions(
         self, context: importlib.metadata.DistributionFinder.Context | None = None
     ) -> Iterator[importlib.metadata.Distribution]:
-        """All listed ones, or those of one name."""
+        """Return all listed distributions, or those of one name."""
         name = None if context is None else context.name
         wanted = None if name is None else normalised(name)
         yield from (one for one in self._distributions if wanted is None or normalised(one.told) == wanted)
@@ -66,11 +66,11 @@ class Told(importlib.metadata.Distribution):
         }
 
     def read_text(self, filename: str) -> str | None:
-        """What was told."""
+        """Return the text from the list."""
         return self._texts.get(filename)
 
     def locate_file(self, path: Any) -> Any:
-        """Where a file of one of its modules lies; raises FileNotFoundError for every other one."""
+        """Return the place of a file of one of its modules; raises FileNotFoundError for every other one."""
         first, _, rest = str(path).partition("/")
         if first not in self._modules:
             raise FileNotFoundError(path)
@@ -78,12 +78,12 @@ class Told(importlib.metadata.Distribution):
 
 
 def normalised(name: str) -> str:
-    """A distribution's name as names are compared (the packaging user guide, name normalisation)."""
+    """Return a distribution's name as names are compared (the packaging user guide, name normalisation)."""
     return name.lower().replace("_", "-").replace(".", "-")
 
 
 def import_from_list(modules: Mapping[str, str], versions: Mapping[str, Sequence[Any]]) -> None:
-    """From now on only the standard library's folders and the list are looked through."""
+    """Search only the standard library's folders and the list from now on."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:] = [entry for entry in sys.path if entry not in given]
     own = [finder for finder in sys.meta_path if getattr(finder, "__module__", None) == "_frozen_importlib"]

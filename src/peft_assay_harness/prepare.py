@@ -53,7 +53,7 @@ def prepare(options: argparse.Namespace) -> Prepared:
 
 
 def _sizes(engine: Any) -> dict[str, int]:
-    """By what the supervisor bounds replies: tokens or labels that the base gives, and where an adapter can act."""
+    """Return the sizes that bound replies: tokens or labels of the base, and modules that an adapter can change."""
     base = engine.model
     classifies = engine.task == CLASSIFIER
     return {

@@ -1,7 +1,7 @@
-"""Tells quickly whether tensors still hold the bytes that they held before.
+"""Check quickly whether tensors still hold the bytes that they held before.
 
-A version counter misses what is written through `.data`, and counts parametrizations that change no byte; so where it
-decides, content is compared. The sum of a tensor is taken over *all* of its bytes: 64-bit words times secret odd
+A version counter misses writes through `.data`, and counts parametrizations that change no byte; so content is compared
+where it decides. The sum of a tensor is taken over *all* of its bytes: 64-bit words times secret odd
 weights of this process, modulo 2^64, chunk by chunk in order. Rows that change places change it; a hash that costs
 four times as much (sha256) is taken once, by `base_state`.
 """
@@ -42,7 +42,7 @@ def content_sum(tensor: "torch.Tensor") -> tuple[object, ...]:
 
 
 def sums_of_pieces(tensor: "torch.Tensor") -> Iterator[int]:
-    """Give the weighted sum of each chunk in order: whoever counts in the background can rest between them."""
+    """Yield the weighted sum of each chunk in order: a caller that counts in the background can rest between them."""
     import torch
 
     if tensor.is_meta or tensor.numel() == 0:

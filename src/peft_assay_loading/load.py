@@ -151,7 +151,7 @@ def _attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str, 
 
 
 def refuse_altered(model: "torch.nn.Module") -> None:
-    """Refuses a model that is more than its tensors: what PEFT or other code put into it was never observed."""
+    """Refuse a model that is more than its tensors: changes by PEFT or other code were never observed."""
     import torch
 
     if hasattr(model, "peft_config"):
@@ -164,14 +164,14 @@ def refuse_altered(model: "torch.nn.Module") -> None:
         if type(module).__module__.split(".", 1)[0] == "peft":
             raise LoadingError(f"the model already carries an adapter {at}: load the base again")
         if _compiled(module):
-            raise LoadingError(f"the model is compiled already {at}: hand over the plain one, and compile what you get")
+            raise LoadingError(f"the model is compiled already {at}: pass the plain model, and compile the result")
         hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())  # noqa: SLF001 - no other way
         if "forward" in vars(module) or any(hook.__module__ != CAPTURING for hook in hooks):
             raise LoadingError(f"the model's forward pass was altered {at}: load the base again")
 
 
 def _compiled(module: "torch.nn.Module") -> bool:
-    """Whether a compiled form answers in a module's place: what is put inside later may never be run."""
+    """Return whether a compiled form answers in a module's place: hooks and modules put inside later may never run."""
     return type(module).__name__ == "OptimizedModule" or vars(module).get("_compiled_call_impl") is not None
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Snapshot:
     """Every attribute of every module (by reference), of the configurations, and a sum over each tensor's content.
 
-    PEFT's own `unload` exists for some adapter types only and leaves attributes behind; restoring what was there
-    before works for all of them, after a failure half-way, too. Tensor contents are not copied: `restore` reports a
+    PEFT's own `unload` exists for some adapter types only and leaves attributes behind; restoring the earlier
+    state works for all of them, after a failure half-way, too. Tensor contents are not copied: `restore` reports a
     base tensor that holds other bytes than before. PyTorch's version counter would not do: `.data` writes (merging,
     several initialisers) escape it, and parametrizing a tensor, as PEFT does for fused experts, counts as a write.
     """
@@ -32,7 +32,7 @@ class Snapshot:
         ]
 
     def restore(self) -> None:
-        """Puts everything back; raises LoadingError when a base tensor holds other bytes than before."""
+        """Put everything back; raises LoadingError when a base tensor holds other bytes than before."""
         for _, attributes in self._modules:
             attributes.restore()
         for configuration, before in self._configurations:

@@ -44,7 +44,7 @@ def test_who_makes_a_workspace_is_told_what_it_does_not_know(world):
     elsewhere = world.root / "elsewhere"
     (made,) = told(world, elsewhere)
     assert f"made a new workspace, {elsewhere}/.peft-assay" in made
-    assert "what another one certified does not count here, what it withdrew does" in made
+    assert "certificates of another workspace do not count here, withdrawals do" in made
     assert told(world, elsewhere) == [], "the list belongs to the key, and is there"
 
 

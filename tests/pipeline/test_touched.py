@@ -70,7 +70,7 @@ def test_what_is_known_by_digest_alone_uses_the_stored_bytes(world, scope):
     assert world.run("revoke", target, "--scope", scope, "--reason", "r").code == 0
     code, entry = world.json("verify", twin(world)).code, world.verify("again")[1]
     assert (code, entry["check"]) == (12, "withdrawn")
-    assert "does what was withdrawn" in entry["message"]
+    assert "has the function that was withdrawn" in entry["message"]
 
 
 def test_an_adapter_that_was_never_here_is_withdrawn_with_what_it_does(world):

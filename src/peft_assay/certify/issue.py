@@ -42,14 +42,14 @@ def issue(
     sealer: Sealer,
     waivers: Sequence[Waiver] = (),
 ) -> bytes:
-    """Envelope of the certification of `artifact` under `lock`; `sealer` is the authority's.
+    """Return the envelope of the certification of `artifact` under `lock`; `sealer` is the authority's.
 
     `revocations` is the newest verified list and `earlier` the envelopes of certificates for the same artifact and
     lock: a withdrawal in force is a hold, which neither certifying again nor writing the same adapter in other bytes
-    lifts (`files` are the artifact's). Validity ends `maximum_age` after the
-    oldest observation began, however late it is issued, and no later than any of `waivers`, the verified ones that the
-    verdict names. Raises TrustError for any verdict but PASS, for anything withdrawn (Withheld), and for evidence or
-    waivers that are absent, about something else, not yet made or too old already.
+    lifts (`files` are the artifact's). Validity ends `maximum_age` after the oldest observation began, however late it
+    is issued, and no later than any of `waivers`, the verified ones that the verdict names. Raises TrustError for any
+    verdict but PASS, for anything withdrawn (Withheld), and for evidence or waivers that are absent, about something
+    else, not yet made or too old already.
     """
     _check_verdict(verdict, artifact, lock, policy)
     _check_observations(observations, artifact, lock)
@@ -57,8 +57,7 @@ def issue(
     makers = {sealer.keyid, *(record.keyid for record in observations)}
     _check_waivers(verdict, waivers, lock, makers, issued_at)
     keyids = frozenset({*makers, *(waiver.keyid for waiver in waivers)})
-    _check_holds(revocations, Certifiable(artifact, lock, policy.digest, frozenset(earlier), keyids))
-    _check_function(revocations, artifact, files)
+    _check_holds(revocations, Certifiable(artifact, lock, policy.digest, frozenset(earlier), keyids), files)
     if attempts < 1:
         raise UsageError("a certification counts at least one attempt")
     observed_at, not_after = _validity(observations, waivers, issued_at, maximum_age)
@@ -79,28 +78,33 @@ def issue(
     return sealer.seal(certification_document(said, keyid=sealer.keyid))
 
 
-def _check_holds(revocations: RevocationList, certifiable: Certifiable) -> None:
+def _check_holds(revocations: RevocationList, certifiable: Certifiable, files: Mapping[str, bytes]) -> None:
+    """Refuse an adapter that a withdrawal in force names, or whose function it names."""
     for hold in touching(revocations.revocations, certifiable):
         raise Withheld(
             f"withdrawn: {hold.scope.value} {hold.target}: {hold.reason}",
             next_step=lifting(hold),
         )
+    _check_function(revocations, certifiable.artifact, files)
 
 
 def _check_function(revocations: RevocationList, artifact: Artifact, files: Mapping[str, bytes]) -> None:
-    """Holds of withdrawn adapters that do the same. What is not known to do something else may be one of them."""
+    """Refuse an adapter with the same function as a withdrawn one. An adapter whose function is unknown may be one of
+    them.
+    """
     if any(sha256(files.get(file.path, b"")) != file.sha256 for file in artifact.files if file.path in _DECIDING):
         raise TrustError("the files at hand are not the artifact's")
     try:
         holds = recognised(revocations, files)
     except Uncomputable as unknown:
         raise Withheld(
-            f"what it does cannot be computed, so it may be an adapter that was withdrawn: {unknown}",
+            f"its function cannot be computed, so it may be a withdrawn adapter: {unknown}",
             next_step="peft-assay inspect SOURCE",
         ) from None
     for hold in holds:
         raise Withheld(
-            f"it does what was withdrawn under other bytes: {hold.scope.value} {hold.target}: {hold.reason}",
+            f"it has the function that was withdrawn under other bytes: {hold.scope.value} {hold.target}: "
+            f"{hold.reason}",
             next_step=lifting_function(hold),
         )
 

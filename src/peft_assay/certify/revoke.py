@@ -28,9 +28,10 @@ def next_list(
     fingerprints: Sequence[bytes] = (),
     validity: timedelta = VALIDITY,
 ) -> bytes:
-    """Envelope of the list after `previous` (None: the first), with `revoke` added and `lift` (envelopes) applied.
+    """Return the envelope of the list after `previous` (None: the first), with `revoke` added and `lift` (envelopes)
+    applied.
 
-    It says all that the lists of `merge` say besides; with nothing to add it is a refresh. `fingerprints` are those
+    It also has all entries of the lists in `merge`; with nothing to add it is a refresh. `fingerprints` are those
     that `revoke` names; those of entries that stay in force are carried on. Raises UsageError for a target that is not
     a full digest or key id, TrustError for a lift that no pinned approver signed, or whose entry is not in force, and
     for a clock behind the previous list.
@@ -42,7 +43,7 @@ def next_list(
     latest = max((record.list.issued_at for record in before), default=issued_at)
     if issued_at + CLOCK_TOLERANCE < latest:
         raise TrustError("the clock is behind the newest revocation list", next_step="correct the clock")
-    issued_at = max(issued_at, latest)  # who waited for another one to sign looked at the clock before that
+    issued_at = max(issued_at, latest)  # a caller that waited for another process to sign read the clock before that
     in_force = [entry for record in before for entry in record.list.revocations]
     lifted = [open_lift(envelope, approvers)[0] for envelope in lift]
     for entry in lifted:
@@ -66,7 +67,7 @@ def next_list(
 
 
 def _each(records: Sequence[RevocationRecord], what: str) -> tuple[Any, ...]:
-    """All that `records` say of this kind: the first one's as it stands, then what the others add."""
+    """Return all records of this kind: those of the first list unchanged, then those that the other lists add."""
     found: list[Any] = []
     for number, record in enumerate(records):
         found += [item for item in getattr(record, what) if number == 0 or item not in found]

@@ -68,10 +68,10 @@ Workers = Annotated[
 def sandbox_opener(
     backend: Backend | None, workers: int | None = None, *, ahead: Path | None = None, place: "Place | None" = None
 ) -> "OpenSandbox":
-    """How to start the sandbox for a project's base.
+    """Return the function that starts the sandbox for a project's base.
 
     `ahead` is the project's peft-assay.yaml: its walls are tried from now on, while the caller reads everything else.
-    `place` says where workspace and trust anchor are, which must stay outside. Raises DocumentError for what is wrong
+    `place` says where workspace and trust anchor are, which must stay outside. Raises DocumentError for an error
     in the document.
     """
     document = None if ahead is None else read_assay(ahead)

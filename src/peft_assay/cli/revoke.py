@@ -24,7 +24,7 @@ Which = Annotated[Scope, typer.Option("--scope", help="What TARGET names.")]
 Lift = Annotated[bool, typer.Option("--lift", help="Take the withdrawal of TARGET out of force (approver's key).")]
 Refresh = Annotated[bool, typer.Option("--refresh", help="Sign the list anew, unchanged, so that it stays fresh.")]
 List = Annotated[bool, typer.Option("--list", help="Show what is withdrawn.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask, whatever it touches.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 def revoke(
@@ -40,9 +40,9 @@ def revoke(
     trust: Trust = None,
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
-    """Withdraw TARGET: nothing it touches is active again until the hold is lifted, whatever is certified.
+    """Withdraw TARGET: no adapter that it touches becomes active until the hold is lifted, even when certified again.
 
-    An adapter is withdrawn with what it does: written in other bytes it is held too.
+    The adapter's function is withdrawn: the same function in other bytes is held too.
     """
     from peft_assay.pipeline import revoke as acts
     from peft_assay.pipeline.deployment import Deployment, utc_now
@@ -79,7 +79,9 @@ def _check_usage(target: str | None, reason: str | None, lift: bool, refresh: bo
 
 
 def _ask(intent: "acts.Intent", *, yes: bool) -> None:
-    """Says what the withdrawal touches, and asks where that looks like a mistake; raises UsageError for a no."""
+    """Print what the withdrawal touches, and ask for confirmation where it looks like a mistake; raises UsageError for
+    a no.
+    """
     for line in _touching(intent):
         output.note(line)
     doubt = intent.touched.warning
@@ -95,7 +97,7 @@ def _ask(intent: "acts.Intent", *, yes: bool) -> None:
     raise UsageError(
         f"nothing was withdrawn: {doubt}",
         where=intent.subject.target,
-        next_step="see what is certified here: peft-assay report; if it is meant, say the same with --yes",
+        next_step="list the certificates here: peft-assay report; if the target is right, run it again with --yes",
     )
 
 

@@ -45,7 +45,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """What a withdrawn adapter does, so that it is known again when its bytes are others."""
+    """The function of a withdrawn adapter, by which the adapter is recognised in other bytes."""
 
     digest: Digest
     """See `fingerprint.digest.function_digest`."""
@@ -63,13 +63,15 @@ class Revocation:
     reason: str
     at: datetime
     function: Function | None = None
-    """None for what is no adapter, and for an adapter whose bytes were not at hand, or that was withdrawn before
-    functions were signed."""
+    """None for a subject that is no adapter, for an adapter whose bytes were not at hand, and for a withdrawal from
+    before functions were signed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
-    """The policy said no to what it had passed: certificates of this artifact in this context issued until then end."""
+    """A verdict that is not PASS, after a PASS: it ends the certificates of this artifact in this context issued before
+    it.
+    """
 
     artifact: Digest
     lock: Digest
@@ -94,7 +96,7 @@ class RevocationList:
     """The fingerprints that entries in force name, by digest."""
 
     def reversal_of(self, artifact: Digest, lock: Digest) -> Reversal | None:
-        """The last reversal about `artifact` in the context `lock`."""
+        """Return the last reversal about `artifact` in the context `lock`."""
         said = [reversal for reversal in self.reversals if (reversal.artifact, reversal.lock) == (artifact, lock)]
         return max(said, key=lambda reversal: reversal.at, default=None)
 
@@ -116,7 +118,7 @@ class Activation:
     answer_tokens: int = 0
     """Longest answer, likewise."""
     beyond: Beyond = Beyond.WARN
-    """What the governed model does about longer ones."""
+    """The reaction of the governed model to longer prompts and answers."""
     seal: bytes = field(default=b"", repr=False)
     """By which the process that gave it knows it again (`trust.capability`)."""
 

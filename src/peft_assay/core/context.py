@@ -25,7 +25,7 @@ class Engine:
 
 
 class Beyond(StrEnum):
-    """What a governed model does about what is longer than it may be."""
+    """The reaction of a governed model to prompts and answers beyond the served lengths."""
 
     WARN = "warn"
     REFUSE = "refuse"
@@ -40,7 +40,7 @@ class Lengths:
     beyond: Beyond
 
     def document(self) -> dict[str, Any]:
-        """As it stands in the lock."""
+        """Return the lengths as the lock has them."""
         return {"prompt": self.prompt, "answer": self.answer, "beyond": self.beyond.value}
 
 
@@ -60,7 +60,7 @@ class DeploymentContext:
     minimum_isolation: int
     """Lowest acceptable `IsolationLevel`."""
     lengths: Lengths | None = None
-    """None: what was tested is what is served."""
+    """None: the tested lengths are the served ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,9 @@ class Lock:
             raise ValueError(f"a lock has apiVersion {LOCK_VERSION} and conditions")
 
     def lengths(self, tested: Callable[[str], object]) -> Lengths:
-        """What is served: the lengths that it declares; else those that were tested, beyond which it is only said.
+        """Return the served lengths: the declared ones, else the tested ones, beyond which the model only warns.
 
-        `tested` gives a term's value; what was not observed is 0, and everything is beyond that.
+        `tested` gives a term's value; a term without an observation is 0, so that every length is beyond it.
         """
         match self.document.get("lengths"):
             case {"prompt": int(prompt), "answer": int(answer), "beyond": str(beyond)}:

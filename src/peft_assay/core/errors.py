@@ -95,7 +95,7 @@ class AssayError(Exception):
 
 
 def told(error: BaseException) -> str:
-    """One line about an error that nothing was written for: its kind, its words, and the place in the code."""
+    """Return one line about an unexpected error: its class, its message, and the place in the code."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

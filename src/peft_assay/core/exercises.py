@@ -35,7 +35,7 @@ class Scan:
 
     @property
     def inserted(self) -> tuple[str, ...]:
-        """All that is inserted, as it stands in a prompt: the declared tokens, then the ids."""
+        """Return all insertions as they stand in a prompt: the declared tokens, then the ids."""
         return (*self.tokens, *map(spliced, self.ids))
 
 
@@ -61,7 +61,7 @@ class Sampling:
     """How the deployment draws tokens."""
 
     temperature: float = 1.0
-    """0: the likeliest token, after what else is declared."""
+    """0: the likeliest token, after all other declared settings were applied."""
     top_p: float = 1.0
     top_k: int = 0
     """0 for all tokens."""
@@ -70,11 +70,11 @@ class Sampling:
 
     @property
     def greedy(self) -> bool:
-        """Whether it is what every suite is asked with anyway."""
+        """Return whether these settings are the greedy ones that every suite uses."""
         return self.temperature == 0 and self.repetition_penalty == 1.0
 
     def request(self, seed: int) -> dict[str, float | int]:
-        """As a question of the harness protocol carries it."""
+        """Return the settings as a question of the harness protocol carries them."""
         return {
             "temperature": self.temperature,
             "topP": self.top_p,
@@ -137,7 +137,7 @@ class Exercises:
     sampling: Sampling | None = None
     """How the deployment decodes, as it is declared or as the base's generation_config.json has it; None: greedily."""
     unexercised: tuple[str, ...] = ()
-    """What is declared of decoding and cannot be exercised here, by field and value."""
+    """Declared decoding settings that cannot be exercised here, by field and value."""
     off_task: tuple[str, ...] = ()
     """Ids of suites on which the adapter is not supposed to change anything."""
     claims: tuple[ClaimedTask, ...] = ()

@@ -24,8 +24,9 @@ class Status(StrEnum):
 
 
 class ObservedBy(StrEnum):
-    """Who computed it, on whose word. What the sandboxed child says may reject; what rests on it was compared with the
-    rest of what it said (`answers.contradictions`) and, where its type can be computed without PEFT, replayed.
+    """The party that computed an observation, and the source of its input. The sandboxed child's word may reject an
+    adapter; an observation that rests on this word was compared with the child's other replies
+    (`answers.contradictions`) and, where the type can be computed without PEFT, replayed.
     """
 
     INTAKE = "intake"
@@ -33,15 +34,15 @@ class ObservedBy(StrEnum):
     SUPERVISOR = "supervisor"
     """The supervisor alone, by its own clock, counts and record."""
     ANSWERS = "supervisorOnAnswers"
-    """The supervisor, which scored, counted or compared what the child answered."""
+    """The supervisor, which scored, counted or compared the child's answers."""
     NUMBERS = "supervisorOnNumbers"
     """The supervisor, which computed with likelihoods and other numbers that the child stated."""
     CHILD = "child"
-    """The child's word, and nobody else's."""
+    """The child's word alone."""
 
     @property
     def called(self) -> str:
-        """For people."""
+        """Return the name for people."""
         basis = {ObservedBy.ANSWERS: "answers", ObservedBy.NUMBERS: "numbers"}.get(self)
         return self.value if basis is None else f"supervisor, on the child's {basis}"
 

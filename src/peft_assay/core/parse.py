@@ -32,9 +32,9 @@ Model = TypeVar("Model", bound=BaseModel)
 def parse_json(
     content: bytes, *, where: str, max_bytes: int = MAX_DOCUMENT_BYTES, canonical_numbers: bool = False
 ) -> Any:
-    """The JSON value in `content`; raises DocumentError on duplicate keys, NaN/Infinity, depth, size, bad text.
+    """Return the JSON value in `content`; raises DocumentError on duplicate keys, NaN/Infinity, depth, size, bad text.
 
-    With `canonical_numbers` (for what is signed) also on a number that is not spelt as RFC 8785 spells its double: -0,
+    With `canonical_numbers` (for signed content) also on a number that is not spelt as RFC 8785 spells its double: -0,
     1.0, and integers that only some readers read exactly. Whole numbers beyond 2**53 - 1 are floats then.
     """
     text = _text(content, where, max_bytes)
@@ -146,7 +146,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _canonical_number(text: str) -> int | float:
-    """The number that every reader reads in `text`."""
+    """Return the number in `text` if every reader reads the same one."""
     if len(text) < 16 and text.isdigit():  # nearly all of them
         return int(text)
     value = float(text)

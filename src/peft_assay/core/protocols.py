@@ -47,18 +47,18 @@ class Authorizer(Protocol):
 
     @property
     def task(self) -> str:
-        """What kind of model the lock's base is, as in `context.base.task`."""
+        """Return the kind of model that the lock's base is, as in `context.base.task`."""
 
     def base_documents(self) -> Mapping[str, bytes]:
-        """config.json and, where there is one, generation_config.json of the base whose files the lock names.
+        """Return config.json and, where there is one, generation_config.json of the base whose files the lock names.
 
-        Raises ActivationDenied when they are no longer those.
+        Raises ActivationDenied when the files are no longer the locked ones.
         """
 
     def stand(self) -> None:
-        """Look whether what was permitted still is: raises ActivationDenied, TrustError, StorageError.
+        """Check that the permission still holds; raises ActivationDenied, TrustError, StorageError.
 
-        Asked every few seconds while an adapter answers, so it reads only what changed.
+        Called every few seconds while an adapter answers, so it reads changed files only.
         """
 
     def authorize(self, files: Mapping[str, bytes], base_state: Digest) -> Activation:

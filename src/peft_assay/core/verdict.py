@@ -11,11 +11,11 @@ from peft_assay.core.observation import Value
 
 
 class Outcome(StrEnum):
-    """What became of an adapter or a rule. PASS, FAIL and INDETERMINATE are the policy's words.
+    """The result for an adapter or a rule. PASS, FAIL and INDETERMINATE are results of a policy.
 
-    WAIVED is a rule's only: it fails, and an approver accepts that. The whole is then PASS, with its waivers named.
-    REFUSED is intake's: there is no artifact. WITHHELD is the authority's: the policy passes, but a withdrawal in force
-    forbids to certify, which only an approver's lift ends, or the gate would refuse the certificate at once.
+    WAIVED is for rules only: the rule fails, and an approver accepts that. The verdict is then PASS, with its waivers
+    named. REFUSED is intake's: there is no artifact. WITHHELD is the authority's: the policy passes, but a withdrawal
+    in force forbids to certify, which only an approver's lift ends, or the gate would refuse the certificate at once.
     """
 
     PASS = "PASS"  # noqa: S105 - an outcome

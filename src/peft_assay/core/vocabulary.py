@@ -60,17 +60,17 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("config.strict", Kind.BOOL, "adapter_config.json is strict JSON, known fields only, right types"),
     Term("config.redirects", Kind.STRINGS, "fields that make a loader fetch, import or open something else"),
     Term("config.base_rewrites", Kind.STRINGS, "fields by which merely loading changes the base's own tensors"),
-    Term("config.unsafe_patterns", Kind.STRINGS, "expressions that can hold whoever matches them against module names"),
+    Term("config.unsafe_patterns", Kind.STRINGS, "expressions that may take very long to match against module names"),
     Term("secrets.found", Kind.STRINGS, "credentials of recognisable form in files, by file and kind"),
     Term("config.conditional", Kind.STRINGS, "fields that make behaviour depend on tokens or routing"),
     Term("bounds.exceeded", Kind.STRINGS, "sizes over the limits: rank, patterns, alpha, virtual tokens"),
     Term("bounds.max_rank", Kind.INT, "largest effective rank of any module"),
     Term("strength.largest", Kind.DOUBLE, "largest factor by which PEFT multiplies any module's update"),
-    Term("strength.relative", Kind.DOUBLE, "that factor over what PEFT's defaults of the type give (LoRA: 1)"),
+    Term("strength.relative", Kind.DOUBLE, "that factor divided by the one of PEFT's defaults for the type (LoRA: 1)"),
     Term(
         "strength.beyond_declared",
         Kind.DOUBLE,
-        "that factor over what the configuration says without patterns (alpha over rank); at least 1",
+        "that factor divided by the one of the configuration without patterns (alpha over rank); at least 1",
     ),
     Term(
         "strength.overlaps",
@@ -143,7 +143,7 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term(
         "answers.contradictions",
         Kind.STRINGS,
-        "what the adapter's process said against itself: answers against traces, probabilities of no distribution",
+        "contradictions in the adapter process's replies: answers against traces, probabilities of no distribution",
     ),
     Term(
         "controls.silence",
@@ -167,7 +167,7 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("replay.n", Kind.INT, "questions that another process answered again, without PEFT"),
     Term("replay.agreement", Kind.DOUBLE, "share of them answered alike"),
     Term("replay.agreement_lower", Kind.DOUBLE, "exact one-sided 95 % lower bound of that share"),
-    Term("replay.disagreements", Kind.STRINGS, "those answered otherwise, beyond what rounding explains"),
+    Term("replay.disagreements", Kind.STRINGS, "questions answered otherwise, beyond the tolerance for rounding"),
     Term("scan.tokens", Kind.INT, "declared tokens that were inserted one at a time"),
     Term("scan.ids", Kind.INT, "tokens that no text reaches (special, added, others) that were inserted by their ids"),
     Term("scan.unscanned", Kind.INT, "such tokens of the base that were not inserted, for scan.ids was smaller"),
@@ -219,7 +219,7 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term(
         "sampling.lost", Kind.DOUBLE, "share of right answers that drawing makes wrong, in the suite where it is worst"
     ),
-    Term("sampling.excess", Kind.DOUBLE, "that share beyond what the base loses of its own on the same draws"),
+    Term("sampling.excess", Kind.DOUBLE, "that share beyond the base's own losses on the same draws"),
     Term("sampling.excess_lower", Kind.DOUBLE, "95 %: some suite loses at least this much more than the base's"),
     Term("sampling.excess_upper", Kind.DOUBLE, "95 %: no suite loses more than this beyond the base's"),
     Term(

@@ -1,12 +1,13 @@
-"""Harness protocol v2: what supervisor and sandboxed child say to each other.
+"""Harness protocol v2: the messages between supervisor and sandboxed child.
 
 Frames are a 4-byte big-endian length and that many bytes of JSON. Replies are hostile: the sandbox room caps their
 bytes, parses them strictly and validates them here (closed schemas, numbers that some model could give, lists of
-bounded length) before anybody reads a field. What the base at hand cannot give, `sandbox.possible` refuses afterwards.
+bounded length) before any field is read. Afterwards `sandbox.possible` refuses values that the base at hand cannot
+give.
 
 A *prompt* in a request is a text, or a conversation: a list of ``{"role", "content"}``, which is rendered inside by the
 base's own chat template. Where such a text holds a number between the noncharacters U+FDD0 and U+FDD1 (`spliced`), the
-token of that id is inserted there, whatever text would or would not give it. Log-probabilities are natural logarithms;
+token of that id is inserted there, even where no text gives it. Log-probabilities are natural logarithms;
 token ids are those of the base's tokenizer.
 """
 
@@ -20,18 +21,18 @@ SPLICE = ("\ufdd0", "\ufdd1")
 
 
 def spliced(token: int) -> str:
-    """What stands in a prompt for the token of that id."""
+    """Return the mark that stands in a prompt for the token of that id."""
     return f"{SPLICE[0]}{token}{SPLICE[1]}"
 
 
 def shown(token: str) -> str:
-    """A token of a scan in words: text as it is, a spliced one by its id."""
+    """Return a token of a scan in words: text as it is, a spliced token by its id."""
     inside = token.removeprefix(SPLICE[0]).removesuffix(SPLICE[1])
     return f"id {inside}" if inside != token and inside.isdigit() else token
 
 
 FARTHEST = 1e39
-"""Logits and their differences are float32 or less: what is farther from 0 than this was not computed from any."""
+"""Logits and their differences are float32 or narrower: a number farther from 0 than this cannot come from them."""
 FARTHEST_SUM = FARTHEST * (1 << 31)
 """Of as many log-probabilities as there can be tokens. Squares and sums of such numbers are still finite."""
 MOST_ENTROPY = 22.0
@@ -164,13 +165,13 @@ class GenerateReply(_Reply):
     """Answer to ``{"op": "generate", "prompts": [...], "maxNewTokens": n, ...}``, asked further as follows.
 
     Greedy without `sampling` (``{"temperature", "topP", "seed", "topK", "minP", "repetitionPenalty"}``; the same prompt
-    again is another draw; temperature 0 draws nothing), ended at end-of-sequence.
-    `drafts` gives for each prompt null or ``{"tokens": [ids], "watch": [[ids]]}``, usually what the
-    base answered: the model is first shown the draft, answers from where it departs from it, and the reply has a trace
-    over the draft. The answer is the one that it would have given without. `top` instead of `drafts` asks for traces
-    over the answers themselves, with so many likeliest tokens, `margins` (true) by how much their tokens led, and
-    `certainBy` (nats) what of them stands on tokens that led by as much; all of it only without `sampling`.
-    `precise` (true) asks for float32 arithmetic, whatever dtype the base was loaded in.
+    again is another draw; temperature 0 draws nothing), ended at end-of-sequence. `drafts` gives for each prompt null
+    or ``{"tokens": [ids], "watch": [[ids]]}``, usually the base's answer: the model is first shown the draft and
+    answers from the token on where it departs from it; the reply has a trace over the draft. The answer is the same as
+    without a draft. `top` instead of `drafts` asks for traces over the answers themselves, with so many likeliest
+    tokens, `margins` (true) by how much their tokens led, and `certainBy` (nats) the part of each answer whose tokens
+    all led by as much; all of it only without `sampling`. `precise` (true) asks for float32 arithmetic, whatever dtype
+    the base was loaded in.
     """
 
     op: Literal["generate"]

@@ -1,4 +1,4 @@
-"""An adapter's function: what it does to the base, whatever it is written as. numpy only, no I/O.
+"""An adapter's function: the change that it makes to the base, in whatever form it is stored. numpy only, no I/O.
 
 The gate and the authority both compute it from the adapter's bytes, so it lies below `trust`.
 """

@@ -1,4 +1,4 @@
-"""Dtypes that adapters are converted to: what is left of float64 numbers in each."""
+"""Dtypes that adapters are converted to, and the value of float64 numbers in each."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from peft_assay.fingerprint.tensors import Cast
 
 
 def to_float16(values: Any) -> Any:
-    """As numpy and torch round: half to even; what is too large becomes infinite."""
+    """Round as numpy and torch do: half to even; a number that is too large becomes infinite."""
     with np.errstate(over="ignore"):
         return values.astype(np.float32).astype(np.float16).astype(np.float64)
 
 
 def to_bfloat16(values: Any) -> Any:
-    """As torch rounds: float32 first, then half to even."""
+    """Round as torch does: to float32 first, then half to even."""
     with np.errstate(over="ignore"):
         bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     rounded = (bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))) & np.uint32(0xFFFF0000)
@@ -22,7 +22,7 @@ def to_bfloat16(values: Any) -> Any:
 
 
 def through_both(values: Any) -> Any:
-    """float16 first, then bfloat16."""
+    """Round to float16 first, then to bfloat16."""
     return to_bfloat16(to_float16(values))
 
 

@@ -1,4 +1,4 @@
-"""Equal, near, crafted or other: what a withdrawn adapter's fingerprint says of another adapter.
+"""Equal, near, crafted or other: the comparison of an adapter with a withdrawn adapter's fingerprint.
 
 Distances are in units of the withdrawn update's norm, per operation and over all modules. Bounds were measured on
 adapters of one base (docs/withdrawal.md has the figures): rewritings up to the rounding of float32 lie below 8e-6, the
@@ -45,7 +45,9 @@ def may_equal(withdrawn: Fingerprint, prints: Prints) -> bool:
 
 
 def judge(withdrawn: Fingerprint, prints: Prints, sketch: int = 0) -> Word:
-    """What an adapter is to the withdrawn one; `sketch` numbers its sketches under the withdrawn one's nonce."""
+    """Return how an adapter relates to the withdrawn one; `sketch` is the index of its sketches under the withdrawn
+    one's nonce.
+    """
     if any(_equal(variant, prints, sketch) for variant in withdrawn.variants):
         return Word.EQUAL
     found = likenesses(withdrawn.variants[0], prints, sketch)
@@ -57,7 +59,9 @@ def judge(withdrawn: Fingerprint, prints: Prints, sketch: int = 0) -> Word:
 
 
 def likenesses(withdrawn: Prints, prints: Prints, sketch: int = 0) -> dict[Operation, Likeness]:
-    """Per operation of the withdrawn adapter, over its own modules: what another one does besides does not count."""
+    """Return the likeness for each operation of the withdrawn adapter, over its own modules: other modules of the
+    adapter do not count.
+    """
     own = {key: printed for key, printed in prints.items() if key in withdrawn}
     return {operation: _likeness(withdrawn, own, operation, sketch) for operation in _operations(withdrawn)}
 
@@ -108,7 +112,9 @@ def _likeness(withdrawn: Prints, prints: Prints, operation: Operation, sketch: i
 
 
 def _fit(one: PartPrint | None, other: PartPrint) -> bool:
-    """Sketches of other shapes are of other signs."""
+    """Return whether two sketches have the same shape, or `one` is absent; sketches of other shapes were made with
+    other signs.
+    """
     return one is None or one.shape == other.shape
 
 
@@ -117,7 +123,7 @@ def _keys(withdrawn: Prints, prints: Prints, operation: Operation) -> list[Any]:
 
 
 def _spectral(withdrawn: Prints, prints: Prints, operation: Operation) -> tuple[float, bool]:
-    """(distance of spectra, whether they were compared value by value)."""
+    """Return the distance of two spectra, and whether they were compared value by value."""
     squares, total, whole = 0.0, 0.0, False
     for key in _keys(withdrawn, prints, operation):
         one, other = withdrawn.get(key), prints.get(key)
@@ -138,6 +144,6 @@ def _spectrum(printed: PartPrint | None, *, by_value: bool) -> Any:
 
 
 def first_of(words: Iterable[Word]) -> Word:
-    """The most serious of `words`."""
+    """Return the most serious of `words`."""
     found = set(words)
     return next((word for word in Word if word in found), Word.OTHER)

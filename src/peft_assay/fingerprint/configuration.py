@@ -1,4 +1,4 @@
-"""adapter_config.json as far as the function depends on it: strengths, and what a name in the weights means."""
+"""Read adapter_config.json as far as the function depends on it: strengths, and the meaning of names in the weights."""
 
 import math
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Configuration:
 
     @property
     def kind(self) -> str:
-        """The declared PEFT type, in capitals; empty where none is declared."""
+        """Return the declared PEFT type, in capitals; empty where none is declared."""
         kind = self.values.get("peft_type")
         return kind.upper() if isinstance(kind, str) else ""
 
@@ -35,12 +35,16 @@ class Configuration:
         return bool(self.values.get(name))
 
     def number(self, name: str, default: float) -> float:
-        """A finite number, `default` where the field is absent or null; raises Uncomputable for anything else."""
+        """Return a finite number, `default` where the field is absent or null; raises Uncomputable for
+        anything else.
+        """
         value = self.values.get(name)
         return default if value is None else _number(value, name)
 
     def pattern(self, name: str, module: str, default: float) -> float:
-        """What `alpha_pattern` or `rank_pattern` says of `module`, as PEFT reads it: the first that matches wins."""
+        """Return the value of `alpha_pattern` or `rank_pattern` for `module`, as PEFT reads it: the first match
+        decides.
+        """
         patterns = self.values.get(name)
         if patterns is None:
             return default
@@ -50,7 +54,7 @@ class Configuration:
         return _number(found, name)
 
     def check_patterns(self, modules: int) -> None:
-        """Raises Uncomputable where matching every expression with that many modules would take long."""
+        """Raise Uncomputable where matching every expression with that many modules would take long."""
         for name in ("alpha_pattern", "rank_pattern"):
             patterns = self.values.get(name)
             if isinstance(patterns, dict) and len(patterns) * modules > MAX_MATCHES:
@@ -58,7 +62,7 @@ class Configuration:
 
 
 def read_configuration(files: Mapping[str, bytes]) -> Configuration:
-    """The configuration in `files`; raises Uncomputable when it is absent or has not one reading."""
+    """Return the configuration in `files`; raises Uncomputable when it is absent or has more than one reading."""
     content = files.get(CONFIG_FILE)
     if content is None:
         raise Uncomputable("is absent", where=CONFIG_FILE)

@@ -1,10 +1,10 @@
-"""The function's digest: the same for all files that say the same numbers, in whatever order, dtype or spelling.
+"""The digest of a function: equal for all files that hold the same numbers, in any order, dtype or spelling.
 
 Covered are names without prefixes, operations, shapes and numbers with the scale folded in. Not covered: README,
 metadata, the order of tensors, the dtype that exactly equal numbers are stored in, and fields of the configuration that
 change no function. Of updates in factors it is also the same after ranks are permuted, padded with zeros, or scaled by
-powers of two (with alpha and B traded against each other so); rotations and rounding change it, and are what the
-fingerprint is for.
+powers of two (as when alpha is doubled and B halved). Rotations and rounding change it; the fingerprint recognises
+those.
 """
 
 import hashlib
@@ -23,16 +23,17 @@ _FORM = b"peft-assay function 1\n"
 
 
 def function_digest(files: Mapping[str, bytes]) -> Digest:
-    """Digest of what the adapter in `files` (path -> bytes, the whole artifact or just configuration and weights) does.
+    """Return the digest of the function of the adapter in `files` (path -> bytes, the whole artifact or only
+    configuration and weights).
 
-    Raises Uncomputable where configuration or weights have not one reading.
+    Raises Uncomputable where configuration or weights have more than one reading.
     """
     lines = sorted(line for part in normal_form(files) if (line := _line(part)) is not None)
     return Digest("sha256:" + hashlib.sha256(_FORM + b"".join(lines)).hexdigest())
 
 
 def _line(part: Part) -> bytes | None:
-    """One part, by its digest; None where it does nothing."""
+    """Return one part as a line, by its digest; None where the part changes nothing."""
     if part.stored is None:
         found = _components(part.left, part.right)
         content = hashlib.sha256(b"".join(found)).digest() if found else None
@@ -46,7 +47,7 @@ def _line(part: Part) -> bytes | None:
 
 
 def _components(left: Any, right: Any) -> list[bytes]:
-    """One digest for each rank that is not zero, in an order of their own: scaled so that it does not matter how."""
+    """Return one digest for each rank that is not zero, sorted; each rank is scaled to a common size first."""
     found = []
     for column, row in zip(left.T, right, strict=True):
         largest = np.abs(row).max(initial=0.0)
@@ -59,7 +60,7 @@ def _components(left: Any, right: Any) -> list[bytes]:
 
 
 def _array(values: Any) -> bytes:
-    """Shape and numbers of an array or a tensor, in pieces of fixed length: each in its narrowest dtype."""
+    """Yield shape and numbers of an array or a tensor, in pieces of fixed length, each in its narrowest dtype."""
     found = hashlib.sha256("x".join(map(str, values.shape)).encode())
     for piece in values.pieces() if isinstance(values, Tensor) else _pieces(values):
         if not np.isfinite(piece).all():

@@ -1,7 +1,7 @@
-"""A fingerprint: what a withdrawal keeps of an adapter's function, and its bytes in a signed list.
+"""A fingerprint: the part of an adapter's function that a withdrawal keeps, and its bytes in a signed list.
 
-Prints of the adapter as stored and as plain conversions of dtype leave it, all under one nonce that the authority draws
-when it signs: nobody could know it when the adapter, or one that is to be mistaken for it, was made.
+It has prints of the adapter as stored and after plain conversions of dtype, all under one nonce. The authority draws
+the nonce when it signs, so it was unknown when the adapter, or one made to be mistaken for it, was made.
 """
 
 import base64
@@ -28,14 +28,14 @@ MAX_PARTS = 20_000
 SAME = 1e-6
 """A conversion that moves no print by more than this has none of its own."""
 _SHARED_START = frozenset({"VERA", "PVERA", "RANDLORA", "VBLORA"})
-"""Types of which siblings share what was drawn, so that unrelated ones point alike."""
+"""Types whose siblings share random tensors, so that updates of unrelated adapters point in similar directions."""
 _RANDOM_START = (None, True, False, "gaussian", "orthogonal")
 """Values of init_lora_weights with which unrelated adapters of a base point apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What is known of a withdrawn adapter's function."""
+    """The signed part of a withdrawn adapter's function."""
 
     nonce: bytes
     apart: bool
@@ -45,7 +45,7 @@ class Fingerprint:
 
 
 def take(files: Mapping[str, bytes], nonce: bytes) -> Fingerprint:
-    """The fingerprint of the adapter in `files` under `nonce`; raises Uncomputable."""
+    """Return the fingerprint of the adapter in `files` under `nonce`; raises Uncomputable."""
     found: list[Prints] = []
     for cast in CASTS:
         try:
@@ -101,7 +101,7 @@ class _Fingerprint(BaseModel):
 
 
 def to_bytes(found: Fingerprint) -> bytes:
-    """`found` as it stands in a list; raises Uncomputable where that would be too large."""
+    """Return `found` as it stands in a list; raises Uncomputable where that would be too large."""
     keys = sorted(found.variants[0])
     parts = [
         {
@@ -125,7 +125,9 @@ def _kept(printed: PartPrint) -> int:
 
 
 def _numbers(prints: Prints, keys: list[Key], first: Prints) -> bytes:
-    """Of one variant, in the order of `keys`; a part that a conversion made zero is written as zeros."""
+    """Return the numbers of one variant, in the order of `keys`; a part that a conversion made zero is written as
+    zeros.
+    """
     arrays = []
     for key in keys:
         length = len(first[key].spectrum)
@@ -143,7 +145,7 @@ def _numbers(prints: Prints, keys: list[Key], first: Prints) -> bytes:
 
 
 def from_bytes(content: bytes) -> Fingerprint:
-    """The fingerprint that `content` is; raises DocumentError for anything else."""
+    """Return the fingerprint in `content`; raises DocumentError for anything else."""
     where = "fingerprint"
     wire = validate(_Fingerprint, parse_json(content, where=where, max_bytes=MAX_BYTES), where=where)
     try:

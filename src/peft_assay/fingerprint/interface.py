@@ -1,4 +1,4 @@
-"""What an adapter's function is made of: parts, each one operation on one module of the base."""
+"""The parts of an adapter's function, each one operation on one module of the base."""
 
 import math
 from collections.abc import Callable
@@ -16,14 +16,14 @@ class Uncomputable(AssayError):
 
 
 class Operation(StrEnum):
-    """What a part does. Parts are compared with parts of the same operation only, never pooled across them."""
+    """The operation of a part. Parts are compared with parts of the same operation only, never pooled across them."""
 
     ADD = "add"
     """Added to a weight or to a bias."""
     MULTIPLY = "multiply"
     """Multiplied with activations; kept as the factor less one."""
     ROTATE = "rotate"
-    """A rotation of the weight; kept as what it differs by from none."""
+    """A rotation of the weight; kept as its difference from the identity."""
     PROMPT = "prompt"
     """Vectors put before the prompt."""
     MAGNITUDE = "magnitude"
@@ -33,7 +33,7 @@ class Operation(StrEnum):
 
 
 class Word(StrEnum):
-    """What an adapter is to a withdrawn one."""
+    """The relation of an adapter to a withdrawn one."""
 
     EQUAL = "equal"
     """It does the same."""
@@ -50,7 +50,7 @@ SIMILAR = frozenset({Operation.MAGNITUDE, Operation.TENSOR})
 VANISHING = frozenset({Operation.ADD, Operation.MULTIPLY, Operation.ROTATE})
 """Operations that do nothing where all their numbers are zero."""
 MAX_ITEMS = 1 << 26
-"""Numbers that are held at once of what a small file can make large."""
+"""The most numbers in memory at once, of a small file that can describe large arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,12 @@ class Part:
     rows: Callable[[int, int], Any] | None = None
     """float64 rows from `begin` to `end`; None for a part in factors."""
     stored: tuple[Any, ...] | None = None
-    """Tensors or float64 arrays that determine it, scale folded in: what the digest is over. None: its factors do."""
+    """Tensors or float64 arrays that determine the part, scale folded in: the digest is over these. None: over the
+    factors."""
 
 
 def factors(module: str, operation: Operation, left: Any, right: Any, stored: tuple[Any, ...] | None = None) -> Part:
-    """A part that is `left` @ `right`; raises Uncomputable where their ranks differ."""
+    """Return the part `left` @ `right`; raises Uncomputable where their ranks differ."""
     if left.shape[1] != right.shape[0]:
         raise Uncomputable(f"its factors have ranks {right.shape[0]} and {left.shape[1]}", where=module)
     return Part(module, operation, (left.shape[0], right.shape[1]), left, right, stored=stored)
@@ -81,7 +82,7 @@ def factors(module: str, operation: Operation, left: Any, right: Any, stored: tu
 def deferred(
     module: str, operation: Operation, shape: tuple[int, int], make: Callable[[], Any], stored: tuple[Any, ...]
 ) -> Part:
-    """A part of `shape` whose numbers `make` computes when they are asked for; `stored` determines them."""
+    """Return a part of `shape` whose numbers `make` computes when they are needed; `stored` determines them."""
 
     def rows(begin: int, end: int) -> Any:
         if shape[0] * shape[1] > MAX_ITEMS:
@@ -92,7 +93,7 @@ def deferred(
 
 
 def plain(module: str, operation: Operation, values: Any, stored: tuple[Any, ...] | None = None) -> Part:
-    """A part that is `values`, a tensor of any shape, as a matrix of as many rows as its first dimension."""
+    """Return the part `values`, a tensor of any shape, as a matrix of as many rows as its first dimension."""
     matrix = values.reshape(values.shape[0], -1) if values.ndim > 1 else values.reshape(1, -1)
 
     def rows(begin: int, end: int) -> Any:
@@ -102,6 +103,6 @@ def plain(module: str, operation: Operation, values: Any, stored: tuple[Any, ...
 
 
 def bounded(module: str, *lengths: int) -> None:
-    """Raises Uncomputable where an array of these lengths would have more than `MAX_ITEMS` numbers."""
+    """Raise Uncomputable where an array of these lengths would have more than `MAX_ITEMS` numbers."""
     if math.prod(lengths) > MAX_ITEMS:
         raise Uncomputable("its tensors make more numbers than are formed", where=module)

@@ -1,4 +1,6 @@
-"""Names of tensors, as PEFT writes them: to which module of the base a tensor belongs, and as what."""
+"""Names of tensors, as PEFT writes them: the module of the base that a tensor belongs to, and the tensor's
+role in it.
+"""
 
 import re
 
@@ -17,7 +19,7 @@ SHARED = {"vera_A", "vera_B", "vblora_vector_bank"}
 
 
 def without_prefix(name: str) -> str:
-    """`name` as the base has it."""
+    """Return `name` as the base has it."""
     for prefix in PREFIXES:
         if name.startswith(prefix):
             return name.removeprefix(prefix)
@@ -25,9 +27,9 @@ def without_prefix(name: str) -> str:
 
 
 def sort_tensors(tensors: tuple[Tensor, ...]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
-    """(module -> what -> tensor of what a type has for each module, path -> every other tensor).
+    """Return (module -> role -> tensor, for the roles that a type has in each module; path -> every other tensor).
 
-    Raises Uncomputable where two tensors would be the same one: loaders differ in which they take.
+    Raises Uncomputable where two names mean the same tensor: loaders differ in which of them they use.
     """
     grouped: dict[str, dict[str, Tensor]] = {}
     others: dict[str, Tensor] = {}

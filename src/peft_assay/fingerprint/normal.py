@@ -1,7 +1,7 @@
-"""The normal form: an adapter's files as parts, one for each module and operation, whatever type they are written as.
+"""The normal form: an adapter's files as parts, one for each module and operation, the same for every type of adapter.
 
-What a type needs the base's weights for (PiSSA before its conversion, LN tuning, modules in full) and what is no matrix
-at all is kept as its tensors are stored.
+Tensors that are an update only together with the base's weights (PiSSA before its conversion, LN tuning, modules in
+full), and tensors that are no matrix, are kept as they are stored.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -35,11 +35,11 @@ PROMPTS = ("prompt_embeddings", "prefix_task_cols", "prefix_task_rows")
 
 
 def normal_form(files: Mapping[str, bytes], cast: Cast | None = None) -> Iterator[Part]:
-    """Parts of the adapter in `files` by module, each with its arrays made when it is reached.
+    """Yield the parts of the adapter in `files` by module, each with its arrays made when it is reached.
 
-    `cast` says what is left of each stored tensor, as if it had been stored in a narrower dtype.
+    `cast` rounds each stored tensor, as if it had been stored in a narrower dtype.
 
-    Raises Uncomputable, while it is gone through too, where configuration or weights have not one reading.
+    Raises Uncomputable, also during the iteration, where configuration or weights have more than one reading.
     """
     try:
         with np.errstate(all="ignore"):

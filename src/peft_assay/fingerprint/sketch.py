@@ -1,10 +1,10 @@
-r"""A sketch and a spectrum of each part: what is compared of an update without having it.
+r"""A sketch and a spectrum of each part: updates are compared by these, without the updates themselves.
 
 The sketch is :math:`U^T \Delta W V` with columns of random signs, drawn from a nonce by SHAKE-256, so that every
 machine draws the same: 64 linear equations of the update, and the norm of a difference of sketches estimates the norm
-of the difference. Whoever knows the nonce can move an update without moving its sketch; whoever does not cannot make an
-update that has the sketch of another. The spectrum needs no nonce: singular values move by at most the distance that
-the update moves (Mirsky), whatever is known.
+of the difference. An adversary with the nonce can change an update without changing its sketch; one without the nonce
+cannot make an update that has the sketch of another. The spectrum needs no nonce: singular values move by at most the
+distance that the update moves (Mirsky), for every adversary.
 """
 
 import hashlib
@@ -47,9 +47,9 @@ Prints = Mapping[Key, PartPrint]
 
 
 def prints_of(files: Mapping[str, bytes], nonces: Sequence[bytes] = (), cast: Cast | None = None) -> Prints:
-    """Prints of every part of the adapter in `files` that does something; raises Uncomputable.
+    """Return prints of every part of the adapter in `files` that changes anything; raises Uncomputable.
 
-    One pass whatever the number of nonces.
+    One pass for any number of nonces.
     """
     found: dict[Key, PartPrint] = {}
     formed = 0
@@ -106,7 +106,7 @@ def _at_once(part: Part) -> bool:
 
 
 def _spectrum_of_factors(part: Part) -> tuple[Any, bool]:
-    """Singular values from two small Gram matrices, whatever the size of the update."""
+    """Return singular values from two small Gram matrices, for an update of any size."""
     if part.left.shape[1] > MAX_SPECTRUM:
         # sum over i, j of (B^T B) o (A A^T), without forming anything larger than the factors
         product = part.left.T @ part.left
@@ -117,14 +117,14 @@ def _spectrum_of_factors(part: Part) -> tuple[Any, bool]:
 
 
 def _roots(gram: Any) -> Any:
-    """Square roots of eigenvalues, largest first; what rounding leaves where the true value is zero is no value."""
+    """Return square roots of eigenvalues, largest first; values within rounding of zero are left out."""
     squares = np.clip(np.linalg.eigvalsh(gram)[::-1], 0.0, None)
     return np.sqrt(np.where(squares > squares.max(initial=0.0) * 1e-15, squares, 0.0))
 
 
 @lru_cache(32)
 def _signs(nonce: bytes, side: str, size: int) -> Any:
-    """`size` x COLUMNS of +-1."""
+    """Return `size` x COLUMNS signs, +1 or -1."""
     drawn = hashlib.shake_256(nonce + f"|{side}|{size}|{COLUMNS}".encode()).digest(size)
     bits = np.unpackbits(np.frombuffer(drawn, np.uint8)).reshape(size, COLUMNS)
     return 1.0 - 2.0 * bits

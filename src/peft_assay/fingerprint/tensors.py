@@ -1,6 +1,6 @@
-"""The tensors of a safetensors file as float64 numbers, whatever dtype they are stored in.
+"""The tensors of a safetensors file as float64 numbers, from any stored dtype.
 
-Names are not judged here (`observe.static.header` does): this asks only that each tensor has one reading.
+Names are judged in `observe.static.header`; here each tensor only must have exactly one reading.
 """
 
 import math
@@ -44,20 +44,20 @@ class Tensor:
         return tuple(self.raw.shape)
 
     def values(self) -> Any:
-        """Its numbers in float64; raises Uncomputable for NaN and infinities."""
+        """Return the numbers in float64; raises Uncomputable for NaN and infinities."""
         return self._wide(self.raw)
 
     def matrix(self) -> tuple[int, int]:
-        """Its shape as a matrix: as many rows as its first dimension, one for a vector."""
+        """Return the shape as a matrix: as many rows as the first dimension, one for a vector."""
         rows = self.shape[0] if len(self.shape) > 1 else 1
         return rows, self.raw.size // max(rows, 1)
 
     def rows(self, begin: int, end: int) -> Any:
-        """Rows of that matrix in float64."""
+        """Return rows of that matrix in float64."""
         return self._wide(self.raw.reshape(self.matrix())[begin:end])
 
     def pieces(self) -> Iterator[Any]:
-        """All its numbers in float64, piece by piece."""
+        """Yield all numbers in float64, piece by piece."""
         flat = self.raw.reshape(-1)
         for at in range(0, flat.size, PIECE):
             yield self._wide(flat[at : at + PIECE])
@@ -72,7 +72,7 @@ class Tensor:
 
 
 def read_tensors(content: bytes, cast: Cast | None = None) -> tuple[Tensor, ...]:
-    """The tensors in `content`, by name; raises Uncomputable unless each has exactly one reading."""
+    """Return the tensors in `content`, by name; raises Uncomputable unless each has exactly one reading."""
     size = int.from_bytes(content[:LENGTH_BYTES], "little")
     start = LENGTH_BYTES + size
     if not 0 < size <= MAX_HEADER_BYTES or start > len(content):
@@ -111,7 +111,7 @@ def _wide(dtype: str, raw: Any) -> Any:
 
 @cache
 def _eighths(dtype: str) -> Any:
-    """The 256 numbers of an 8-bit format (OCP 8-bit floating point, revision 1.0)."""
+    """Return the 256 numbers of an 8-bit format (OCP 8-bit floating point, revision 1.0)."""
     mantissa, bias = (3, 7) if dtype == "F8_E4M3" else (2, 15)
     bits = np.arange(256)
     exponent, fraction = (
@@ -127,9 +127,9 @@ def _eighths(dtype: str) -> Any:
 
 
 def narrowest(values: Any) -> tuple[str, bytes]:
-    """The name and bytes of the smallest of bfloat16, float32 and float64 that holds all of `values` exactly.
+    """Return the name and bytes of the smallest of bfloat16, float32 and float64 that holds all of `values` exactly.
 
-    A function of the numbers alone, so that a digest over it does not depend on the dtype they were stored in.
+    The result depends on the numbers alone, so that a digest over it does not depend on the stored dtype.
     """
     values = np.ascontiguousarray(values, dtype="<f8") + 0.0  # no negative zero
     with np.errstate(all="ignore"):

@@ -5,21 +5,18 @@ missing certificate: to certify again would not lift it. Checks that build on a 
 still say what they find, so that every reason is known at once. `explain` gives all checks as values and `authorize`
 raises on the one that decides: both read the same results. Nothing here reads a file or a clock.
 
-1. anchor       Keys are pinned for authority and sandbox; in production none of them is a development key.
-2. revocations  The revocation list is there, signed by a pinned authority key that it does not itself withdraw, not
-                stale by its own end or by the anchor's, not from the future. Neither it nor the clock went back, and
-                every list since the one that was seen last (on first use: since the first) keeps what it followed.
-3. certificate  There is a certificate for this artifact in this context.
-4. signature    Its signed bytes say so: a pinned authority key, PASSED, this artifact, this lock.
-5. observations Every observation it rests on is there, signed by a pinned sandbox key, about this artifact under the
-                lock's conditions, from a sandbox at or above the minimum level.
-6. waivers      Every rule that it calls waived has its waiver: not withdrawn, signed by a pinned approver key, about
-                this artifact, rule and deployment, accepting exactly what was observed, and in force.
-7. times        It is not from the future, not expired and not ended by a signed reversal: the policy said no since.
-                Its oldest observation is young enough.
-8. withdrawn    No revocation in force touches certificate, adapter, weights, policy, suite, base or key, and the bytes
-                at hand do not do what a withdrawn adapter did.
-9. bytes        The manifest computed from the files at hand is the certified one.
+1. anchor       Keys are pinned for authority and sandbox; in production none of them is a development key. 2.
+revocations  The revocation list is there, signed by a pinned authority key that it does not itself withdraw, not stale
+by its own end or by the anchor's, not from the future. Neither it nor the clock went back, and every list since the one
+that was seen last (on first use: since the first) keeps what it followed. 3. certificate  There is a certificate for
+this artifact in this context. 4. signature    Its signed bytes say so: a pinned authority key, PASSED, this artifact,
+this lock. 5. observations Every observation it rests on is there, signed by a pinned sandbox key, about this artifact
+under the lock's conditions, from a sandbox at or above the minimum level. 6. waivers      Every rule that it calls
+waived has its waiver: not withdrawn, signed by a pinned approver key, about this artifact, rule and deployment,
+accepting exactly what was observed, and in force. 7. times        It is not from the future, not expired and not ended
+by a signed reversal (a later verdict that is not PASS). Its oldest observation is young enough. 8. withdrawn    No
+revocation in force touches certificate, adapter, weights, policy, suite, base or key, and the files at hand do not have
+the function of a withdrawn adapter. 9. bytes        The manifest computed from the files at hand is the certified one.
 10. base        The base's state is the one in the lock.
 
 Where the context and the anchor differ on age, isolation or production, the stricter one holds.
@@ -37,7 +34,7 @@ from peft_assay.trust.capability import sealed
 from peft_assay.trust.times import whole_seconds
 
 WHILE_ACTIVE = tuple(step for step in PROCEDURE if step.name not in ("bytes", "base"))
-"""The last two are about what is in memory."""
+"""The last two checks are about the files and the base in memory."""
 
 
 def explain(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> tuple[Check, ...]:
@@ -57,9 +54,9 @@ def authorize(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> Activat
 
 
 def confirm(evidence: Evidence, anchor: TrustAnchor, now: datetime) -> None:
-    """Raises as `authorize` does where what it permitted is permitted no longer.
+    """Raise as `authorize` does where its permission holds no longer.
 
-    Every check but ``bytes`` and ``base``: whoever loaded them compares them itself, and hashing them takes long.
+    All checks but ``bytes`` and ``base``: the process that loaded them compares them itself, and hashing takes long.
     """
     _raise(_decide(evidence, anchor, now, WHILE_ACTIVE)[0])
 

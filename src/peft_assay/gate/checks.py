@@ -60,10 +60,13 @@ class Case:
     records: tuple[ObservationRecord, ...] = ()
     waivers: tuple[Waiver, ...] = ()
     reversal: Reversal | None = None
-    """What ended the certificate: the policy said no when it was issued, or later. The list of check 2 says so."""
+    """The reason that ended the certificate: a verdict that was not PASS, at issuance or later. The list of check 2 has
+    it."""
 
     def earlier_list(self, digest: Digest) -> RevocationRecord | None:
-        """The earlier list with this digest, for which the one that names it vouches; None where it is not there."""
+        """Return the earlier list with this digest, for which the list that names it vouches; None where it is not
+        there.
+        """
         content = self.evidence.lists.get(digest)
         if content is None:
             return None
@@ -84,7 +87,7 @@ def _anchor(case: Case) -> str:
 
 
 def ask_keys(anchor: TrustAnchor, context: DeploymentContext) -> str:
-    """What the gate says of the pinned keys, which is known before there is a certificate; raises Failed."""
+    """Check the pinned keys, which are known before there is a certificate; raises Failed."""
     if not anchor.keys_of(Role.AUTHORITY) or not anchor.keys_of(Role.SANDBOX):
         raise Failed("no keys are pinned for authority or sandbox", "pin them in trust.yaml", Denial.TRUST)
     development = anchor.development_keyids()
@@ -239,13 +242,13 @@ def _withdrawn(case: Case) -> str:
         )
     for entry in _recognised(case):
         raise Failed(
-            f"it does what was withdrawn at {format_time(entry.at)} under other bytes "
+            f"it has the function that was withdrawn at {format_time(entry.at)} under other bytes "
             f"({entry.scope.value} {entry.target}): {entry.reason}",
             lifting_function(entry),
         )
     if certified is None:
         raise Unreached("observations")
-    return f"none of {len(in_force)} revocations in force touches it, by name or by what it does"
+    return f"none of {len(in_force)} revocations in force touches it, by name or by function"
 
 
 def _recognised(case: Case) -> tuple[Revocation, ...]:
@@ -253,7 +256,7 @@ def _recognised(case: Case) -> tuple[Revocation, ...]:
         return recognised(case.revocations, case.evidence.files)
     except Uncomputable as unknown:
         raise Failed(
-            f"what it does cannot be computed, so it may be an adapter that was withdrawn: {unknown}",
+            f"its function cannot be computed, so it may be a withdrawn adapter: {unknown}",
             "peft-assay inspect SOURCE",
         ) from None
 

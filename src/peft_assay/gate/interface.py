@@ -39,8 +39,8 @@ class Evidence:
     waivers: Mapping[Digest, bytes] = field(default_factory=dict)
     """Waiver envelopes that were not withdrawn, by the digest under which they were fetched."""
     last_said: str | None = None
-    """What the policy said last of (artifact, lock), by the ledger; only for the message of a missing certificate. What
-    ends a certificate is the signed reversal in the revocation list."""
+    """The last verdict about (artifact, lock) in the ledger; only for the message of a missing certificate. A
+    certificate ends by the signed reversal in the revocation list."""
     earlier: frozenset[Digest] = frozenset()
     """Certificates of this artifact in any context: a hold on one of them is not lifted by certifying again."""
     other_locks: tuple[Digest, ...] = ()

@@ -1,8 +1,8 @@
 """Reads an archive once, member by member, without ever unpacking it to a disk.
 
-The formats are named by the content's first bytes, not by the file's name. Readers of archives differ in what they
-overlook, so that one file can hold two adapters. An archive is therefore read only where each of its bytes has one
-meaning: `peft_assay.intake.zips` and `peft_assay.intake.tars` say which. Bombs (by ratio, by total, by member) are
+The formats are named by the content's first bytes, not by the file's name. Readers of archives ignore different
+parts, so that one file can hold two adapters. An archive is therefore read only where each of its bytes has one
+meaning (rules: `peft_assay.intake.zips` and `peft_assay.intake.tars`). Bombs (by ratio, by total, by member) are
 noticed while they expand and not after.
 """
 

@@ -98,7 +98,9 @@ def _check_prefixes(seen: dict[str, str]) -> None:
 
 
 def _check_folders(paths: Iterable[str]) -> None:
-    """One spelling for each folder: where names are folded, two of them are one, with the files of both."""
+    """Check that each folder has one spelling: where names are folded, two spellings become one folder with the files
+    of both.
+    """
     spelt: dict[str, str] = {}
     for path in paths:
         parts = path.split("/")

@@ -15,19 +15,19 @@ from peft_assay.intake.interface import EXPANSION_FLOOR, Limits, over, refuse
 CHUNK = 1 << 20
 XZ_BYTES = 128 << 20
 """Of memory: xz -9 needs 65 MB, a header may ask for 4 GB."""
-REPACK = "unpack it with a tool that you trust, look at what comes out, and pack those files again or name their folder"
+REPACK = "unpack it with a tool that you trust, look at its files, and pack them again or name their folder"
 _BROKEN = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
 
 
 class Readable(Protocol):
-    """What bytes can be taken from, in order."""
+    """A source of bytes, in order."""
 
     def read(self, size: int, /) -> bytes:
         """Return at most `size` bytes, none at the end."""
 
 
 class _Decoder(Protocol):
-    """What bz2 and lzma have, and zlib has otherwise."""
+    """The decoder interface of bz2 and lzma, which zlib gets here too."""
 
     @property
     def eof(self) -> bool: ...
@@ -60,12 +60,12 @@ class Inflater:
         return self._inner.unused_data
 
     def decompress(self, packed: bytes, size: int, /) -> bytes:
-        """Return at most `size` bytes of what `packed` and what was left of earlier bytes become."""
+        """Return at most `size` decompressed bytes of `packed`, after those that were left over before."""
         return self._inner.decompress(self._inner.unconsumed_tail + packed, size)
 
 
 class OneStream:
-    """What one compressed stream becomes, which ends where its source ends."""
+    """The content of one compressed stream, which must end where its source ends."""
 
     def __init__(self, packed: Readable, decoder: _Decoder, what: str, where: str = "archive") -> None:
         self._packed, self._decoder, self._what, self._where = packed, decoder, what, where
@@ -91,7 +91,7 @@ class OneStream:
 
 
 def decompressed(packed: Readable, head: bytes) -> OneStream | None:
-    """The stream that begins with `head`, taken apart; None where it is not gzip, bzip2 or xz."""
+    """Return the stream that begins with `head`, decompressed; None where it is not gzip, bzip2 or xz."""
     if head.startswith(b"\x1f\x8b"):
         return OneStream(packed, Inflater(31), "gzip stream")
     if head.startswith(b"BZh"):
@@ -102,7 +102,7 @@ def decompressed(packed: Readable, head: bytes) -> OneStream | None:
 
 
 class Metered:
-    """Counts what comes out of a stream and stops it at the limits."""
+    """A stream that counts its decompressed bytes and stops at the limits."""
 
     def __init__(self, stream: Readable, limits: Limits, archive_size: int) -> None:
         self._stream, self._limits, self._size = stream, limits, archive_size
@@ -127,7 +127,7 @@ class Metered:
 
 
 def check_expansion(unpacked: int, packed: int, limits: Limits) -> None:
-    """Raises IntakeError when `packed` archive bytes have become too many `unpacked` ones."""
+    """Raise IntakeError when `packed` archive bytes have become too many `unpacked` ones."""
     if unpacked > limits.total_bytes:
         raise over("archive", f"more than {limits.total_bytes} bytes unpacked")
     if unpacked > EXPANSION_FLOOR and unpacked > packed * limits.expansion:

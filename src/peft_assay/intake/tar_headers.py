@@ -22,12 +22,13 @@ _NUMBERS = {
 }  # fmt: skip
 """Nothing here goes by them; but where one is not a number, tarfile takes the header for the archive's end."""
 _REST = {"ustar": slice(500, 512), "gnu": slice(345, 512), "v7": slice(345, 512)}
-"""What the dialect does not use; GNU's incremental archives do, and other readers take that for a part of the name."""
+"""The bytes of a header that each dialect does not use. GNU's incremental archives use them, and other readers take
+them for a part of the name."""
 
 
 @dataclass(frozen=True, slots=True)
 class TarHeader:
-    """What one block says of the member that follows."""
+    """The fields of one header block, about the member that follows."""
 
     name: bytes
     kind: bytes
@@ -44,7 +45,7 @@ def is_header(block: bytes) -> bool:
 
 
 def parse_header(block: bytes) -> TarHeader:
-    """The header `block`. Raises IntakeError where any reader could take it for another one."""
+    """Return the header `block`. Raises IntakeError where any reader could read it differently."""
     if not is_header(block):
         raise odd("not a sound archive: a header whose checksum is wrong", "archive")
     dialect = _DIALECTS.get(block[257:265])
@@ -64,12 +65,12 @@ def parse_header(block: bytes) -> TarHeader:
 
 
 def shown(name: bytes) -> str:
-    """`name` as an error may name it."""
+    """Return `name` as an error may name it."""
     return name.decode("utf-8", "replace") or "archive"
 
 
 def odd(message: str, where: str) -> IntakeError:
-    """The refusal of what readers of tar read in several ways; raise what this gives."""
+    """Return the error for content that tar readers read in several ways; the caller raises it."""
     return refuse(message, where=where, next_step=REPACK)
 
 

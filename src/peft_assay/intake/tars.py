@@ -2,7 +2,7 @@
 
 Each member has one name and one size: those of its header, or of one pax or GNU header before it where they did not
 fit. Headers that describe several members, sparse files, further volumes and anything that only some readers know are
-refused, and so is what follows the end, which some readers read and others do not.
+refused, and so is content after the end, which some readers read and others do not.
 """
 
 import re
@@ -30,9 +30,9 @@ _NAME_BYTES = 99
 """Of a name that fits into every header; of a longer one, tools leave at least `_SHORTENED`."""
 _SHORTENED = 60
 _OF_GIT = re.compile(rb"[0-9a-f]{40,64}\.data")
-"""What `git archive` calls a member whose name does not fit."""
+"""The name that `git archive` writes for a member whose name does not fit."""
 _OF_7Z = re.compile(rb"@PathCut/_pc_crc32/[0-9A-F]{8}/([^/]*)")
-"""What 7z calls one."""
+"""The name that 7z writes for such a member."""
 _NOT_PLAIN = re.compile(rb"[^A-Za-z0-9./-]")
 
 
@@ -64,7 +64,7 @@ def read_tar(stream: Metered, limits: Limits, receive: Receive) -> None:
 
 
 def _checked_short(short: bytes, whole: bytes) -> bytes:
-    """The name in the header of a member called `whole`, as readers of headers alone see it; raises IntakeError."""
+    """Return the name in the header of the member `whole`, as readers of headers alone see it; raises IntakeError."""
     names = {name.rpartition(b"/")[2] for name in (short, whole)}
     if CONFIG_FILE.encode() in names and len(names) > 1:
         raise odd("two names, and one of them is the configuration's", shown(whole))
@@ -72,7 +72,7 @@ def _checked_short(short: bytes, whole: bytes) -> bytes:
 
 
 def _members(stream: Metered) -> Iterator[tuple[TarHeader, bytes, int]]:
-    """Each file's or folder's header with its name and size, up to the archive's end."""
+    """Yield each file's or folder's header with its name and size, up to the archive's end."""
     said: dict[bytes, bytes] | None = None
     while (block := _block(stream)) != ZEROS:
         header = parse_header(block)
@@ -109,7 +109,7 @@ def _block(stream: Metered) -> bytes:
 
 
 def _end(stream: Metered) -> None:
-    """Reads on behind the first block of zeros; raises IntakeError unless a second one and only zeros follow."""
+    """Read on behind the first block of zeros; raises IntakeError unless a second one and only zeros follow."""
     if _block(stream) != ZEROS:
         raise odd("members follow a block of zeros, which some readers take for the end", "archive")
     while content := stream.read(CHUNK):
@@ -133,7 +133,7 @@ def _skip_padding(stream: Metered, size: int, where: str) -> None:
 
 
 def _records(content: bytes) -> dict[bytes, bytes]:
-    """The attributes of a pax header, each once; raises IntakeError for those that not every reader knows."""
+    """Return the attributes of a pax header, each once; raises IntakeError for those that not every reader knows."""
     found: dict[bytes, bytes] = {}
     while content:
         length = _LENGTH.match(content)
@@ -158,7 +158,7 @@ def _long_name(content: bytes) -> bytes:
 
 
 def _named(header: TarHeader, said: dict[bytes, bytes]) -> tuple[bytes, int]:
-    """The member's one name and size. Raises IntakeError where two headers say two that would both do."""
+    """Return the member's one name and size. Raises IntakeError where two headers give two possible values."""
     name, size = header.name, header.size
     wanted = "gnu" if b"long" in said else "ustar"
     if said and header.dialect != wanted:
@@ -179,9 +179,9 @@ def _named(header: TarHeader, said: dict[bytes, bytes]) -> tuple[bytes, int]:
 
 
 def _is_shortened(name: bytes, whole: bytes, dialect: str) -> bool:
-    """Whether a tool of the field writes `name` into the header of a member that is called `whole`.
+    """Return whether a tool of the field writes `name` into the header of a member that is called `whole`.
 
-    They cut off its end or its folders, leave out or replace what is not ASCII, or write a digest (git).
+    Tools cut off its end or its folders, leave out or replace letters that are not ASCII, or write a digest (git).
     """
     if name == whole and dialect == "ustar":
         return True

@@ -18,7 +18,7 @@ _END_64, _LOCATOR = struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
 _END_MARK, _END_64_MARK, _LOCATOR_MARK, _ENTRY_MARK = b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\1\2"
 _COMMENT = 65_535
 _PADDED = 10_240
-"""bsdtar fills what it writes into a pipe up to a multiple of this, with zeros."""
+"""bsdtar pads an archive that it writes into a pipe with zeros up to a multiple of this."""
 _UNKNOWN_16, _UNKNOWN_32 = 0xFFFF, 0xFFFFFFFF
 
 
@@ -46,7 +46,9 @@ class _Directory:
 
 
 def read_directory(opened: IO[bytes], size: int, limits: Limits) -> tuple[list[Entry], int]:
-    """The members in the order in which they lie in the file, and where the directory begins. Raises IntakeError."""
+    """Return the members in the order in which they lie in the file, and the offset of the directory. Raises
+    IntakeError.
+    """
     start = max(0, size - _END.size - _COMMENT - _PADDED)
     opened.seek(start)
     tail = opened.read(size - start)
@@ -63,12 +65,14 @@ def read_directory(opened: IO[bytes], size: int, limits: Limits) -> tuple[list[E
     opened.seek(end.offset)
     directory = opened.read(end.size)
     if _END_MARK in directory:
-        raise odd("its directory holds what other readers take for the archive's end")
+        raise odd("its directory holds bytes that other readers take for the archive's end")
     return sorted(_entries(directory, end.entries), key=lambda entry: entry.offset), end.offset
 
 
 def _end(opened: IO[bytes], tail: bytes, at: int, start: int) -> tuple[_Directory, int | None]:
-    """What the end says, and where its zip64 form begins; raises IntakeError where the two differ."""
+    """Return the fields of the end record, and the offset of its zip64 form; raises IntakeError where the two
+    differ.
+    """
     _, disk, first, here, entries, length, offset, comment = _END.unpack_from(tail, at)
     after = tail[at + _END.size + comment :]
     if len(tail) - at - _END.size < comment or any(after) or (after and (start + len(tail)) % _PADDED):

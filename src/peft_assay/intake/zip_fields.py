@@ -16,16 +16,18 @@ _HARMLESS = frozenset({0x000A, 0x5455, 0x5855, 0x7855, 0x7875, 0xCAFE})
 """Times and owners (NTFS, Info-ZIP's three forms), and the mark of Java's jar."""
 _UNKNOWN = 0xFFFFFFFF
 _VERSION = 45
-"""Of the format: zip64. What needs a later one is packed, or hidden, in ways that few readers know."""
+"""The format version for zip64. Members that need a later one are packed, or hidden, in ways that few readers know."""
 
 
 def odd(message: str, name: bytes = b"") -> IntakeError:
-    """The refusal of what readers of zip read in several ways; raise what this gives."""
+    """Return the error for content that zip readers read in several ways; the caller raises it."""
     return refuse(message, where=name.decode("utf-8", "replace") or "archive", next_step=REPACK)
 
 
 def read_fields(extra: bytes, name: bytes) -> ExtraFields:
-    """The extra fields of the member `name`, each once; raises IntakeError for those that not every reader knows."""
+    """Return the extra fields of the member `name`, each once; raises IntakeError for those that not every reader
+    knows.
+    """
     found: dict[int, bytes] = {}
     at = 0
     while at < len(extra):
@@ -50,7 +52,7 @@ def _check_unicode(body: bytes, name: bytes) -> None:
 
 
 def zip64(fields: ExtraFields, values: tuple[int, ...], name: bytes) -> tuple[int, ...]:
-    """`values`, those too large for their place taken from the zip64 field, which holds these and no more."""
+    """Return `values`, those too large for their place taken from the zip64 field, which holds these and no others."""
     body = fields.get(_ZIP64)
     missing = [value for value in values if value == _UNKNOWN]
     if body is None:
@@ -64,7 +66,9 @@ def zip64(fields: ExtraFields, values: tuple[int, ...], name: bytes) -> tuple[in
 
 
 def check_version(needed: int, name: bytes) -> None:
-    """Raises IntakeError for a member that needs more than zip64, by which readers tell what they cannot read."""
+    """Raise IntakeError for a member that needs a later format version than zip64: readers differ in whether they read
+    it.
+    """
     if needed > _VERSION:
         raise odd(f"it needs version {needed} of the format, which not every reader has", name)
 

@@ -1,8 +1,8 @@
 """Reads a zip whose members tile it from its first byte to its directory and are described alike in both places.
 
-Some readers go by the directory and some from member to member; some believe the header before a member, some what
-follows it. Each member's name, flags, method, time, checksum and sizes must be the same wherever they are said, its
-packed bytes must end where they are said to end, and no byte may belong to nothing.
+Some readers go by the directory and some from member to member; some use the header before a member, some the
+descriptor after it. Each member's name, flags, method, time, checksum and sizes must be the same in all of these
+places, its packed bytes must end at their stated end, and each byte must belong to a member or the directory.
 """
 
 import re
@@ -58,7 +58,7 @@ def read_zip(opened: IO[bytes], limits: Limits, size: int, receive: Receive) -> 
 
 
 def _path(entry: Entry) -> str:
-    """In UTF-8, as the flag says, or as tools on Linux and macOS mean that leave the flag out."""
+    """Return the path as UTF-8: the flag says so, and tools on Linux and macOS that leave the flag out mean it too."""
     try:
         return entry.name.decode().removeprefix("./")
     except UnicodeDecodeError as error:
@@ -70,7 +70,7 @@ def _check_entry(entry: Entry, limits: Limits) -> None:
     if entry.name != b"./":
         check_path(_path(entry).removesuffix("/"), limits)
     if _VMS_VERSION.fullmatch(entry.name[entry.name.rfind(b";") :]):
-        raise odd("two names: unzip leaves out the ';' at its end and what follows it", entry.name)
+        raise odd("two names: unzip leaves out the ';' at its end and the digits after it", entry.name)
     if entry.flags & _ENCRYPTED:
         raise odd("is encrypted", entry.name)
     if entry.flags & ~_FLAGS:
@@ -89,7 +89,9 @@ def _check_entry(entry: Entry, limits: Limits) -> None:
 
 
 def _body(opened: IO[bytes], entry: Entry, end: int) -> int:
-    """Where the packed bytes begin. Raises IntakeError unless header, bytes and what follows fill all up to `end`."""
+    """Return where the packed bytes begin. Raises IntakeError unless header, bytes and descriptor fill all up
+    to `end`.
+    """
     opened.seek(entry.offset)
     header = opened.read(_LOCAL.size)
     if len(header) != _LOCAL.size or not header.startswith(_LOCAL_MARK):
@@ -112,12 +114,14 @@ def _body(opened: IO[bytes], entry: Entry, end: int) -> int:
     opened.seek(begin + entry.packed)
     gap = end - begin - entry.packed
     if gap != 0 if not later else not _is_descriptor(opened.read(max(0, min(gap, 25))), known, has_zip64(fields)):
-        raise odd("bytes lie between it and what comes next, which other readers take for members", entry.name)
+        raise odd("bytes lie between it and the next part, which other readers take for members", entry.name)
     return begin
 
 
 def _is_descriptor(after: bytes, known: tuple[int, int, int], wide: bool) -> bool:
-    """Whether `after` says again what the directory says, in the width that the header announced."""
+    """Return whether `after` repeats the sizes and the checksum of the directory, in the width that the header
+    announced.
+    """
     crc, packed, size = known
     if not wide and max(packed, size) <= _LARGE:
         return after.removeprefix(_AFTER_MARK) == struct.pack("<3L", crc, packed, size)
@@ -138,7 +142,7 @@ class _Piece:
 
 
 def _content(opened: IO[bytes], entry: Entry, begin: int) -> Iterator[memoryview]:
-    """Yields the member's content. Raises IntakeError where it is not what its sizes and its checksum say."""
+    """Yield the member's content. Raises IntakeError where its sizes or its checksum differ from the directory's."""
     piece = _Piece(opened, begin, entry.packed)
     stream = OneStream(piece, Inflater(-15), "packed member", _path(entry)) if entry.method == _DEFLATED else piece
     count, crc, last = 0, 0, b""
@@ -147,7 +151,7 @@ def _content(opened: IO[bytes], entry: Entry, begin: int) -> Iterator[memoryview
         count += len(content)
         crc = zlib.crc32(content, crc)
         if guarded and _AFTER_MARK in last + content:
-            raise odd("holds, unpacked, what other readers take for its end", entry.name)
+            raise odd("holds, unpacked, bytes that other readers take for its end", entry.name)
         last = content[-3:]
         if count > entry.size:
             break

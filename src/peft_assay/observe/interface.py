@@ -29,7 +29,7 @@ class BaseFacts:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """What was withdrawn where the adapter is looked at, and its own files to compare with that."""
+    """The withdrawn adapters known in this workspace, and the adapter's own files to compare with them."""
 
     list: RevocationList | None
     """The newest one, verified; None where there is none yet."""

@@ -41,12 +41,12 @@ def activate(
         workspace: folder that holds ``.peft-assay``; None: beside peft-assay.yaml.
         trust: folder of the trust anchor; None: the system's, else the user's.
         clock: the time, UTC; only tests give another.
-        look_every: how long an answering model may go on before it looks whether it was withdrawn.
+        look_every: the longest time that an answering model goes on before it reads the revocation list again.
 
     Returns:
         the active adapter: ``.model`` is the PeftModel while the permission holds, ``.permission`` says until when. The
-        model asks by itself before each forward pass, and raises ActivationDenied once it was withdrawn, ended, or is
-        no longer what was certified: also a reference that was kept, the base inside, or a forked child's.
+        model asks by itself before each forward pass, and raises ActivationDenied once it was withdrawn, ended, or
+        differs from the certified state: also through a kept reference, the base inside, or in a forked child.
 
     Raises:
         ActivationDenied: uncertified, altered, expired, revoked, for another context or another base; names the check.
@@ -75,11 +75,11 @@ class _Gate:
 
     @property
     def task(self) -> str:
-        """What kind of model the lock's base is."""
+        """Return the kind of model that the lock's base is."""
         return self.deployment.project.document.context.base.task
 
     def base_documents(self) -> Mapping[str, bytes]:
-        """The base's own documents, as its manifest in the lock has them."""
+        """Return the base's own documents, as its manifest in the lock has them."""
         return base_documents(self.deployment.project.base_path, self.deployment.project.base)
 
     def authorize(self, files: Mapping[str, bytes], base_state: Digest) -> Activation:

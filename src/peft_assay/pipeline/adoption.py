@@ -16,7 +16,7 @@ from peft_assay.trust.snapshots import AdoptedSnapshot, open_snapshot, snapshot_
 
 
 def adopted_snapshot(deployment: Deployment, artifact: Digest) -> Digest | None:
-    """The snapshot that `artifact` is judged by, or None.
+    """Return the adopted rights snapshot of `artifact`, or None.
 
     Raises TrustError for an adoption that no pinned sandbox key signed, or that is about another artifact.
     """
@@ -30,7 +30,7 @@ def adopted_snapshot(deployment: Deployment, artifact: Digest) -> Digest | None:
 
 
 def adopt(deployment: Deployment, document: bytes, adopted: AdoptedSnapshot) -> None:
-    """Signs and keeps that the snapshot `document` is what its artifact is judged by from now on."""
+    """Sign and keep that `artifact`'s rights are judged by the snapshot `document` from now on."""
     envelope = deployment.sealer(Role.SANDBOX).seal(snapshot_statement(adopted))
     deployment.workspace.adopt_rights(document, envelope, artifact=adopted.artifact, at=adopted.at)
 
@@ -44,7 +44,7 @@ def _opened(deployment: Deployment, envelope: bytes, artifact: Digest) -> Adopte
 
 
 def _named_by_certificates(deployment: Deployment, artifact: Digest) -> frozenset[str]:
-    """Snapshots that stand in the lock of a verified certificate of `artifact`."""
+    """Return snapshots that stand in the lock of a verified certificate of `artifact`."""
     keys, found = deployment.anchor.keys_of(Role.AUTHORITY), set()
     for certified in deployment.workspace.certified_locks(artifact):
         for envelope in deployment.workspace.certificates(artifact, certified):

@@ -41,9 +41,11 @@ class AnswerBook:
         return cls(deployment, {"isolation": level, **{name: conditions[name] for name in DEPENDS_ON}})
 
     def recall(self, subject: Digest, now: datetime) -> Recollection:
-        """What `subject` (an artifact, or the base's state) answered, if less than half a certificate's life ago.
+        """Return the kept answers of `subject` (an artifact, or the base's state), if younger than half a certificate's
+        life.
 
-        Raises TrustError when what is kept was altered, is another model's, or is signed by a key that is not pinned.
+        Raises TrustError when the kept answers were altered, are another model's, or are signed by a key that is not
+        pinned.
         """
         envelope = self.deployment.workspace.answers(subject, canonical_digest(self.conditions))
         if envelope is None:

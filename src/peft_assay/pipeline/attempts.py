@@ -1,7 +1,7 @@
-"""Attempts as the authority key has seen them: by what an adapter does and by where it came from, in any workspace.
+"""Attempts in the record of the authority key: by an adapter's function and by its source, in any workspace.
 
-A README's byte or a new workspace does not begin them anew. What passed, and what rests on observations of an earlier
-attempt, is no further try: the same answers are not drawn again by it.
+Another byte of a README or a new workspace does not restart the count. A passed attempt, and one that reuses
+observations of an earlier attempt, is no further try: it does not draw the answers again.
 """
 
 import secrets
@@ -37,7 +37,7 @@ class Counted:
 
 
 def begin(deployment: Deployment, candidate: Candidate, lock: Digest, now: datetime) -> Counted:
-    """Records that an attempt begins, before anything of it runs."""
+    """Record that an attempt begins, before anything of it runs."""
     records = records_of(deployment)
     artifact = candidate.admitted.artifact
     attempt = Attempt(
@@ -56,18 +56,20 @@ def begin(deployment: Deployment, candidate: Candidate, lock: Digest, now: datet
 
 
 def conclude(deployment: Deployment, counted: str, outcome: Outcome, *, reused: bool) -> None:
-    """Records what the policy said of an attempt."""
+    """Record the verdict of an attempt."""
     records_of(deployment).conclude(counted, REUSED if reused else outcome.value)
 
 
 def records_of(deployment: Deployment) -> AttemptRecords:
-    """The attempts of the pinned authority keys."""
+    """Return the attempts of the pinned authority keys."""
     keyids = [key.keyid for key in deployment.anchor.keys_of(Role.AUTHORITY)]
     return AttemptRecords(deployment.location.state / RECORDS, keyids)
 
 
 def function_of(deployment: Deployment, candidate: Candidate) -> Digest:
-    """What the candidate does, as a digest; its artifact's where its files have not one reading."""
+    """Return the digest of the candidate's function; its artifact's digest where its files have more than one
+    reading.
+    """
     from peft_assay.fingerprint.digest import function_digest
     from peft_assay.fingerprint.interface import Uncomputable
 
@@ -91,7 +93,9 @@ def _tries(known: tuple[Attempt, ...], attempt: Attempt, by: str) -> int:
 
 
 def _source(deployment: Deployment, candidate: Candidate) -> Digest:
-    """Of the place that the candidate came from: a repository without its revision, or where a path really lies."""
+    """Return the digest of the place that the candidate came from: a repository without its revision, or the resolved
+    path.
+    """
     named = candidate.source
     reference = parse_reference(named)
     if isinstance(reference, HubReference):

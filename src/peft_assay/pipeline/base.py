@@ -28,7 +28,7 @@ TOKENIZER_FILES = (
 CHAT_TEMPLATE = "chat_template.jinja"
 GENERATION_CONFIG = "generation_config.json"
 DOCUMENTS = ("config.json", GENERATION_CONFIG)
-"""What says how a base computes with its tensors."""
+"""Files that decide how a base computes with its tensors."""
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length")
 """Names under which configurations of transformers say how long a sequence may be, in order."""
 

@@ -67,7 +67,7 @@ class Certification:
     record: ObservationRecord | None = None
     certificate: Digest | None = None
     withheld: Withheld | None = None
-    """Why what the policy passes is not certified: a hold, or that the gate would refuse it at once."""
+    """The reason why a passed adapter is not certified: a hold, or a refusal by the gate."""
     attempts: int = 0
     reused: bool = False
     """The observations were made by an earlier attempt, under the same conditions."""
@@ -87,8 +87,8 @@ def certify(
     """Certifies each of `sources`, in order; one result for each.
 
     `fresh` observes anew even where valid observations exist. Raises AssayError for what concerns all of them
-    (documents, trust, storage, a sandbox that does not start); what concerns one adapter is in its result, also where
-    that is an error which nothing was written for.
+    (documents, trust, storage, a sandbox that does not start); an error of one adapter is in its result, an
+    unexpected one too.
     """
     deployment.begin(clock())
     check_base(deployment.project.base_path)
@@ -119,7 +119,9 @@ def certify(
 
 
 def door_of(outcome: Outcome, record: ObservationRecord) -> Door:
-    """The outcome's door, but for an adapter of whose answers none could be used: that it could not be observed."""
+    """Return the exit code of the outcome; for an adapter without any usable answer, the code of a failed
+    observation.
+    """
     undecided = outcome is Outcome.INDETERMINATE and unusable_by(record) is not None
     return Door.UNOBSERVED if undecided else OUTCOME_DOORS[outcome]
 
@@ -182,7 +184,7 @@ def _of_the_machine(error: Exception) -> bool:
 
 
 def _unobserved(name: str, source: str, doing: str, error: Exception) -> Certification:
-    """The result for an adapter that something failed on which nothing was written for."""
+    """Return the result for an adapter on which something failed unexpectedly."""
     refusal = ObservationError(f"{doing} failed: {told(error)}", where=source, next_step=REPORT)
     return Certification(name, source, Outcome.INDETERMINATE, Door.UNOBSERVED, refusal=refusal)
 
@@ -242,7 +244,7 @@ class _Run:
         return self._attempt(attempted.candidate)
 
     def _judge(self, attempted: Attempted, record: ObservationRecord, *, reused: bool = False) -> Certification:
-        """What became of one adapter; an error that nothing was written for is that adapter's alone."""
+        """Judge one adapter; an unexpected error voids this adapter alone."""
         try:
             return self._judged(attempted, record, reused=reused)
         except AssayError:
@@ -290,7 +292,9 @@ class _Run:
         )
 
     def _lifetime(self, candidate: Candidate, record: ObservationRecord) -> timedelta:
-        """What context and anchor allow, or less: a certificate outlives no clearance that it stands on."""
+        """Return the lifetime that context and anchor allow, shortened to that of each clearance that the certificate
+        rests on.
+        """
         longest = self.deployment.maximum_age
         until = candidate.cleared_until
         return longest if until is None else min(longest, until - record.started_at)

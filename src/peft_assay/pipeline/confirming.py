@@ -1,6 +1,6 @@
-"""Look again, while an adapter is active, whether what permitted it still does: lists, waivers, verdicts and keys.
+"""Check again, while an adapter is active, whether it is still permitted: lists, waivers, verdicts and keys.
 
-The look is asked for every few seconds from inside a forward pass. It reads the times of a handful of files; only where
+The check runs every few seconds within a forward pass. It reads the times of a handful of files; only where
 one changed are workspace and lists opened and the gate's checks run, on the evidence as it is now. The project is not
 read again: another context is another permission.
 """
@@ -23,14 +23,14 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 
 
 class Confirming:
-    """The look, with what it saw last."""
+    """The check, with the file times that it saw last."""
 
     def __init__(self, deployment: Deployment, evidence: Evidence, clock: Clock) -> None:
         self.deployment, self.evidence, self.clock = deployment, evidence, clock
         self.seen: Stamp | None = None
 
     def look(self) -> None:
-        """Raises ActivationDenied or TrustError as the gate does now; StorageError where it cannot be known."""
+        """Raise ActivationDenied or TrustError as the gate does now; StorageError where that cannot be known."""
         stamp = self._stamp()
         if stamp == self.seen:
             return
@@ -40,7 +40,7 @@ class Confirming:
         self.seen = self._settled(stamp)
 
     def _settled(self, stamp: Stamp) -> Stamp | None:
-        """`stamp`, unless a file is so young that another write may get the same time."""
+        """Return `stamp`, or None where a file is so young that another write may get the same time."""
         if stamp != self._stamp():
             return None
         newest = max((written for _, written, _, _ in stamp), default=0)
@@ -69,5 +69,5 @@ def _entry(path: Path) -> tuple[str, int, int, int]:
 
 
 def _now_ns() -> int:
-    """The file system's clock is the host's, whatever clock a caller gives."""
+    """Return the time of the host, which the file system uses too, even where a caller gives another clock."""
     return time.time_ns()

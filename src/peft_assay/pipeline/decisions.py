@@ -38,7 +38,9 @@ def standing_decisions(
 
 
 def about(artifact: Digest | None, decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
-    """`decisions`; raises TrustError where one that is filed under `artifact` is about another one. None: any."""
+    """Return `decisions`; raises TrustError where one that is filed under `artifact` is about another one.
+    None: any.
+    """
     for decision in decisions:
         if artifact not in (None, decision.artifact):
             where = f"{type(decision).__name__.lower()} {decision.envelope}"

@@ -1,7 +1,6 @@
 """How the deployment decodes: as the document says, or else as engines do with the base's own generation_config.json.
 
-What of it the harness cannot do is named. It is never left out without a word: what is decoded otherwise is served
-otherwise.
+Settings that the harness cannot exercise are named, never left out silently: other settings give other answers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -49,10 +48,10 @@ _ONLY_DRAWN = frozenset({"typical_p", "epsilon_cutoff", "eta_cutoff", "top_h"})
 def declared_decoding(
     section: SamplingSection | None, config: Mapping[str, Any], *, where: str
 ) -> tuple[Sampling | None, tuple[str, ...]]:
-    """How the deployment decodes, None for greedily, and what of it cannot be exercised.
+    """Return how the deployment decodes (None: greedily), and the settings that cannot be exercised.
 
-    `config` is what the base says of generation, in the file `where`. Raises DocumentError for a value of it that is no
-    number where one is needed.
+    `config` is the base's generation configuration, from the file `where`. Raises DocumentError for a value in it that
+    is no number where one is needed.
     """
     if section is not None:
         told = Sampling(section.temperature, section.topP, section.topK, section.minP, section.repetitionPenalty)

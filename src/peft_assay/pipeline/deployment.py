@@ -36,7 +36,7 @@ RECORDS = "authority"
 """Folder of the anchor's state with the records of authority keys."""
 REFRESH_AFTER = timedelta(days=1)
 """Age from which certifying signs the revocation list anew, so that ordinary use keeps it fresh; where the trust anchor
-wants younger lists, half of what it allows."""
+asks for younger lists, half of its limit."""
 
 
 def utc_now() -> datetime:
@@ -76,13 +76,15 @@ class Deployment:
         opened = cls(project, workspace, location, anchor, LocalRevocations(workspace), place)
         kept = workspace.folder
         if made:
-            tell(f"made a new workspace, {kept}: what another one certified does not count here, what it withdrew does")
+            tell(f"made a new workspace, {kept}: certificates of another workspace do not count here, withdrawals do")
         elif create and opened.revocations() is None:
             tell(f"{kept} has no revocation list yet: the first certificate begins one, with nothing withdrawn")
         return opened
 
     def again(self) -> Self:
-        """The same place opened anew: anchor, workspace and lists as they are now, the project as it was read."""
+        """Return the same place opened anew: anchor, workspace and lists as they are now, the project as it
+        was read.
+        """
         workspace = Workspace.open(self.workspace.folder.parent, create=False)
         anchor = load_anchor(self.location)
         return replace(self, workspace=workspace, anchor=anchor, transport=LocalRevocations(workspace))
@@ -101,7 +103,9 @@ class Deployment:
 
     @property
     def maximum_age(self) -> timedelta:
-        """How old the oldest observation under a certificate may be: the gate takes the stricter of the two."""
+        """Return how old the oldest observation under a certificate may be: the gate takes the stricter of the two
+        limits.
+        """
         return min(self.anchor.maximum_age, self.project.context.maximum_age)
 
     def record_of(self, envelope: bytes) -> ObservationRecord:
@@ -110,7 +114,9 @@ class Deployment:
         return observation_record_of(statement)
 
     def observed(self, artifact: Digest, conditions: Digest) -> ObservationRecord | None:
-        """The newest observations of `artifact` under `conditions`; raises TrustError for others in their place."""
+        """Return the newest observations of `artifact` under `conditions`; raises TrustError for others in
+        their place.
+        """
         envelope = self.workspace.latest_observations(artifact, conditions)
         if envelope is None:
             return None
@@ -122,17 +128,19 @@ class Deployment:
 
     @property
     def lists(self) -> RevocationLists:
-        """The revocation list of the pinned authority keys, as this host and this workspace know it."""
+        """Return the revocation list of the pinned authority keys, as this host and this workspace know it."""
         keyids = [key.keyid for key in self.anchor.keys_of(Role.AUTHORITY)]
         records = KeyRecords(self.location.state / RECORDS, keyids)
         return RevocationLists(records, self.transport, self.workspace.blobs, self.anchor)
 
     def revocations(self) -> RevocationRecord | None:
-        """The newest revocation list as verified, or None when there is none."""
+        """Return the newest revocation list as verified, or None when there is none."""
         return self.lists.newest()
 
     def fresh_revocations(self, now: datetime) -> RevocationList:
-        """The newest list, signed anew when it is absent, no longer young (`REFRESH_AFTER`) or not carried here."""
+        """Return the newest list, signed anew when it is absent, no longer young (`REFRESH_AFTER`) or not
+        carried here.
+        """
         record = self.revocations()
         until = min(REFRESH_AFTER, self.anchor.revocation_maximum_age / 2)
         if record is None or now - record.list.issued_at > until or not self.lists.carried(record):
@@ -140,12 +148,12 @@ class Deployment:
         return record.list
 
     def refreshed(self, now: datetime) -> Next:
-        """Signs the list anew, with nothing to add but what other lists say."""
+        """Sign the list anew, with only the entries of the other lists added."""
         sealer = self.sealer(Role.AUTHORITY)
         return lambda previous, others: next_list(previous, merge=others, now=now, sealer=sealer)
 
     def publish(self, following: Next, now: datetime) -> RevocationRecord:
-        """Signs and keeps the list that continues all that are known, and gives it as verified."""
+        """Sign and keep the list that continues all known lists, and return it as verified."""
         return self.lists.publish(following, self._marked(), at=now)
 
     def mark(self) -> Mark | None:
@@ -157,22 +165,24 @@ class Deployment:
         return None if mark is None else mark.list
 
     def begin(self, now: datetime) -> None:
-        """`raise_mark` of an act that signs for the authority: it first merges lists that stand beside each other."""
+        """Run `raise_mark` for an act that signs for the authority: it first merges lists that stand beside
+        each other.
+        """
         if self.lists.heads(self._marked()).beside:
             check_attested(self.workspace.id, self.workspace.audit(), self.anchor, self.mark())
             self.publish(self.refreshed(now), now)
         self.raise_mark(now)
 
     def look(self, now: datetime) -> None:
-        """`raise_mark` of an act that only reads: a state that this user cannot write is compared with, and left."""
+        """Run `raise_mark` for an act that only reads: records that this user cannot write are compared and left."""
         self.raise_mark(now, reading=True)
 
     def raise_mark(self, now: datetime, *, reading: bool = False) -> None:
-        """The one check that every act begins with: the whole workspace, its lists and the clock.
+        """Run the one check that every act begins with: the whole workspace, its lists and the clock.
 
-        The ledger is recomputed and held against tables, documents and its signed checkpoint; all of it against what
-        this host has seen, and remembered. Raises TrustError for what was altered, appended without a key, left out or
-        put back, and for lists that do not continue one another.
+        The ledger is recomputed and held against tables, documents and its signed checkpoint; all of it against the
+        marks that this host remembers. Raises TrustError for entries that were altered, appended without a key, left
+        out or put back, and for lists that do not continue one another.
         """
         marks = HighWater(self.location.state)
         with self.lists.settled(self._marked(), reading=reading) as record:
@@ -188,7 +198,7 @@ class Deployment:
 
 
 def pinned_sealer(location: TrustAnchorLocation, anchor: TrustAnchor, role: Role) -> Sealer:
-    """The signing key of `role` beside the anchor, which must be one that it pins; raises TrustError."""
+    """Return the signing key of `role` beside the anchor, which must pin it; raises TrustError."""
     sealer = load_sealer(location.folder / "keys", role)
     if sealer.keyid not in {key.keyid for key in anchor.keys_of(role)}:
         raise TrustError(

@@ -67,7 +67,9 @@ def gather(deployment: Deployment, artifact: Artifact, files: Mapping[str, bytes
 
 
 def renewed(deployment: Deployment, evidence: Evidence) -> Evidence:
-    """`evidence` with what can change while an adapter is active: the list, its mark, waivers, the newest verdict."""
+    """Return `evidence` with the parts that can change while an adapter is active: the list, its mark, waivers, the
+    newest verdict.
+    """
     mark, newest = deployment.mark(), deployment.revocations()
     artifact = evidence.artifact.digest
     return replace(
@@ -125,14 +127,16 @@ def installed_harness() -> Digest | None:
 
 
 def check_kept(workspace: Workspace, artifact: Artifact) -> None:
-    """Hashes what the workspace keeps of `artifact`, if it was admitted there; raises TrustError for altered bytes."""
+    """Hash the files that the workspace keeps of `artifact`, if it was admitted there; raises TrustError for altered
+    bytes.
+    """
     if workspace.artifact(artifact.digest) is not None:
         for file in artifact.files:
             workspace.blobs.check(file.sha256)
 
 
 def check_evidence(workspace: Workspace, record: ObservationRecord) -> None:
-    """Hashes the kept answers that observations were drawn from; raises TrustError for altered or absent ones."""
+    """Hash the kept answers that observations were drawn from; raises TrustError for altered or absent ones."""
     for evidence in {item.evidence for item in record.observations.observations if item.evidence is not None}:
         workspace.blobs.check(evidence)
 
@@ -153,13 +157,13 @@ def certificate_in(deployment: Deployment, envelope: bytes) -> Certificate:
 
 
 def attempts_in(deployment: Deployment, envelope: bytes) -> int:
-    """How many attempts a certificate counts, signed by a pinned authority key; raises TrustError."""
+    """Return how many attempts a certificate counts, signed by a pinned authority key; raises TrustError."""
     keys = deployment.anchor.keys_of(Role.AUTHORITY)
     return notes_of(open_envelope(envelope, keys, predicate_type=VSA)).attempts
 
 
 def last_said(deployment: Deployment, artifact: Digest, lock: Digest) -> str | None:
-    """What the policy said last of (artifact, lock), as the ledger has it: for messages; None when it said nothing."""
+    """Return the last verdict about (artifact, lock) in the ledger: for messages; None when there is none."""
     said = [
         entry.happened["outcome"]
         for entry in deployment.workspace.history()

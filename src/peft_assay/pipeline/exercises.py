@@ -59,7 +59,9 @@ def read_exercises(exercises: Exercises, document: AssayDocument, path: Path, ba
 
 
 def _decoding(section: BehaviourSection, base: Path) -> tuple[Sampling | None, tuple[str, ...]]:
-    """How the deployment decodes: `behaviour.sampling`, or the base's own files; also where only a variation asks."""
+    """Return how the deployment decodes: `behaviour.sampling`, or the base's own files; also where only a variation
+    asks.
+    """
     own = base / GENERATION_CONFIG
     file = own if own.is_file() else base / CONFIG  # where older bases say it
     sampling, unexercised = declared_decoding(section.sampling, _read(file), where=str(file))

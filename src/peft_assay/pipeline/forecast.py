@@ -1,7 +1,7 @@
-"""What the gate will say, asked while it can still save work.
+"""Ask early for the gate's answer, while this can still save work.
 
-Of anchor and context before anything runs: nothing that an adapter does could change it. Of a certificate before it is
-recorded: nobody is told PASS of what the gate would refuse at once.
+The gate's checks of anchor and context run before anything else, because no adapter could change their results. Its
+checks of a certificate run before the certificate is recorded, so that PASS is not printed where the gate would refuse.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ _LATER = frozenset({"bytes"})
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """What is known before anything runs."""
+    """The state that is known before anything runs."""
 
     project: Project
     location: TrustAnchorLocation
@@ -53,14 +53,14 @@ class Stand:
 
 
 def stand_of(deployment: Deployment, now: datetime) -> Stand:
-    """What an opened deployment knows; raises TrustError for a list that cannot be trusted."""
+    """Return the state of an opened deployment; raises TrustError for a list that cannot be trusted."""
     record = deployment.revocations()
     in_force = () if record is None else record.list.revocations
     return Stand(deployment.project, deployment.location, deployment.anchor, in_force, now)
 
 
 def stand_at(place: Place, project: Project, now: datetime) -> Stand:
-    """What can be known at `place` without making anything there; raises TrustError, StorageError."""
+    """Return the state at `place` without making anything there; raises TrustError, StorageError."""
     holder = (place.workspace or project.path.parent).absolute()
     if (holder / FOLDER / DATABASE).is_file():
         with Deployment.open(place) as deployment:
@@ -70,13 +70,13 @@ def stand_at(place: Place, project: Project, now: datetime) -> Stand:
 
 
 def check_stand(stand: Stand) -> None:
-    """Raises the first of `refusals`."""
+    """Raise the first of `refusals`."""
     for refusal in refusals(stand):
         raise refusal
 
 
 def refusals(stand: Stand) -> Iterator[AssayError]:
-    """Why the gate, or the policy, would refuse every adapter here; nothing where one could be admitted."""
+    """Yield the reasons for which the gate, or the policy, would refuse every adapter here."""
     try:
         ask_keys(stand.anchor, stand.project.context)
     except Failed as no:
@@ -93,7 +93,7 @@ def refusals(stand: Stand) -> Iterator[AssayError]:
 
 
 def _signing(stand: Stand, role: Role) -> Iterator[AssayError]:
-    """That the key which must sign is not at hand, not pinned, or withdrawn."""
+    """Yield a refusal where the signing key is absent, not pinned, or withdrawn."""
     try:
         keyid = pinned_sealer(stand.location, stand.anchor, role).keyid
     except TrustError as error:
@@ -109,7 +109,7 @@ def _signing(stand: Stand, role: Role) -> Iterator[AssayError]:
 
 
 def _withdrawn(stand: Stand) -> Iterator[AssayError]:
-    """What stands in every lock of this project and is withdrawn: policy, suites, base files."""
+    """Yield a refusal for each withdrawn part of every lock of this project: policy, suites, base files."""
     document = dict(build_lock(stand.project, Observed(_UNKNOWN, {}, _UNKNOWN), _UNKNOWN).document)
     policy = stand.project.policy.policy.digest
     every = Certifiable(stand.project.base, Lock(document), policy, frozenset(), frozenset())
@@ -124,7 +124,7 @@ def _withdrawn(stand: Stand) -> Iterator[AssayError]:
 
 
 def _out_of_period(stand: Stand) -> Iterator[AssayError]:
-    """That a suite holds cases back by another quarter than this one: which quarter it is, is no free choice."""
+    """Yield a refusal for a suite that holds cases back by another quarter than this one, which cannot be chosen."""
     allowed = periods_in_force(stand.now)
     for suite in stand.project.suites:
         if suite.held_back_in is not None and suite.held_back_in not in allowed:
@@ -136,20 +136,20 @@ def _out_of_period(stand: Stand) -> Iterator[AssayError]:
 
 
 def _not_served(project: Project) -> Iterator[AssayError]:
-    """That nothing here can observe what the context declares to serve, where a rule of the policy asks for it."""
+    """Yield a refusal where the context's engine cannot be observed here, and a rule of the policy asks for it."""
     found = unserved(project)
     if found is not None:
         rule, why = found
         yield Unsatisfiable(
             f"no adapter can pass rule {rule} here: {why}",
             where=f"{project.path}: context",
-            next_step="serve with what observes here, and declare that (context.engine, context.stack); "
-            "what else is open: peft-assay certify --plan",
+            next_step="serve with the engine and versions that observe here, and declare them (context.engine, "
+            "context.stack); other open points: peft-assay certify --plan",
         )
 
 
 def remarks(stand: Stand) -> Iterator[str]:
-    """What holds otherwise than the context says, and hinders nobody."""
+    """Yield differences between context and trust anchor that refuse no adapter."""
     declared, allowed = stand.project.context.maximum_age, stand.anchor.maximum_age
     if declared > allowed:
         yield (
@@ -159,7 +159,7 @@ def remarks(stand: Stand) -> Iterator[str]:
 
 
 def _spelt(span: timedelta) -> str:
-    """A duration as documents spell it."""
+    """Return a duration as documents write it."""
     seconds = int(span.total_seconds())
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds % size == 0:
@@ -168,9 +168,10 @@ def _spelt(span: timedelta) -> str:
 
 
 def check_level(sandbox: Sandbox, stand: Stand) -> None:
-    """Raises ObservationError where the walls that were found are weaker than the gate accepts.
+    """Raise ObservationError where the sandbox's level is weaker than the gate accepts.
 
-    Going without walls, for developing peft-assay, is asked for by name; what it observes is never certified.
+    Running without a sandbox, for development of peft-assay, must be asked for by name; its observations are never
+    certified.
     """
     level = sandbox.probe().level
     least = max(int(stand.anchor.minimum_isolation), stand.project.context.minimum_isolation)
@@ -179,7 +180,7 @@ def check_level(sandbox: Sandbox, stand: Stand) -> None:
             f"the sandbox reaches isolation level {int(level)} ({level.name.lower()}), and the gate accepts {least} or "
             "above",
             where=f"minimumIsolation of {stand.location.folder / 'trust.yaml'} and {stand.project.path}",
-            next_step="peft-assay doctor names what a higher level needs here",
+            next_step="peft-assay doctor names the requirements of a higher level here",
         )
 
 
@@ -191,7 +192,7 @@ def check_admitted(
     record: ObservationRecord,
     now: datetime,
 ) -> None:
-    """Raises Withheld where the gate would refuse the certificate `envelope` at once, on the base that was observed."""
+    """Raise Withheld where the gate would refuse the certificate `envelope` at once, on the observed base."""
     blobs = deployment.workspace.blobs
     evidence = Evidence(
         artifact=artifact,

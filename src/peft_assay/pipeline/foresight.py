@@ -91,13 +91,17 @@ def _left_out(project: Project) -> Iterator[Observation]:
 
 
 def _served(project: Project) -> Sequence[Observation]:
-    """That another engine or other versions serve than those which observe here."""
+    """Return the observation that another engine or other versions serve than those here; empty where they are the
+    same.
+    """
     why = not_as_served(project, installed_stack())
     return () if why is None else (ok(SERVED_TERM, False, by=_BY, reason=why),)
 
 
 def unserved(project: Project) -> tuple[str, str] | None:
-    """The first rule that no adapter can pass because what is observed here is not what is served, and why."""
+    """Return the first rule that no adapter can pass because the observed engine is not the served one, and
+    the reason.
+    """
     for served in _served(project):
         for rule in project.policy.rules:
             outcome, why = _at_best(project.policy, rule, {}, {served.name: served})

@@ -1,8 +1,8 @@
 """The one revocation list of an authority key: kept beside the anchor, carried by every workspace of the key.
 
 Several lists can be known: each pinned key's newest, the one that the workspace carries, the one of its mark. One of
-them must continue all the others, or nothing here says what is withdrawn. Where the workspace's list began on its own,
-as in workspaces made before lists belonged to keys, and the key's list says all that it says, nothing is lost.
+them must continue all the others, or no list here can be trusted. A workspace's list may have begun on its own, as in
+workspaces made before lists belonged to keys; where the key's list has all its entries, nothing is lost.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +38,7 @@ class Heads:
 
 @dataclass(frozen=True, slots=True)
 class RevocationLists:
-    """What is known of the list of the pinned authority keys."""
+    """The known lists of the pinned authority keys."""
 
     records: KeyRecords
     transport: RevocationTransport
@@ -47,7 +47,7 @@ class RevocationLists:
 
     @contextmanager
     def settled(self, marked: Digest | None, *, reading: bool = False) -> Iterator[RevocationRecord | None]:
-        """The newest list while nobody else can change it, remembered beside the anchor; None where there is none.
+        """Yield the newest list under the records' lock, remembered beside the anchor; None where there is none.
 
         `marked` is the list of the workspace's mark. With `reading`, records that this user cannot write stay as they
         are. Raises TrustError when the lists that are known do not continue one another.
@@ -61,14 +61,14 @@ class RevocationLists:
                 self._remember(heads.newest)
 
     def newest(self) -> RevocationRecord | None:
-        """The newest list as verified; raises TrustError when the lists that are known differ about what it is."""
+        """Return the newest list as verified; raises TrustError when the known lists differ about which one that is."""
         heads = self.heads(None)
         for other in heads.beside:
             self._refuse(heads.newest, other)
         return heads.newest
 
     def publish(self, following: Next, marked: Digest | None, *, at: datetime) -> RevocationRecord:
-        """Signs the next list by `following` and keeps it, beside the anchor first; gives it as verified.
+        """Sign the next list by `following` and keep it, beside the anchor first; return it as verified.
 
         It continues the newest list that is known, and all others beside it.
         """
@@ -87,23 +87,25 @@ class RevocationLists:
         return record
 
     def carried(self, newest: RevocationRecord) -> bool:
-        """Whether the workspace carries `newest`, so that who is given a copy of it has the list too."""
+        """Return whether the workspace carries `newest`, so that a copy of the workspace has the list too."""
         envelope = self.transport.newest()
         return envelope is not None and sha256(envelope) == newest.list.envelope
 
     def envelope(self, record: RevocationRecord) -> bytes:
-        """The bytes of a list that is known here; raises TrustError when they are not at hand any more."""
+        """Return the bytes of a list that is known here; raises TrustError when they are not at hand any more."""
         return self._at_hand(record.list.envelope)
 
     def behind(self, newest: RevocationRecord, since: Digest | None) -> dict[Digest, bytes]:
-        """The lists that `newest` continues, by digest, for the gate to check the steps; none where it is `since`."""
+        """Return the lists that `newest` continues, by digest, for the gate to check the steps; none where it is
+        `since`.
+        """
         if newest.list.envelope == since:
             return {}
         found = [before.list.envelope for before in ancestors(newest, self.linked)]
         return {digest: self._at_hand(digest) for digest in found}
 
     def heads(self, marked: Digest | None) -> Heads:
-        """All lists known, sorted out; raises TrustError for one that is absent, altered, or drops something."""
+        """Return all known lists, sorted out; raises TrustError for one that is absent, altered, or drops an entry."""
         known = [known.list for known in self.records.known()]
         seen = {digest: self._at_hand(digest) for digest in (*known, *(() if marked is None else (marked,)))}
         carried = self.transport.newest()
@@ -115,7 +117,7 @@ class RevocationLists:
         return self._sorted_out(lists, frozenset(seen), first_use=not known)
 
     def _kept(self, digest: Digest) -> RevocationRecord | None:
-        """A list that was verified before and lies beside the anchor, also where its key is pinned no more."""
+        """Return a list that was verified before and lies beside the anchor, even where its key is no longer pinned."""
         return None if self.records.envelope(digest) is None else self.linked(digest)
 
     def _at_hand(self, digest: Digest) -> bytes:
@@ -129,7 +131,7 @@ class RevocationLists:
         return content
 
     def _sorted_out(self, known: Sequence[RevocationRecord], seen: frozenset[Digest], *, first_use: bool) -> Heads:
-        """`seen`: what a record or mark names, which the newest must continue, whatever it says."""
+        """Sort the lists out. `seen`: the lists that a record or mark names; the newest must continue them."""
         if not known:
             return Heads(None)
         newest = known[0]
@@ -149,7 +151,7 @@ class RevocationLists:
         return len(begun) == 2 and None not in begun
 
     def linked(self, digest: Digest) -> RevocationRecord | None:
-        """The list that a verified one names by `digest`; None where it is not at hand."""
+        """Return the list that a verified one names by `digest`; None where it is not at hand."""
         content = self._bytes(digest)
         if content is None:
             return None
@@ -171,18 +173,20 @@ class RevocationLists:
         self.records.raise_to(KnownList(newest.list.sequence, newest.list.envelope))
 
     def _unkept(self, digest: Digest) -> RevocationRecord | None:
-        """A list that does not lie beside the anchor yet; what is kept there has its own past there too."""
+        """Return the list unless it lies beside the anchor already; the earlier lists of a kept one are kept
+        there too.
+        """
         return None if self.records.envelope(digest) is not None else self.linked(digest)
 
     def _uncarried(self, digest: Digest) -> RevocationRecord | None:
-        """A list that the workspace does not hold yet; what it holds has its own past there too."""
+        """Return the list unless the workspace holds it already; the earlier lists of a held one are held there too."""
         return None if self.blobs.has(digest) else self.linked(digest)
 
     def _refuse(self, newest: RevocationRecord | None, other: RevocationRecord) -> None:
         number = 0 if newest is None else newest.list.sequence
         raise TrustError(
             f"revocation list {number} does not continue list {other.list.sequence}, which is known of this authority "
-            "key too: one of them leaves out what the other says",
+            "key too: one of them leaves out entries of the other",
             where=other.list.envelope,
             next_step=MERGE,
         )

@@ -1,4 +1,4 @@
-"""Who signs the ledger as it is written, and whether what is written was signed."""
+"""Sign entries of the ledger as they are written, and check that all entries were signed."""
 
 from collections.abc import Iterable, Iterator
 
@@ -20,7 +20,7 @@ UNDECIDING = frozenset({Kind.ACTIVATED, Kind.ADMITTED, Kind.ATTEMPT, Kind.REFUSE
 
 
 def notary_of(location: TrustAnchorLocation, anchor: TrustAnchor) -> Notary:
-    """Signs with the first pinned key that is at hand, looked for when the first entry is written."""
+    """Return a function that signs with the first pinned key at hand, looked for when the first entry is written."""
     found: list[Sealer | None] = []
 
     def sign(workspace: str, size: int, root: Digest) -> bytes | None:
@@ -32,7 +32,8 @@ def notary_of(location: TrustAnchorLocation, anchor: TrustAnchor) -> Notary:
 
 
 def witness_of(anchor: TrustAnchor) -> Witness:
-    """Checks, before an entry is signed, that pinned keys signed what was appended since the ledger was read whole.
+    """Return a check, run before an entry is signed, that pinned keys signed all entries since the ledger was read
+    whole.
 
     Else an unsigned entry that is written while a long run goes on would be signed by the run's own next entry.
     """
@@ -56,11 +57,11 @@ def _at_hand(location: TrustAnchorLocation, anchor: TrustAnchor) -> Iterator[Sea
 
 
 def check_attested(workspace: str, audited: Audit, anchor: TrustAnchor, mark: Mark | None) -> bool:
-    """Whether the ledger carries a signed checkpoint; raises TrustError for one that is not about this ledger.
+    """Return whether the ledger carries a signed checkpoint; raises TrustError for one that is not about this ledger.
 
-    After the last checkpoint only entries may stand that nothing is decided from. One by a key that is pinned no more
-    counts for what the mark vouches for. A ledger of an earlier version has no checkpoint at all; once one was seen,
-    the mark misses it.
+    After the last checkpoint only entries without effect on decisions may stand. A checkpoint by a key that is no
+    longer pinned counts up to the entry that the mark vouches for. A ledger of an earlier version has no checkpoint at
+    all; once one was seen, the mark misses it.
     """
     if audited.checkpoint is None:
         return False
@@ -87,7 +88,7 @@ def _check_unattested(entries: Iterable[tuple[int, Kind]]) -> None:
     for number, kind in entries:
         if kind not in UNDECIDING:
             raise TrustError(
-                f"it is of kind {kind.value} and nobody signed it", where=f"ledger entry {number}", next_step=_RESTORE
+                f"it is of kind {kind.value} and is not signed", where=f"ledger entry {number}", next_step=_RESTORE
             )
 
 

@@ -1,10 +1,10 @@
-"""Observing candidates with one sandbox: what was observed before and still holds, or a new signed observation.
+"""Observe candidates with one sandbox: reuse an earlier observation that still holds, or sign a new one.
 
-Whatever fails while something is concluded from one adapter's answers, or while that is signed, is the adapter's: its
-record says so and nothing else, and the run goes on with the others.
+An error while one adapter's answers are evaluated, or while the result is signed, voids this adapter alone: its record
+has only the error, and the run goes on with the others.
 
-Running an adapter and signing what was observed of it are two steps: in between somebody vouches for the worker that it
-ran in (`waves`).
+Running an adapter and signing its observations are two steps: in between the worker that it ran in is vouched for
+(`waves`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ class Attempted:
 
     @property
     def number(self) -> int:
-        """Of all attempts at what it does."""
+        """The number among all attempts with this function."""
         return self.counted.number
 
     @property
@@ -136,7 +136,7 @@ class Unsigned:
 
     @property
     def unusable(self) -> str | None:
-        """Why nothing can be concluded from what it answered; None where something can, or it did not answer at all."""
+        """Return why the answers are not usable; None where they are, or where it did not answer at all."""
         result = None if self.exercised is None else self.exercised.conversation.result
         return result.detail[:REASON_LENGTH] if result and result.outcome is Outcome.INVALID_OUTPUT else None
 
@@ -228,7 +228,9 @@ class Observing:
         return self._concluded(due, ran)
 
     def _concluded(self, due: Due, ran: _Exercised) -> Unsigned:
-        """What follows from the answers; where anything fails on the way, or cannot be said in JSON, they are void."""
+        """Return the observations that follow from the answers; where this fails, or cannot be written as JSON, they
+        are void.
+        """
         try:
             seen = self._behaviour(ran, due.plan)
             canonical_bytes([[o.document() for o in seen.observations], seen.evidence, dict(seen.tested)])
@@ -245,11 +247,11 @@ class Observing:
         return Unsigned(attempted, now, now, self._behaviour(nothing, self._plan(attempted)), nothing)
 
     def sign(self, found: Unsigned, vouched: Vouched | None) -> ObservationRecord:
-        """Signs and keeps what was observed; `vouched` is None where it is void, or needs nobody to vouch for it.
+        """Sign and keep the observations; `vouched` is None where they are void, or need no voucher.
 
-        What cannot be signed is void: without the answers, or, where it was not they, without the static facts, which
-        leaves nothing that any policy passes. Raises what is wrong where not even that can be signed: it is no
-        adapter's then.
+        An observation that cannot be signed is void: it is signed without the answers or, where the answers are not the
+        cause, without the static facts, and then no policy passes it. Raises the error where even that cannot be
+        signed: then the adapter is not the cause.
         """
         try:
             return self._signed(found, vouched, found.attempted.candidate.static)
@@ -268,7 +270,7 @@ class Observing:
         return replace(found, behaviour=self._behaviour(ran, self._plan(found.attempted)), exercised=ran)
 
     def _static(self, found: Unsigned) -> tuple[Observation, ...]:
-        """The static facts, where they can be said in JSON."""
+        """Return the static facts, where they can be written as JSON."""
         facts = found.attempted.candidate.static
         try:
             canonical_bytes([fact.document() for fact in facts])
@@ -362,12 +364,12 @@ class Observing:
 
 
 def _nothing(why: str) -> Conversation:
-    """A conversation of which nothing is left."""
+    """Return a conversation without results."""
     return Conversation(Records(), Result(Outcome.INVALID_OUTPUT, (), Usage(0.0, 0.0, 0), why))
 
 
 def unusable_by(record: ObservationRecord) -> str | None:
-    """Why nothing could be concluded from what the adapter answered, as the record says; None where that was not so."""
+    """Return why the adapter's answers were not usable, from the record; None where they were."""
     why = record.attestation.get("unusable")
     return why if isinstance(why, str) else None
 

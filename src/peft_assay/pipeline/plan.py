@@ -41,7 +41,7 @@ class SuitePlan:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What the gate would refuse every adapter for, and what ends that."""
+    """The gate's reason to refuse every adapter, and the step that ends it."""
 
     message: str
     next_step: str
@@ -68,7 +68,7 @@ class Plan:
     """Tokens that no text reaches and that are not inserted; None where that cannot be told here."""
     scan_passes: int
     decoding: str
-    """How the deployment decodes, by what is declared."""
+    """The declared decoding of the deployment."""
     drawn: int
     """Answers that are drawn so, of each model; 0 where it decodes greedily."""
     power: tuple[str, ...]
@@ -87,13 +87,13 @@ class Plan:
     undecidable: tuple[str, ...]
     """Rules that ask for what nothing here would observe."""
     remarks: tuple[str, ...]
-    """What the document says that nobody else understands, or that holds otherwise."""
+    """Fields of the document that other engines do not read, or that differ from the state here."""
     refused: tuple[Refused, ...]
     """Why the gate would refuse every adapter here."""
 
 
 def plan(place: Place, named: Sequence[str]) -> Plan:
-    """The plan for the adapters that are `named` (none: the declared surface); runs and makes nothing.
+    """Return the plan for the adapters that are `named` (none: the declared surface); runs and makes nothing.
 
     Raises DocumentError for a base that cannot be loaded, UsageError, TrustError where there is no anchor.
     """
@@ -102,7 +102,7 @@ def plan(place: Place, named: Sequence[str]) -> Plan:
 
 
 def plan_of(stand: Stand, sources: Sequence[str]) -> Plan:
-    """The plan for `sources`, given what is known before anything runs."""
+    """Return the plan for `sources`, given the state before anything runs."""
     project = stand.project
     check_base(project.base_path)
     context = project.context
@@ -145,14 +145,14 @@ def plan_of(stand: Stand, sources: Sequence[str]) -> Plan:
 
 
 def _refused(stand: Stand) -> Iterator[Refused]:
-    """The gate's refusals; what the policy refuses stands among the rules that cannot be satisfied."""
+    """Return the gate's refusals; the policy's refusals stand among the rules that cannot be satisfied."""
     for refusal in refusals(stand):
         if not isinstance(refusal, Unsatisfiable):
             yield Refused(str(refusal), refusal.next_step or "", refusal.door)
 
 
 def _drawn(project: Project) -> list[tuple[Suite, int]]:
-    """Suites of generated text, and how many answers are drawn to each."""
+    """Return suites of generated text, and the number of draws for each."""
     sampling = project.exercises.sampling
     if sampling is None or project.exercises.unexercised:
         return []
@@ -161,13 +161,13 @@ def _drawn(project: Project) -> list[tuple[Suite, int]]:
 
 
 def _prompt_tokens(suite: Suite) -> int:
-    """Of one prompt of the suite, on average."""
+    """Return the average number of tokens of one prompt of the suite."""
     words = sum(len(last_user_text(case.prompt).split()) for case in suite.cases)
     return int(words * WORDS_TO_TOKENS / max(1, len(suite.cases)))
 
 
 def _power(draws: int) -> Iterator[str]:
-    """For payloads of several rates, the chance that they are found."""
+    """Return the chance that payloads of several rates are found."""
     for rate in _RATES if draws else ():
         yield f"{rate:.0%} of answers: {found_with(rate, draws):.3f}"
 

@@ -369,7 +369,7 @@ def served_stack(project: Project) -> dict[str, str] | None:
 
 
 def installed_stack() -> dict[str, str]:
-    """Versions of the distributions that numerics depend on, as installed in this process."""
+    """Return versions of the distributions that numerics depend on, as installed in this process."""
     found = {}
     for name in STACK_MEMBERS:
         try:

@@ -1,8 +1,8 @@
-"""What code observes and evaluates, as digests: an edit of a word list or a scorer is another examination.
+"""Digests of the code that observes and evaluates: an edit of a word list or a scorer makes another examination.
 
 Each probe has the digest of its module, of everything that this imports inside our package, and of the tables that
-these read. Digests are of source files and not of what Python compiled, so that an editable installation and one from a
-wheel have the same. Imports are found in the text, wherever in a module they stand.
+these read. Digests are of source files and not of compiled ones, so that an editable installation and one from a
+wheel have the same. Imports are found in the source text, anywhere in a module.
 """
 
 import re
@@ -32,11 +32,11 @@ CONDUCT = (
     f"{PACKAGE}.observe.behaviour.reference",
     f"{PACKAGE}.observe.behaviour.tested",
 )
-"""What asks the probes, in which order, and says what voids answers; of what it imports, all that is no probe's."""
+"""Code that asks the probes in their order, and voids answers; with all its imports that belong to no probe."""
 SUITES = (f"{PACKAGE}.observe.suites.read", f"{PACKAGE}.observe.suites.tokens")
-"""How a suite's files become cases, and a file of tokens what is scanned."""
+"""Code that turns a suite's files into cases, and reads a file of tokens for the scan."""
 LOOKED_AT = (f"{PACKAGE}.observe.locks", f"{PACKAGE}.observe.unsafe")
-"""What reads the lock of the serving environment, and decides what is not instantiated."""
+"""Code that reads the lock of the serving environment, and decides which rules are not instantiated."""
 SUPERVISED = (
     f"{PACKAGE}.pipeline.answers",
     f"{PACKAGE}.pipeline.bank",
@@ -45,7 +45,7 @@ SUPERVISED = (
     f"{PACKAGE}.sandbox.conversation",
     f"{PACKAGE}.sandbox.replies",
 )
-"""What of a reply is believed, what a bank and a judge say, and what is kept: these files and not what they import."""
+"""Code that reads replies, banks and judges' verdicts, and selects what is kept: these files without their imports."""
 PRESENTED = (
     f"{PACKAGE}.pipeline.base",
     f"{PACKAGE}.pipeline.candidates",
@@ -54,7 +54,7 @@ PRESENTED = (
     f"{PACKAGE}.pipeline.standing",
     f"{PACKAGE}.pipeline.withdrawn",
 )
-"""What the static probes are given besides an adapter's files, such as the norms of the base; these files alone."""
+"""Code that prepares the static probes' other inputs, such as the norms of the base; these files alone."""
 EVALUATION = (f"{PACKAGE}.evaluate.document", f"{PACKAGE}.evaluate.evaluate", f"{PACKAGE}.evaluate.waive")
 
 
@@ -71,18 +71,20 @@ class Sources:
     """The source files of one installed package, each read once."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` holds the package `peft_assay`."""
+        """Take `folder`, which holds the package `peft_assay`."""
         self._folder = folder
         self._sources: dict[str, _Source] = {}
         self._paths: dict[str, Path | None] = {}
 
     def digest(self, modules: Iterable[str]) -> Digest:
-        """sha256 over the lines ``<sha256>  <path>`` of the files of `modules` and of the tables that they read."""
+        """Return sha256 over the lines ``<sha256>  <path>`` of the files of `modules` and of the tables that
+        they read.
+        """
         lines = {line for name in modules for line in self._source(name).lines}
         return sha256("".join(sorted(lines)).encode())
 
     def reached(self, *modules: str) -> frozenset[str]:
-        """`modules` and everything that they import inside the package, the packages around each included.
+        """Return `modules` and everything that they import inside the package, the packages around each included.
 
         The outermost package is left out: it has a version and a door that is opened on demand, and nothing imports it.
         Raises StorageError where a source file is not installed.
@@ -128,7 +130,9 @@ class Sources:
         yield from _IMPORT.findall(text)
 
     def _tables(self, path: Path, text: str) -> Iterator[Path]:
-        """Tables by the functions that give them; whatever else reads files beside itself is said to read them all."""
+        """Return tables by the functions that read them; code that reads other files beside itself counts as reading
+        them all.
+        """
         for reader, table in READERS.items():
             if reader in text:
                 yield self._folder / PACKAGE / "observe" / "tables" / table
@@ -152,7 +156,7 @@ def _content(path: Path) -> bytes:
 
 
 def behaviour_code(sources: Sources) -> dict[str, Digest]:
-    """What asks adapters and concludes from their answers, by probe: part of the observation conditions."""
+    """Return the code that asks adapters and evaluates their answers, by probe: part of the observation conditions."""
     probes = {probe.id: sources.reached(type(probe).__module__) for probe in BEHAVIOUR_PROBES}
     return {
         **{name: sources.digest(modules) for name, modules in probes.items()},
@@ -162,7 +166,9 @@ def behaviour_code(sources: Sources) -> dict[str, Digest]:
 
 
 def examining_code(sources: Sources) -> dict[str, Mapping[str, Digest] | Digest]:
-    """What looks at files, by probe, and what judges: part of the lock. An edit of it runs no adapter again."""
+    """Return the code that examines files, by probe, and the evaluator: part of the lock. An edit of it runs no adapter
+    again.
+    """
     return {
         "probes": {
             **{probe.id: sources.digest(sources.reached(type(probe).__module__)) for probe in PROBES},
@@ -174,24 +180,24 @@ def examining_code(sources: Sources) -> dict[str, Mapping[str, Digest] | Digest]
 
 @cache
 def installed() -> Sources:
-    """The sources of the package that runs."""
+    """Return the sources of the package that runs."""
     return Sources(Path(peft_assay.__file__).absolute().parents[1])
 
 
 @cache
 def installed_behaviour() -> Mapping[str, Digest]:
-    """`behaviour_code` of the package that runs, computed once."""
+    """Return `behaviour_code` of the package that runs, computed once."""
     return behaviour_code(installed())
 
 
 @cache
 def installed_examination() -> Mapping[str, Mapping[str, Digest] | Digest]:
-    """`examining_code` of the package that runs, computed once."""
+    """Return `examining_code` of the package that runs, computed once."""
     return examining_code(installed())
 
 
 def in_words(paths: Iterable[str]) -> tuple[str, ...]:
-    """Differences between two locks, with those of code said in words."""
+    """Return differences between two locks, with differences of code in words."""
     rest, probes, before = [], set(), False
     for path in paths:
         if path in {"conditions.code", "examination"}:

@@ -1,7 +1,8 @@
-"""A policy that says no to what it passed before: signed into the revocation list, which lies outside the workspace.
+"""A verdict that is not PASS, after a PASS: it is signed into the revocation list, which lies outside the workspace.
 
-The ledger has every verdict, but who can write the workspace can write that too. The certificate is signed, so what
-ends it is signed as well. A later PASS makes a later certificate, which no earlier reversal touches.
+The ledger has every verdict, but an attacker who can write the workspace can write verdicts too. The certificate is
+signed, so the reversal that ends it is signed as well. A later PASS makes a later certificate, which no earlier
+reversal touches.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ _LATER = timedelta(seconds=1)
 
 
 def reverse(deployment: Deployment, verdict: Verdict, now: datetime) -> None:
-    """Signs that `verdict`, which is not PASS, ends the certificates of the same adapter and context.
+    """Sign that `verdict`, which is not PASS, ends the certificates of the same adapter and context.
 
     There is nothing to sign where no certificate is left that an earlier reversal has not ended.
     """
@@ -39,7 +40,7 @@ def reverse(deployment: Deployment, verdict: Verdict, now: datetime) -> None:
 
 
 def issued_after(deployment: Deployment, verdict: Verdict, now: datetime) -> datetime:
-    """`now`, or the first time after the last reversal of what `verdict` passes, where that is later."""
+    """Return `now`, or the first time after the last reversal about the subject of `verdict`, where that is later."""
     earlier = _last_reversal(deployment, verdict)
     return now if earlier is None else max(now, earlier.at + _LATER)
 
@@ -50,7 +51,9 @@ def _last_reversal(deployment: Deployment, verdict: Verdict) -> Reversal | None:
 
 
 def _last_issued(deployment: Deployment, verdict: Verdict) -> datetime | None:
-    """When the last certificate of the same adapter and context was issued; what cannot be verified admits nobody."""
+    """Return when the last certificate of the same adapter and context was issued; unverified certificates admit
+    nothing and do not count.
+    """
     found = []
     for envelope in deployment.workspace.certificates(verdict.artifact, verdict.lock):
         try:

@@ -27,7 +27,7 @@ class Withdrawal:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A withdrawal that is about to be signed, and what it would touch."""
+    """A withdrawal that is about to be signed, and the objects that it would touch."""
 
     subject: Subject
     taken: Taken
@@ -35,8 +35,8 @@ class Intent:
 
 
 def intend(deployment: Deployment, scope: Scope, target: str, *, clock: Clock) -> Intent:
-    """What withdrawing `target` would mean; nothing is signed. `target` is a folder, archive or alias (scopes adapter
-    and weights), a digest, or a key id.
+    """Return the effect that withdrawing `target` would have; nothing is signed. `target` is a folder, archive or alias
+    (scopes adapter and weights), a digest, or a key id.
     """
     now = clock()
     deployment.begin(now)
@@ -48,7 +48,7 @@ def intend(deployment: Deployment, scope: Scope, target: str, *, clock: Clock) -
 
 
 def revoke(deployment: Deployment, intent: Intent, *, reason: str, clock: Clock) -> Withdrawal:
-    """Adds the entry that `intent` describes."""
+    """Add the entry that `intent` describes."""
     now = clock()
     entry = Revocation(intent.subject.scope, intent.subject.target, reason, now, intent.taken.function)
     sealer = deployment.sealer(Role.AUTHORITY)
@@ -63,7 +63,7 @@ def revoke(deployment: Deployment, intent: Intent, *, reason: str, clock: Clock)
 
 
 def refresh(deployment: Deployment, *, clock: Clock) -> Withdrawal:
-    """Signs the list anew, unchanged: it must be fresh for anything to be active. Lists beside it are merged."""
+    """Sign the list anew, unchanged: it must be fresh for anything to be active. Lists beside it are merged."""
     now = clock()
     deployment.begin(now)
     record = deployment.publish(deployment.refreshed(now), now)

@@ -1,4 +1,6 @@
-"""What no adapter may read, by path: the document and what it names, the workspace, the trust anchor with its keys."""
+"""Paths that no adapter may read: the document and the files it names, the workspace, the trust anchor with
+its keys.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,9 @@ from peft_assay.trust.anchor import SYSTEM_FOLDER, user_folder
 
 
 def private_paths(document: AssayDocument, path: Path, place: Place | None = None) -> tuple[Private, ...]:
-    """For the sandbox to refuse to open where one of them could be read inside, and to try to read them."""
+    """Return paths for the sandbox: it refuses to open where one of them could be read inside, and tries to
+    read them.
+    """
     return tuple(_private(document, path, place or Place()))
 
 
@@ -37,7 +41,9 @@ def _private(document: AssayDocument, path: Path, place: Place) -> Iterator[Priv
 
 
 def _cases(suite: Path) -> Path | None:
-    """The file that a suite's header names; None where it names none, or cannot be read, as reading it will say."""
+    """Return the file that a suite's header names; None where it names none, or cannot be read, which the suite's
+    reader reports.
+    """
     try:
         header = parse_yaml(suite.read_bytes(), where=str(suite))
     except (OSError, AssayError):

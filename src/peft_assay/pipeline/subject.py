@@ -1,4 +1,4 @@
-"""What a withdrawal is about: the digest that it names, and, of an adapter, the bytes that say what it does."""
+"""The subject of a withdrawal: the digest that it names and, for an adapter, the bytes that determine its function."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -19,9 +19,9 @@ from peft_assay.store.ledger import Kind
 from peft_assay.trust.revocations import check_target
 
 OF_ADAPTERS = frozenset({Scope.ADAPTER, Scope.CERTIFICATE, Scope.WEIGHTS})
-"""Scopes whose withdrawal is of what an adapter does, too."""
+"""Scopes whose withdrawal covers an adapter's function too."""
 MAX_CARRIED = 24 << 20
-"""Bytes of fingerprints in one list: signed and written in base64 twice they stay below what is read back."""
+"""The most bytes of fingerprints in one list: signed and written in base64 twice they stay below the reader's limit."""
 _WRITTEN = {
     Scope.SUITE: "see the digest of each suite: peft-assay suite lint --format json",
     Scope.KEY: "see the key ids in trust.yaml",
@@ -42,7 +42,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What could be taken of an adapter's function."""
+    """The function of an adapter, as far as it could be taken."""
 
     function: Function | None
     fingerprint: bytes | None
@@ -51,9 +51,9 @@ class Taken:
 
 
 def subject_of(deployment: Deployment, scope: Scope, target: str) -> Subject:
-    """The subject of a withdrawal of `target`: a path or alias (adapter, weights), a digest or a key id.
+    """Return the subject of a withdrawal of `target`: a path or alias (adapter, weights), a digest or a key id.
 
-    Raises UsageError for what is none of these, IntakeError for a path that cannot become an artifact.
+    Raises UsageError for any other text, IntakeError for a path that cannot become an artifact.
     """
     if scope not in (Scope.ADAPTER, Scope.WEIGHTS) or target.startswith("sha256:"):
         _check_name(scope, target)
@@ -75,11 +75,13 @@ def subject_of(deployment: Deployment, scope: Scope, target: str) -> Subject:
 
 
 def take(subject: Subject, carried: int) -> Taken:
-    """The function of the subject's adapter, under a nonce drawn now; `carried` bytes are in the list already."""
+    """Return the function of the subject's adapter, under a nonce drawn now; `carried` bytes are in the list
+    already.
+    """
     if subject.scope not in OF_ADAPTERS:
         return Taken(None, None, None)
     if subject.files is None:
-        return Taken(None, None, "its bytes are not in this workspace: what it does is not recognised in other bytes")
+        return Taken(None, None, "its bytes are not in this workspace: its function is not recognised in other bytes")
     from peft_assay.core.digest import sha256
     from peft_assay.fingerprint.digest import function_digest
     from peft_assay.fingerprint.fingerprint import take as take_fingerprint
@@ -89,7 +91,7 @@ def take(subject: Subject, carried: int) -> Taken:
     try:
         digest = function_digest(subject.files)
     except Uncomputable as unknown:
-        return Taken(None, None, f"what it does cannot be computed: {unknown}")
+        return Taken(None, None, f"its function cannot be computed: {unknown}")
     try:
         fingerprint = to_bytes(take_fingerprint(subject.files, os.urandom(NONCE_BYTES)))
     except Uncomputable as unknown:
@@ -102,7 +104,7 @@ def take(subject: Subject, carried: int) -> Taken:
 
 
 def _stored(deployment: Deployment, scope: Scope, target: str) -> Mapping[str, bytes] | None:
-    """The bytes of the adapter that `target` names, where this workspace has them; None where it has not."""
+    """Return the bytes of the adapter that `target` names, where this workspace has them; None where it has not."""
     if scope not in OF_ADAPTERS:
         return None
     for artifact in _artifacts(deployment, scope, target):
@@ -130,7 +132,9 @@ def _artifacts(deployment: Deployment, scope: Scope, target: str) -> Iterator[Ar
 
 
 def certified_by(deployment: Deployment, target: str) -> list[Digest]:
-    """The artifact that the certificate with this envelope digest is for; empty where none is here."""
+    """Return the artifact that the certificate with this envelope digest is for; None where no such certificate is
+    here.
+    """
     issued = [entry.happened for entry in deployment.workspace.history() if entry.kind is Kind.CERTIFIED]
     if not any(what["envelope"] == target for what in issued):
         return []
@@ -141,7 +145,7 @@ def certified_by(deployment: Deployment, target: str) -> list[Digest]:
 
 
 def _check_name(scope: Scope, target: str) -> None:
-    """Raises UsageError for what can be no digest or key id, saying where the right one stands."""
+    """Raise UsageError for a text that can be no digest or key id, naming where the right one stands."""
     try:
         check_target(Revocation(scope, target, "-", datetime.min.replace(tzinfo=UTC)))
     except ValueError:

@@ -1,4 +1,6 @@
-"""What a withdrawal touches now, in this workspace: said before it is signed, because it cannot be taken back."""
+"""The objects that a withdrawal touches now, in this workspace: printed before it is signed, because it cannot be taken
+back.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from peft_assay.trust.withdrawals import Certifiable, touching
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """What a withdrawal touches."""
+    """The objects that a withdrawal touches."""
 
     names: tuple[str, ...]
     """Adapters that were admitted here, by the place they came from."""
@@ -38,7 +40,7 @@ class Touched:
     given: bool
     """The adapter itself was named, by its place."""
     warning: str | None
-    """What looks like a mistake."""
+    """Signs of a mistake."""
 
     @property
     def nothing(self) -> bool:
@@ -47,7 +49,7 @@ class Touched:
 
 
 def touched(deployment: Deployment, subject: Subject, taken: Taken, now: datetime) -> Touched:
-    """What a withdrawal of `subject` touches; raises TrustError when the ledger was altered."""
+    """Return the objects that a withdrawal of `subject` touches; raises TrustError when the ledger was altered."""
     workspace = deployment.workspace
     happened = [(entry.kind, entry.happened) for entry in workspace.history()]
     named, alike, near = _adapters(deployment, subject, taken, now)
@@ -88,7 +90,7 @@ def _names(sources: Mapping[Digest, str], artifacts: set[Digest]) -> tuple[str, 
 def _adapters(
     deployment: Deployment, subject: Subject, taken: Taken, now: datetime
 ) -> tuple[set[Digest], set[Digest], set[Digest]]:
-    """(named by it, the same in other bytes, nearly the same) among the adapters that were admitted here."""
+    """Return the admitted adapters: (named by it, with the same function in other bytes, with a near function)."""
     named: set[Digest] = set()
     alike: set[Digest] = set()
     near: set[Digest] = set()
@@ -130,14 +132,14 @@ def _word(deployment: Deployment, artifact: Artifact, subject: Subject, taken: T
 
 
 def _touches(deployment: Deployment, entry: Revocation, what: Mapping[str, Any]) -> bool:
-    """Whether `entry` withdraws what this certificate stands on."""
+    """Return whether `entry` withdraws a part that this certificate rests on."""
     workspace = deployment.workspace
     try:
         artifact = workspace.artifact(parse_digest(what["artifact"]))
         lock = Lock(parse_json(workspace.blobs.get(parse_digest(what["lock"])), where="lock"))
         envelope = workspace.blobs.get(parse_digest(what["envelope"]))
         keyids = frozenset({certificate_in(deployment, envelope).keyid, *_observers(deployment, envelope)})
-    except AssayError:  # what cannot be read any more admits nothing either
+    except AssayError:  # a certificate that cannot be read any more admits nothing either
         return bool(what["envelope"] == entry.target)
     if artifact is None:
         return False

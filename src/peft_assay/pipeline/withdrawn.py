@@ -1,4 +1,4 @@
-"""What the probe `withdrawn` compares an admitted adapter with."""
+"""The withdrawn adapters that the probe `withdrawn` compares an admitted adapter with."""
 
 from peft_assay.core.artifact import CONFIG_FILE, WEIGHTS_FILE, Artifact
 from peft_assay.observe.interface import Withdrawn
@@ -6,7 +6,7 @@ from peft_assay.pipeline.deployment import Deployment
 
 
 def withdrawn_for(deployment: Deployment, artifact: Artifact) -> Withdrawn:
-    """The newest list, and the files of `artifact`, which are in the quarantine, where that list asks for them.
+    """Return the newest list, and the files of `artifact`, which are in the quarantine, where that list asks for them.
 
     Raises TrustError where the list or a stored file was altered.
     """

@@ -23,7 +23,7 @@ class Suspect(StrEnum):
     POSITIVE = "a number above zero"
     TRUE = "true"
     FALSE = "false"
-    OVER = "a number above what the default policy allows"
+    OVER = "a number above the default policy's bound"
     NEVER = "no value: it is a measure"
 
 
@@ -43,7 +43,7 @@ class Check:
     codes: Mapping[str, Severity | None] = field(default_factory=dict)
     """Other weights for items ``code: ...`` of a list; ELSEWHERE for one that another name tells better."""
     most: float = 0.0
-    """What a number may be, where it is suspect OVER that."""
+    """The largest number that is not suspect, for Suspect.OVER."""
     asks_project: bool = False
     """Whether only a project (peft-assay.yaml) has the answer: without one nothing can be said."""
 
@@ -96,7 +96,7 @@ CHECKS: Mapping[str, Check] = {
         "ask the publisher for weights from before training diverged", WEIGHTS_FILE,
     ),
     "weights.unservable": Check(
-        Suspect.FILLED, _LOOK, "in these number types it does not serve what it holds",
+        Suspect.FILLED, _LOOK, "in these number types it loses values that it stores",
         "serve it in another type (context.engine.dtype in peft-assay.yaml: float32, bfloat16 or float16), or ask the "
         "publisher for weights with the range of yours",
         WEIGHTS_FILE,
@@ -123,7 +123,7 @@ CHECKS: Mapping[str, Check] = {
         CONFIG_FILE,
     ),
     "config.unsafe_patterns": Check(
-        Suspect.FILLED, _LOOK, "patterns that can hold whoever matches them: it is not instantiated",
+        Suspect.FILLED, _LOOK, "patterns that may take very long to match: it is not instantiated",
         "ask the publisher to list module names instead of the pattern, or for a pattern with fewer repetitions",
         CONFIG_FILE,
     ),

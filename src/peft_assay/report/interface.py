@@ -44,8 +44,8 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why intake made no artifact of the source, why it could not be observed or judged, or why the authority does not
-    certify what the policy passes.
+    """The reason why intake made no artifact of the source, why it could not be observed or judged, or why the
+    authority does not certify a passed adapter.
     """
 
     message: str
@@ -75,7 +75,7 @@ class CertificationReport:
     lock: Lock | None
     refusal: Refusal | None = None
     withheld: Refusal | None = None
-    """Why what the policy passes is not certified: a hold, or that the gate would refuse it at once."""
+    """The reason why a passed adapter is not certified: a hold, or a refusal by the gate."""
     parameters: Mapping[str, Value] | None = None
     """The policy's parameters as it names them, ``params.floor``: thresholds to draw."""
     attestation: Mapping[str, Any] | None = None
@@ -104,7 +104,7 @@ class CertificationReport:
 
     @property
     def outcome(self) -> Outcome:
-        """The verdict's outcome; where there is none, REFUSED by intake, or INDETERMINATE."""
+        """Return the verdict's outcome; where there is none, REFUSED by intake, or INDETERMINATE."""
         if self.verdict is None:
             refused = self.refusal is None or self.refusal.stage is Stage.INTAKE
             return Outcome.REFUSED if refused else Outcome.INDETERMINATE

@@ -1,4 +1,4 @@
-"""How long prompts and answers may be: what was tested, what the context declares."""
+"""The lengths of prompts and answers: the tested ones, and those that the context declares."""
 
 from peft_assay.core.context import Lengths
 from peft_assay.core.observation import Value
@@ -8,19 +8,19 @@ TESTED = ("tested.prompt_tokens", "tested.answer_tokens")
 
 
 def tested_lengths(report: CertificationReport) -> dict[str, Value | None]:
-    """The longest prompt and answer that were tested, by term; None for what was not observed."""
+    """Return the longest tested prompt and answer, by term; None where that was not observed."""
     seen = {} if report.observations is None else {o.name: o.value for o in report.observations.observations}
     return {name: seen.get(name) for name in TESTED}
 
 
 def served_lengths(report: CertificationReport) -> Lengths | None:
-    """The lengths up to which it may be served; None where nothing was observed."""
+    """Return the lengths up to which the adapter may be served; None where nothing was observed."""
     seen = tested_lengths(report)
     return None if report.lock is None or None in seen.values() else report.lock.lengths(seen.get)
 
 
 def lengths_line(report: CertificationReport) -> str:
-    """In a line, not yet rendered; empty where nothing was observed."""
+    """Return the lengths as one line of text, not yet rendered; empty where nothing was observed."""
     served, (prompt, answer) = served_lengths(report), tested_lengths(report).values()
     if served is None:
         return ""
@@ -28,6 +28,6 @@ def lengths_line(report: CertificationReport) -> str:
 
 
 def served_line(served: Lengths) -> str:
-    """What a governed model does with longer ones."""
+    """Return the reaction of a governed model to longer prompts and answers, as a line."""
     does = "refuses" if served.beyond == "refuse" else "warns of"
     return f"a governed model {does} prompts over {served.prompt} and answers over {served.answer}"

@@ -30,7 +30,7 @@ class ActiveAdapter(Uncopyable):
 
     __slots__ = ("_guard", "_model", "permission")
     permission: Activation
-    """What the gate gave; read only."""
+    """The gate's permission; read only."""
     _guard: Guard
     _model: Any
 
@@ -49,7 +49,7 @@ class ActiveAdapter(Uncopyable):
 
     @property
     def model(self) -> Any:
-        """The PeftModel; raises ActivationDenied once it no longer is what was permitted, here and now."""
+        """Return the PeftModel; raises ActivationDenied once the permission ended or its model was changed."""
         self._alive()
         self._guard.quick()
         self._guard.look()
@@ -57,11 +57,13 @@ class ActiveAdapter(Uncopyable):
 
     @property
     def beyond_tested(self) -> str | None:
-        """What the model read or wrote first that is longer than was tested or declared; None while nothing was."""
+        """Return the first prompt or answer that was longer than tested or declared, in words; None where there was
+        none.
+        """
         return self._guard.lengths.found
 
     def check(self) -> None:
-        """Raises ActivationDenied unless everything is as permitted: each look, each byte, and the newest list."""
+        """Raise ActivationDenied unless everything is as permitted: all attributes, all bytes, and the newest list."""
         self._alive()
         if self._guard.permission is not self.permission:
             _refuse_change()
@@ -76,7 +78,7 @@ class ActiveAdapter(Uncopyable):
             raise ActivationDenied("it was deactivated", check="times", next_step="activate it again")
 
     def deactivate(self) -> Any:
-        """Takes the adapter off and gives the base model back, byte for byte as it was before activation.
+        """Take the adapter off and give the base model back, byte for byte as it was before activation.
 
         Raises ActivationDenied with check ``base`` where the base's own tensors hold other bytes, as after merging: it
         then answers nothing any more. A model that was taken from here before answers nothing either.

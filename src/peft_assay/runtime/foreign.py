@@ -1,7 +1,8 @@
-"""Tell whether the code of a model is its library's own: classes and functions that were replaced compute otherwise.
+"""Check that the code of a model is its library's own: replaced classes and functions compute other results.
 
 A replaced method of a class is the same for a model and its twin, so it is looked for where functions say they were
-defined. Code in this process can forge that too: this is a guard rail against what a library or a recipe does openly.
+defined. Code in this process can forge that too: this is a guard rail against changes that a library or a recipe makes
+openly.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ LIBRARIES = ("transformers", "torch", "peft")
 MODELS = "transformers.models."
 """Modules whose functions a forward pass calls."""
 WRAPPING = (contextlib.__file__, functools.__file__)
-"""Where Python's own decorators are defined: what they wrap is looked at."""
+"""Modules that define Python's own decorators: the wrapped function is looked at instead."""
 
 
 def replaced_code(model: Any) -> Iterator[str]:
@@ -58,7 +59,7 @@ def foreign_attention(model: Any) -> str | None:
 
 
 def _implementations(model: Any) -> set[str]:
-    """The attention implementations that the configurations of a model's parts name."""
+    """Return the attention implementations that the configurations of a model's parts name."""
     configurations = {id(c): c for part in model.modules() if (c := getattr(part, "config", None)) is not None}
     return {str(getattr(c, "_attn_implementation", "eager")) for c in configurations.values()}
 

@@ -1,9 +1,9 @@
 """The governed model asks for its permission before each forward pass.
 
 A hook lies on the transformers model and on its encoder and decoder: every ordinary way (calling the model, generate, a
-reference that was kept, the base that was wrapped in place) comes past one of them. What is asked each time takes some
-ten microseconds; wider looks take turns from one token to the next, and all of them are taken before a prompt is read
-and at each step of ours. Content is summed up in the background.
+reference that was kept, the base that was wrapped in place) passes one of them. The checks of each pass take about
+ten microseconds; wider checks take turns from one token to the next, and all of them run before a prompt is read and at
+each step of ours. Content is summed up in the background.
 
 It is a guard rail and not a wall: code in this process can take the hook off or compute with the tensors by itself.
 """
@@ -36,16 +36,16 @@ from peft_assay.runtime.kept import (
 from peft_assay.runtime.lengths import Lengths
 
 TUNED = ("_active_adapter", "_disable_adapters", "merged_adapters", "scaling")
-"""What decides, on each layer of PEFT's, which adapters answer and how strongly."""
+"""Attributes of PEFT's layers that decide which adapters answer and how strongly."""
 UNDO = "undo it; or call deactivate() and activate it again"
 CONTENT_EVERY = 10.0
 """Least seconds between two sums of all content; more where one takes more than a hundredth of that."""
 MARK = "_peft_assay_asks"
-"""Attribute of each of PEFT's layers that holds what cannot be copied."""
+"""Attribute of each of PEFT's layers that holds an object which cannot be copied."""
 
 
 class Uncopyable:
-    """Refuses to be copied or pickled, and so whatever holds it."""
+    """An object that refuses to be copied or pickled, and so does every object that holds it."""
 
     __slots__ = ()
 
@@ -93,7 +93,7 @@ class Refusal(Uncopyable):
 
 
 class Guard(Uncopyable):
-    """What a governed model is compared with, and the permission it has."""
+    """The kept state that a governed model is compared with, and its permission."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Guard(Uncopyable):
         self._keep(wrapped)
 
     def _keep(self, wrapped: Any) -> None:
-        """List what is looked at, then put the hooks on; what is in place now is what was certified."""
+        """List the objects to check, then put the hooks on; the state now is the certified one."""
         import torch
 
         named = list(wrapped.named_modules(remove_duplicate=True))
@@ -170,7 +170,7 @@ class Guard(Uncopyable):
         self.asked = threading.get_ident()
 
     def _next_looks(self, arguments: Any, named: Any) -> None:
-        """Every look before a prompt is read; for each token after it, one of them in turn."""
+        """Run every check before a prompt is read; for each token after it, one of them in turn."""
         if _reads_a_prompt(arguments, named):
             self.look()
         else:
@@ -179,7 +179,7 @@ class Guard(Uncopyable):
         self.lengths.ask(arguments, named)
 
     def _time(self) -> None:
-        """What costs next to nothing: process and time; raises ActivationDenied."""
+        """Check process and time, which costs next to nothing; raises ActivationDenied."""
         if os.getpid() != self.process:
             raise ActivationDenied("the permission is another process's", check="process", next_step="activate it here")
         if time.monotonic() >= self.deadline or self.clock() >= self.ended:
@@ -190,7 +190,7 @@ class Guard(Uncopyable):
             )
 
     def quick(self) -> None:
-        """What is asked before every forward pass: process, time, list, adapters; raises ActivationDenied."""
+        """Check process, time, list and adapters, before every forward pass; raises ActivationDenied."""
         self._time()
         now = time.monotonic()
         if now - self.stood >= self.every:
@@ -202,14 +202,16 @@ class Guard(Uncopyable):
         self._circumstances()
 
     def _circumstances(self) -> None:
-        """What is in force for the whole process or thread."""
+        """Check settings that are in force for the whole process or thread."""
         module = self.every_module
         if module["_global_forward_hooks"] or module["_global_forward_pre_hooks"]:
             _refuse(Finding("hooks", "a hook on every module's forward pass is in force in this process"))
         if any(map(self.autocast, self.devices)):
             _refuse(Finding("mode", "autocast is on: answers are computed in another dtype than the certified one"))
         if self.exporting() or self.tracing():
-            _refuse(Finding("mode", "it is being exported or traced: what comes out would not ask for its permission"))
+            _refuse(
+                Finding("mode", "it is being exported or traced: the exported model would not ask for its permission")
+            )
         if self.dora is not None and self.dora["ENABLE_DORA_CACHING"]:
             _refuse(Finding("mode", "PEFT's DoraCaching is on: kept norms go on answering when weights change"))
 
@@ -223,7 +225,7 @@ class Guard(Uncopyable):
             raise ActivationDenied(
                 f"whether it was withdrawn cannot be known: {error}",
                 check="revocations",
-                next_step=error.next_step or "see what is wrong with it: peft-assay doctor",
+                next_step=error.next_step or "find the cause: peft-assay doctor",
             ) from None
         self.stood = time.monotonic()
 
@@ -233,7 +235,7 @@ class Guard(Uncopyable):
             _refuse(look.ask())
 
     def prove(self) -> None:
-        """Everything, content included; raises ActivationDenied."""
+        """Check everything, content included; raises ActivationDenied."""
         self.ask_standing()
         self.broken = None
         self.quick()
@@ -253,7 +255,9 @@ class Guard(Uncopyable):
 
 
 def places_of(inner: Any) -> Iterator[Any]:
-    """Give the modules that the hook belongs on: the transformers model, and what below it can answer by itself."""
+    """Return the modules that the hook belongs on: the transformers model, and modules below it that can answer by
+    themselves.
+    """
     below = [getattr(inner, getattr(inner, "base_model_prefix", "") or "-", None)]
     for name in ("encoder", "decoder"):
         below.extend(getattr(owner, name, None) for owner in (inner, below[0]) if owner is not None)
@@ -273,7 +277,7 @@ def retire(wrapped: Any) -> None:
 
 
 def _pieces(rows: list[Any], size: int) -> Iterator[list[Any]]:
-    """Cut what is looked at into pieces that take a few microseconds each."""
+    """Cut the kept lists into pieces that take a few microseconds each."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 
@@ -284,7 +288,7 @@ def _adapter_settings(wrapped: Any) -> Iterator[tuple[str, Any, frozenset[str]]]
 
 
 def _dora_module(named: list[tuple[str, Any]]) -> dict[str, Any] | None:
-    """Where PEFT keeps the switch of its cache, if any layer reads it."""
+    """Return the module where PEFT keeps the switch of its DoRA cache, if any layer reads it."""
     if not any(hasattr(module, "_dora_cache") for _, module in named):
         return None
     from peft.tuners.lora import dora

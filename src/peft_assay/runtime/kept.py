@@ -1,9 +1,9 @@
 """Lists that are kept of a governed model, so that a forward pass can be asked about in microseconds.
 
 Walking a model anew costs a tenth of a small model's forward pass. So modules, their tables, attributes and tensors are
-listed once, and a look compares what is there with what was there, in loops that run in C. Only where a look finds
-something is it asked what that is: an honest change (the model moved to another device, a counter that counts no
-change) is taken into the list, anything else is a `Finding`.
+listed once, and a check compares the present objects with the listed ones, in loops that run in C. Only where they
+differ is the difference examined: an honest change (the model moved to another device, a counter that counts no change)
+is taken into the list, anything else is a `Finding`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ PEFT_SETS = frozenset({"prepare_inputs_for_generation"})
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is no longer as certified: which check, and what."""
+    """A difference from the certified state: the check that it belongs to, and its description."""
 
     check: str
     message: str
@@ -44,20 +44,20 @@ class Look:
     """One comparison: quick in the ordinary case; `explain` where something differs."""
 
     def changed(self) -> bool:
-        """Whether anything differs from what is kept."""
+        """Return whether anything differs from the kept state."""
         raise NotImplementedError
 
     def explain(self) -> Finding | None:
-        """Say what differs, or take an honest change into the list."""
+        """Return the difference in words, or take an honest change into the list."""
         raise NotImplementedError
 
     def ask(self) -> Finding | None:
-        """Compare, and say what differs."""
+        """Compare, and return the difference in words."""
         return self.explain() if self.changed() else None
 
 
 class Values(Look):
-    """Attributes of some modules or objects: what their values were, by name."""
+    """Attributes of some modules or objects, with the values that they had, by name."""
 
     def __init__(self, rows: Iterable[tuple[str, Mapping[str, Any], tuple[str, ...]]]) -> None:
         self.rows = [(at, values, names) for at, values, names in rows if names]
@@ -144,7 +144,7 @@ class Mode(Look):
 
 
 class Sizes(Look):
-    """How many attributes each module has: what is added may stand in a method's place."""
+    """The number of attributes of each module: an added attribute may stand in a method's place."""
 
     def __init__(self, named: list[tuple[str, Any]]) -> None:
         self.named = [(at, m) for at, m in named if type(m).__name__ not in CONTAINERS]
@@ -282,7 +282,9 @@ class Counters(Look):
         )
 
     def explain(self) -> Finding | None:
-        """Content decides. A counter that moved without a change is no longer asked: content is, in the background."""
+        """Compare content. A counter that moved without a change is no longer read: the content is compared in the
+        background.
+        """
         moved = {id(t) for t, n in zip(self.counted, self.versions, strict=True) if t._version != n}  # noqa: SLF001
         placed = {id(t) for t, p in zip(self.held, self.places, strict=True) if t.data_ptr() != p}
         found = next(self.tensors.altered(moved | placed), None)
@@ -333,7 +335,7 @@ def _comparable(value: Any) -> bool:
 
 
 def _copy(value: Any) -> Any:
-    """The content of what can be changed in place."""
+    """Return a copy of the content of an object that can be changed in place."""
     return type(value)(value) if type(value) in (dict, list, set) else value
 
 

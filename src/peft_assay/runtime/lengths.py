@@ -1,8 +1,8 @@
-"""How long prompts and answers of a governed model get, beside what the permission says.
+"""Measure prompts and answers of a governed model, and compare their lengths with the permission.
 
 A pass over several tokens reads a prompt, or more of one; passes that add one token to what a cache (or the pass
 before) holds make an answer. Padding is no part of either, nor are an adapter's virtual tokens. It counts tokens as
-they pass: what a caller says of their positions by himself is not looked at.
+they pass: positions that a caller states are not read.
 """
 
 import threading
@@ -16,7 +16,7 @@ from peft_assay.core.errors import ActivationDenied
 
 
 class BeyondTested(UserWarning):
-    """A prompt or an answer is longer than what was tested, or declared."""
+    """A prompt or an answer is longer than the tested or declared length."""
 
 
 class Lengths:
@@ -26,7 +26,7 @@ class Lengths:
         self.prompt, self.answer = permission.prompt_tokens, permission.answer_tokens
         self.beyond = permission.beyond
         self.found: str | None = None
-        """What was beyond first."""
+        """The first prompt or answer that was too long, in words."""
         self.virtual, self.prefixed = _virtual_tokens(wrapped)
         self.encodes = bool(getattr(wrapped.config, "is_encoder_decoder", False))
         self.read: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
@@ -62,14 +62,14 @@ class Lengths:
             self._judge(prompt - padded, whole - prompt if read is not None else 0)
 
     def _cached(self, cache: Any, held: int) -> int:
-        """Tokens of the prompt in a cache; of one that was not seen being filled, all that it holds."""
+        """Return the prompt's tokens in a cache; for a cache that was not seen being filled, all its tokens."""
         try:
             return self.read.setdefault(cache, held)
         except TypeError:
             return getattr(self.last, "prompt", held)
 
     def _continued(self, given: Any) -> int | None:
-        """Tokens of the prompt where the pass before, without a cache, had all tokens but the last one."""
+        """Return the prompt's tokens where the pass before, without a cache, had all tokens but the last one."""
         before = getattr(self.last, "given", None)
         if before is None or _tokens(given) != _tokens(before) + 1 or before.shape[0] != given.shape[0]:
             return None
@@ -85,7 +85,7 @@ class Lengths:
             pass  # a tuple, as older models have
 
     def _words(self, named: Any, whole: int) -> int:
-        """`whole` without padding and virtual tokens, of the longest row."""
+        """Return the tokens of `whole` without padding and virtual tokens, of the longest row."""
         mask = named.get("attention_mask")
         if mask is not None and mask.ndim == 2 and mask.shape[1] == whole:
             whole = int(mask.sum(dim=1).max())
@@ -109,7 +109,7 @@ class Lengths:
 
 
 def _given(arguments: Any, named: Any) -> Any:
-    """The tokens of a pass, as ids or as embeddings."""
+    """Return the tokens of a pass, as ids or as embeddings."""
     given = named.get("input_ids")
     if given is None:
         given = arguments[0] if arguments else named.get("inputs_embeds")
@@ -121,7 +121,7 @@ def _tokens(given: Any) -> int:
 
 
 def _held(cache: Any) -> int:
-    """Tokens that a cache holds, an adapter's virtual ones among them."""
+    """Return the tokens that a cache holds, an adapter's virtual ones among them."""
     if cache is None:
         return 0
     count = getattr(cache, "get_seq_length", None)
@@ -129,7 +129,9 @@ def _held(cache: Any) -> int:
 
 
 def _virtual_tokens(wrapped: Any) -> tuple[int, bool]:
-    """How many the adapter puts before every sequence, and whether into the cache instead of before the words."""
+    """Return how many tokens the adapter puts before every sequence, and whether into the cache instead of before the
+    words.
+    """
     config = wrapped.peft_config.get(wrapped.active_adapter)
     if not getattr(config, "is_prompt_learning", False):
         return 0, False

@@ -1,7 +1,7 @@
-"""Compare a live model with its twin: class by class, attribute by attribute, whatever is not a tensor's content.
+"""Compare a live model with its twin: class by class, attribute by attribute, all but the content of tensors.
 
-Tensors and buffers are compared by the base state; here it is asked whether anything else makes another function of
-them. What may differ is listed below, each with its reason; whatever is not listed must be equal.
+Tensors and buffers are compared by the base state; here all other attributes that change the results are compared.
+Attributes that may differ are listed below, each with its reason; all others must be equal.
 """
 
 import enum
@@ -35,7 +35,7 @@ CAPTURING = "transformers.utils.output_capturing"
 FREE_ATTRIBUTES = frozenset(
     {
         "training",  # activation puts the model into eval mode itself
-        "name_or_path",  # where it was loaded from; the state says what was loaded
+        "name_or_path",  # the place it was loaded from; the base state covers the loaded tensors
         "hf_device_map",
         "_is_hf_initialized",  # marks of loading
         "_use_kernels",
@@ -106,12 +106,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """What counts as alike: `free_settings` of model.config may differ."""
+    """The limits of likeness: `free_settings` of model.config may differ."""
 
     free_settings: frozenset[str] = FREE_SETTINGS
 
     def differences(self, live: Any, twin: Any) -> Iterator[Difference]:
-        """Give what differs between two modules and everything below them; of each module only itself."""
+        """Yield the differences between two modules and everything below them; of each module only its own
+        attributes.
+        """
         mine, theirs = (
             dict(live.named_modules(remove_duplicate=False)),
             dict(twin.named_modules(remove_duplicate=False)),
@@ -141,7 +143,9 @@ class Likeness:
                 yield from self.values(mine[name], theirs[name], at + name, seen)
 
     def values(self, found: Any, expected: Any, at: str, seen: Seen, depth: int = 0) -> Iterator[Difference]:
-        """Give where two values differ, at most `DEPTH` levels down; what was compared before is not again."""
+        """Yield the places where two values differ, at most `DEPTH` levels down; pairs that were compared before are
+        skipped.
+        """
         if found is expected or (not _is_plain(found) and (id(found), id(expected)) in seen):
             return
         if depth == DEPTH or type(found) is not type(expected):
@@ -175,7 +179,9 @@ class Likeness:
                 yield from self.values(found[key], expected[key], f"{at}.{key}", seen, depth + 1)
 
     def _callable(self, found: Any, expected: Any, at: str, seen: Seen, depth: int) -> Iterator[Difference]:
-        """Functions made anew for each model are alike when their code is, and what they hold."""
+        """Yield differences of two functions that each model makes anew: alike ones have the same code and hold alike
+        values.
+        """
         parts = _parts_of(found), _parts_of(expected)
         if parts[0][0] is not parts[1][0]:
             yield Difference(at, text_of(found), text_of(expected))
@@ -219,7 +225,7 @@ def _tensors(mine: Mapping[str, Any], theirs: Mapping[str, Any], path: str) -> I
 
 
 def _plain_tensor(found: Any, expected: Any, at: str) -> Iterator[Difference]:
-    """A tensor that no registry holds is in no base state: compared here, but where the twin has no memory for it."""
+    """Compare a tensor that no registry holds, and so no base state; skip it where the twin has no memory for it."""
     import torch
 
     alike = found.shape == expected.shape and found.dtype == expected.dtype
@@ -228,7 +234,7 @@ def _plain_tensor(found: Any, expected: Any, at: str) -> Iterator[Difference]:
 
 
 def _parts_of(function: Any) -> tuple[object, dict[str, Any]]:
-    """Return the code of a function, and by name whatever else decides what it does."""
+    """Return the code of a function, and by name all other objects that change its results."""
     if isinstance(function, functools.partial):
         return functools.partial, {"of": function.func, "args": function.args, "keywords": function.keywords}
     if isinstance(function, types.MethodType):

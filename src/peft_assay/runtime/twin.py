@@ -1,7 +1,7 @@
 """Build the model that the certified files of a base describe, without memory, and compare a live model with it.
 
 The base state is over tensors. The same tensors are another model with another activation function, epsilon, rotary
-base, generation setting or a forward pass that somebody replaced; the twin shows it.
+base, generation setting or a replaced forward pass; the twin shows it.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ from peft_assay.runtime.likeness import FREE_SETTINGS, Likeness
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 DOCUMENTS = (CONFIG, GENERATION)
-"""Files of a base that say what is computed with its tensors."""
+"""Files of a base that decide how it computes with its tensors."""
 LOADERS = {
     "causal-lm": "AutoModelForCausalLM",
     "seq2seq-lm": "AutoModelForSeq2SeqLM",
@@ -28,7 +28,9 @@ SHOWN = 3
 
 
 def check_likeness(model: Any, documents: Mapping[str, bytes], task: str) -> None:
-    """Raises ActivationDenied with check ``base`` unless `model` is what `documents` of the base say, and no more."""
+    """Raise ActivationDenied with check ``base`` unless `model` is exactly the model that `documents` of the base
+    describe.
+    """
     step = f"load the declared base as it is, without other settings: {LOADERS[task]}.from_pretrained(BASE)"
     twin = _twin(documents, task, getattr(model, "dtype", None))
     # Rows of a batch are filled with the pad token and masked; a classifier reads its answer before the first one.
@@ -44,7 +46,7 @@ def check_likeness(model: Any, documents: Mapping[str, bytes], task: str) -> Non
         raise ActivationDenied(
             f"the same tensors, but other code: {name} was replaced in this process",
             check="base",
-            next_step="leave out what replaces it, or certify the model that it makes",
+            next_step="remove the code that replaces it, or certify the changed model",
         )
     attention = foreign_attention(model)
     if attention is not None:
@@ -83,7 +85,9 @@ def _twin(documents: Mapping[str, bytes], task: str, dtype: Any) -> Any:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without warnings of what is made for comparison only, and without moving the caller's random numbers."""
+    """Build without warnings about an object that is only for comparison, and without moving the caller's random
+    numbers.
+    """
     import torch
 
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):

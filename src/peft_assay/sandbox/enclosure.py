@@ -28,7 +28,7 @@ class _Place:
 
 
 class _Table:
-    """What is mounted where (proc(5), mountinfo)."""
+    """The table of mounts (proc(5), mountinfo)."""
 
     def __init__(self, table: Path = MOUNTS) -> None:
         self._mounts: list[tuple[Path, _Place]] = []
@@ -37,7 +37,7 @@ class _Table:
             self._mounts.append((Path(_plain(fields[4])), _Place(fields[2], PurePosixPath(_plain(fields[3])))))
 
     def place(self, path: Path) -> _Place:
-        """Where `path` is, links followed; the later of two mounts on one folder hides the earlier."""
+        """Return the place of `path`, links followed; the later of two mounts on one folder hides the earlier."""
         real = path.resolve()
         over = [(point, root) for point, root in self._mounts if real.is_relative_to(point)]
         point, root = max(over, key=lambda one: len(one[0].parts), default=(Path("/"), _Place("", PurePosixPath("/"))))
@@ -45,13 +45,13 @@ class _Table:
         return _Place(root.device, root.path / real.relative_to(point))
 
     def below(self, folder: Path) -> Iterator[_Place]:
-        """What is mounted within `folder`."""
+        """Return the mounts within `folder`."""
         real = folder.resolve()
         yield from (root for point, root in self._mounts if point != real and point.is_relative_to(real))
 
 
 def check_private(mounts: Mounts, private: Iterable[Private], table: Path = MOUNTS) -> None:
-    """Raises ObservationError where a path that must stay outside lies in what the inside reads, or the other way."""
+    """Raise ObservationError where a private path lies in a folder that can be read inside, or the other way round."""
     known = _Table(table)
     readable = [(folder, place) for folder in mounts.folders for place in (known.place(folder), *known.below(folder))]
     hidden = [known.place(path) for path in mounts.hidden]
@@ -70,7 +70,7 @@ def check_private(mounts: Mounts, private: Iterable[Private], table: Path = MOUN
 
 
 def _shown_in(place: _Place, readable: Sequence[tuple[Path, _Place]], hidden: Sequence[_Place]) -> Path | None:
-    """The readable folder that shows what is at `place`, but for what is hidden in it."""
+    """Return the readable folder that shows the file or folder at `place`, unless it is hidden there."""
     for folder, other in readable:
         covers = [cover for cover in hidden if cover != other and cover.within(other) and place.within(cover)]
         if place.within(other) and not covers:
@@ -79,7 +79,7 @@ def _shown_in(place: _Place, readable: Sequence[tuple[Path, _Place]], hidden: Se
 
 
 def _linked(path: Path, folders: Iterable[Path]) -> Path | None:
-    """Another name of the file within what is readable; looked for only where the file has several names."""
+    """Return another name of the file within the readable folders; searched only where the file has several names."""
     status = path.stat()
     if path.is_dir() or status.st_nlink < 2:
         return None
@@ -104,5 +104,5 @@ def _readable(one: Private, why: str) -> ObservationError:
 
 
 def _plain(field: str) -> str:
-    """Without the escapes by which the kernel writes blanks and backslashes."""
+    """Return a path without the escapes by which the kernel writes blanks and backslashes."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), field)

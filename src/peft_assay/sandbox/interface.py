@@ -21,7 +21,7 @@ class Private:
 
     path: Path
     called: str
-    """What it is, in messages to people."""
+    """The name of the path in messages to people."""
     whole: bool = False
     """Nothing that the inside reads may lie in it, either."""
 
@@ -50,7 +50,7 @@ class SandboxConfiguration:
     sentinel_every: int = 8
     """After so many jobs the worker must answer a reference adapter as it did at its start."""
     private: tuple[Private, ...] = ()
-    """What must stay outside: no sandbox is opened that could read it, and start-up attacks try to."""
+    """Private paths: no sandbox is opened that could read one of them, and start-up attacks try to."""
     jobs_per_worker: int = JOBS_PER_WORKER
     """After so many jobs a worker is replaced, even where nothing happened."""
 
@@ -74,7 +74,7 @@ class Mounts:
     devices: tuple[Path, ...] = ()
     """Device nodes, the only things here that can be written to."""
     hidden: tuple[Path, ...] = ()
-    """Within `folders`, what cannot be read, but for those of `folders` that lie in it."""
+    """Paths within `folders` that cannot be read, but for those of `folders` that lie in them."""
     modules: Mapping[str, Path] = field(default_factory=dict)
     """All that can be imported besides the standard library, by name."""
     versions: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)

@@ -10,7 +10,8 @@ from pathlib import Path
 SYSTEM_LINKS = ("/lib", "/lib64", "/lib32", "/libx32", "/bin", "/sbin")
 """Where they are links into /usr, the linker's own path goes through them."""
 NOT_STANDARD = frozenset({"site-packages", "dist-packages", "test", "idlelib", "turtledemo", "ensurepip", "lib2to3"})
-"""Of the standard library's folder: what others install there, and what nobody imports."""
+"""Parts of the standard library's folder that are left out: other packages installed there, and modules that are never
+imported."""
 STANDARD_SUFFIXES = (".py", ".so")
 BESIDE = (
     "pyvenv.cfg",
@@ -49,18 +50,18 @@ BASE_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
 )
-"""What transformers reads of a model's folder; shards are those that the index names."""
+"""Files that transformers reads in a model's folder; shards are those that the index names."""
 
 
 def base_files(base: Path) -> tuple[Path, ...]:
-    """Of the base's folder, the files of `BASE_FILES` and the shards; no hidden ones."""
+    """Return the files in the base's folder that `BASE_FILES` or the index of shards name; no hidden ones."""
     found = {path for pattern in BASE_FILES for path in base.glob(pattern) if path.is_file()}
     found |= {path for name in _shards(base) if (path := base / name).is_file()}
     return tuple(sorted(path for path in found if not path.name.startswith(".")))
 
 
 def _shards(base: Path) -> set[str]:
-    """Names of the files that the index names, in the folder itself."""
+    """Return names of the files that the index names, in the folder itself."""
     try:
         index = json.loads((base / "model.safetensors.index.json").read_bytes())
         names = set(map(str, index["weight_map"].values()))
@@ -70,7 +71,7 @@ def _shards(base: Path) -> set[str]:
 
 
 def standard_library() -> tuple[Path, tuple[Path, ...]]:
-    """Its folder, and what in it is none of it."""
+    """Return its folder, and the paths in it that are no part of it."""
     folder = Path(os.__file__).resolve().parent
     return folder, tuple(sorted(path for path in folder.iterdir() if not _standard(path)))
 
@@ -85,10 +86,10 @@ def _standard(path: Path) -> bool:
 
 
 def shared_libraries() -> tuple[Path, ...]:
-    """Folders that the linker looks through by itself, and the interpreter's own libraries.
+    """Return folders that the linker searches by itself, and the interpreter's own libraries.
 
-    Where an architecture has no folder of its own, as on some distributions, single files stand for it: beside them
-    lies whatever else is installed.
+    Where an architecture has no folder of its own, as on some distributions, single files are listed: other installed
+    files lie beside them.
     """
     own = sysconfig.get_config_var("MULTIARCH")
     folders = [Path(root, own) for root in ("/lib", "/usr/lib") if own and Path(root, own).is_dir()]
@@ -111,12 +112,12 @@ def _objects(folder: Path) -> Iterator[Path]:
 
 
 def _through_link(path: Path) -> bool:
-    """Whether a system link leads there: what it leads to is listed by itself."""
+    """Return whether a system link leads there: its target is listed by itself."""
     return any(parent.is_symlink() for parent in path.parents)
 
 
 def beside_libraries() -> tuple[Path, ...]:
-    """What lies beside the interpreter and its libraries, may hold secrets, and is none of what a loader reads.
+    """Return places beside the interpreter and its libraries that may hold secrets, and that no loader reads.
 
     Start-up attacks try to read it: files of the environment and of the folders that packages are installed in.
     """

@@ -55,7 +55,7 @@ GROUP_BOUNDS = frozenset({"memory", "processes"})
 
 HOME = os.environ.get("HOME") or "/root"
 OTHERS = tuple(map(Path, (HOME, "/etc/shadow", "/etc/passwd", "/etc", "/root", "/home", "/var", "/srv", "/opt")))
-"""What hosts keep for their users."""
+"""Folders in which hosts keep files of their users."""
 
 LIMITS = Limits(wall_seconds=30.0, cpu_seconds=10, memory_bytes=256 << 20, output_bytes=1 << 20)
 
@@ -154,7 +154,7 @@ class _Bait:
 
 
 def _foreign(private: Sequence[Private], mounts: Mounts) -> list[Path]:
-    """What must not be readable; parents of what is are made anew and empty, where there are namespaces."""
+    """Return paths that must not be readable; with namespaces the parents of readable ones are made anew and empty."""
     made = {parent for folder in mounts.folders for parent in folder.parents}
     return [path for path in (*(one.path.absolute() for one in private), *OTHERS) if path not in made]
 

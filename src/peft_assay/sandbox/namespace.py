@@ -103,7 +103,7 @@ class NamespaceBackend:
         arguments += ["--size", str(SHM_BYTES), "--tmpfs", "/dev/shm"]  # noqa: S108 - the inside's own
         arguments += ["--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108 - the inside's own
         shown = (*mounts.folders, *([] if self.setpriv is None else [Path(self.setpriv)]))
-        for path in sorted({*shown, *mounts.hidden}):  # what lies in another comes after it
+        for path in sorted({*shown, *mounts.hidden}):  # a path within another one comes after it
             arguments += _hidden(path) if path in mounts.hidden else []
             arguments += _shown(path, mounts.hidden) if path in shown else []
         for device in mounts.devices:
@@ -113,14 +113,14 @@ class NamespaceBackend:
 
 
 def _shown(path: Path, hidden: Sequence[Path]) -> list[str]:
-    """Binds `path`, whose parents are made anew; bubblewrap's own would have mode 0700."""
+    """Bind `path`, whose parents are made anew; bubblewrap's own would have mode 0700."""
     parents = [parent for parent in path.parents if parent not in {Path("/"), Path("/tmp"), *hidden}]  # noqa: S108
     made = [part for parent in reversed(parents) for part in ("--perms", "0755", "--dir", str(parent))]
     return [*made, "--ro-bind", str(path), str(path)]
 
 
 def _hidden(path: Path) -> list[str]:
-    """Something empty in the place of `path`."""
+    """Mount an empty file or folder in the place of `path`."""
     if path.is_dir():
         return ["--perms", "0755", "--tmpfs", str(path)]
     return ["--ro-bind", os.devnull, str(path)]

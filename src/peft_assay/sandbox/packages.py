@@ -1,7 +1,8 @@
-"""Which installed packages the inside needs: what torch, transformers and PEFT require, and where each of it lies.
+"""List the installed packages that the inside needs: torch, transformers, PEFT and their requirements, with their
+files.
 
-Not the folder that they lie in: beside them may lie whatever else is installed, an installer's configuration with its
-password, and hooks of editable installs. A package is its own folders and modules, as its record of files names them.
+Their common folder is not listed: it may also hold other packages, an installer's configuration with its password, and
+hooks of editable installs. A package is its own folders and modules, as its record of files names them.
 """
 
 import re
@@ -35,7 +36,7 @@ OPTIONAL = (
     "causal-conv1d",
     "kernels",
 )
-"""What transformers and PEFT use where it is there: for some tokenizers, bases and types of adapters."""
+"""Packages that transformers and PEFT use where they are there: for some tokenizers, bases and types of adapters."""
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
@@ -43,7 +44,7 @@ _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 
 @dataclass(frozen=True, slots=True)
 class Packages:
-    """What of the installed packages can be read and imported inside."""
+    """The installed packages that can be read and imported inside."""
 
     folders: tuple[Path, ...]
     """Folders and files; libraries beside a package (``numpy.libs``) among them."""
@@ -55,7 +56,7 @@ class Packages:
 
 @cache
 def needed_packages() -> Packages:
-    """Of `LIBRARIES` and those of `OPTIONAL` that are installed, with all that they require."""
+    """Return `LIBRARIES` and the installed ones of `OPTIONAL`, with all that they require."""
     folders: set[Path] = set()
     modules: dict[str, Path] = {}
     versions: dict[str, tuple[str, tuple[str, ...]]] = {}
@@ -69,7 +70,7 @@ def needed_packages() -> Packages:
 
 
 def _required(names: Iterable[str]) -> Iterator[Distribution]:
-    """The installed ones of `names`, and what they require without any extra."""
+    """Return the installed ones of `names`, and their requirements without any extra."""
     waiting, seen = list(names), set()
     while waiting:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
@@ -86,7 +87,7 @@ def _required(names: Iterable[str]) -> Iterator[Distribution]:
 
 
 def _parts(found: Distribution) -> Iterator[Path]:
-    """What a distribution laid beside others: its own folders and modules, and nothing that leads elsewhere."""
+    """Return a distribution's own folders and modules, without paths that lead elsewhere."""
     root = Path(str(found.locate_file(""))).resolve()
     for name in sorted(_named(found)):
         path = root / name
@@ -96,7 +97,9 @@ def _parts(found: Distribution) -> Iterator[Path]:
 
 
 def _compiled(parts: Iterable[Path]) -> Iterator[Path]:
-    """Bytecode of single modules, which lies in a folder that they share; without it they are compiled anew."""
+    """Return the bytecode of single modules, which lies in a folder that they share; without it they are
+    compiled anew.
+    """
     for path in parts:
         if path.suffix == ".py":
             compiled = Path(cache_from_source(str(path)))
@@ -105,7 +108,7 @@ def _compiled(parts: Iterable[Path]) -> Iterator[Path]:
 
 
 def _named(found: Distribution) -> set[str]:
-    """First parts of the paths in its record of files; its module names, where there is no record."""
+    """Return first parts of the paths in its record of files; its module names, where there is no record."""
     record = found.read_text("RECORD")
     if record is not None:
         first = {line.split("/", 1)[0].split(",", 1)[0].strip('"') for line in record.splitlines()}
@@ -115,6 +118,6 @@ def _named(found: Distribution) -> set[str]:
 
 
 def _module(path: Path) -> str | None:
-    """The name that a folder or a file is imported by; None where it is no module."""
+    """Return the name that a folder or a file is imported by; None where it is no module."""
     name = path.name if path.is_dir() else path.name.split(".", 1)[0]
     return name if _MODULE.match(name) else None

@@ -1,7 +1,7 @@
-"""What a reply about the base at hand can hold: no token beyond its vocabulary, no entropy above that of all tokens.
+"""The bounds of a reply about the base at hand: no token beyond its vocabulary, no entropy above that of all tokens.
 
-`core.wire` bounds every number by what any model could give. The worker, which has met no adapter, says how large this
-one is; a reply that goes beyond is no answer of an adapter on it, and is refused like any other malformed one.
+`core.wire` bounds every number for models of any size. The worker, which has loaded no adapter, states the sizes of
+this base; a reply beyond them cannot come from an adapter on it, and is refused like any other malformed one.
 """
 
 import math
@@ -19,7 +19,7 @@ ROUNDING = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Possible:
-    """Sizes of the base, from its worker's greeting; 0 for what it does not say, which bounds nothing."""
+    """Sizes of the base, from its worker's greeting; 0 for a size that it does not state, which bounds nothing."""
 
     vocabulary: int = 0
     """Tokens that the base can give."""
@@ -29,7 +29,7 @@ class Possible:
     """Labels of a base that classifies."""
 
     def problem(self, reply: Mapping[str, Any]) -> str | None:
-        """Why no adapter on this base gives such a reply (one that `read_reply` took), or None where one may."""
+        """Return why no adapter on this base gives such a reply (one that `read_reply` took), or None where one may."""
         match reply["op"]:
             case "scale":
                 return _beyond("modules", reply["modules"], self.places, "modules and tensors of the base")
@@ -54,12 +54,12 @@ class Possible:
 
 
 def possible_of(greeting: Greeting) -> Possible:
-    """What the worker that greeted so says of its base."""
+    """Return the sizes of the base in the worker's greeting."""
     return Possible(greeting.vocabulary, greeting.places, greeting.labels)
 
 
 def bounded(read: ReadReply, possible: Possible) -> ReadReply:
-    """`read`, which also refuses what no adapter on this base can answer."""
+    """Return `read` with a check: replies that no adapter on this base can give are refused."""
 
     def read_possible(request: Mapping[str, Any], content: bytes) -> Mapping[str, Any]:
         reply = read(request, content)

@@ -1,7 +1,7 @@
-"""Finds what must be visible inside: interpreter, libraries, harness, base; their files and no others.
+"""Finds the files that must be visible inside: those of interpreter, libraries, harness and base, and no others.
 
-What an interpreter's environment, a system folder or a base's folder holds besides may be anybody's secret. Imports
-nothing of it.
+Other files in an interpreter's environment, a system folder or a base's folder may be secrets. This module imports none
+of the listed packages.
 """
 
 import hashlib
@@ -53,7 +53,9 @@ def package_folder(name: str) -> Path:
 
 
 def mounts_for(program: Program, base: Path) -> Mounts:
-    """What `program` must read to run on `base`; raises ObservationError when a library or the base is missing."""
+    """Return the paths that `program` must read to run on `base`; raises ObservationError when a library or the base is
+    missing.
+    """
     if not (base / "config.json").is_file():
         raise ObservationError("there is no base model (no config.json)", where=str(base))
     packages = needed_packages()
@@ -72,7 +74,7 @@ def mounts_for(program: Program, base: Path) -> Mounts:
 
 
 def interpreter() -> Path:
-    """The running interpreter's file, with symbolic links followed; of an environment with a copy, what it copies.
+    """Return the running interpreter's file, with symbolic links followed; for a copy in an environment, the original.
 
     The worker is started by it and without the environment's own set-up, which lies where the environment begins.
     """

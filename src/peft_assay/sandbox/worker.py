@@ -238,7 +238,9 @@ def stopped_with_children(process: int) -> list[int]:
 def worker_arguments(
     program: Program, configuration: SandboxConfiguration, control: object, *, fresh: bool = False
 ) -> tuple[str, ...]:
-    """The worker's own command line. ``-S``: nothing of an environment is read, ``-P``: nor the folder it starts in."""
+    """Return the worker's command line. ``-S``: no environment's set-up is read, ``-P``: nor the folder it
+    starts in.
+    """
     worker = (str(interpreter()), "-s", "-S", "-P", "-m", program.module, "--control", str(control))
     about = ("--base", str(configuration.base.absolute()), "--dtype", configuration.dtype, "--task", configuration.task)
     device = () if configuration.device.name == CPU else ("--device", configuration.device.name)

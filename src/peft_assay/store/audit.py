@@ -34,7 +34,7 @@ class Audit:
 
 
 def audit(connection: Connection, blobs: BlobStore) -> Audit:
-    """Recomputes every leaf from its body, matches rows and entries one to one, and hashes every document they name.
+    """Recompute every leaf from its body, match rows and entries one to one, and hash every document they name.
 
     Raises TrustError naming the first thing that is altered, missing or unrecorded. A truncated tail shows only
     against a mark kept elsewhere (trust.highwater).
@@ -44,7 +44,9 @@ def audit(connection: Connection, blobs: BlobStore) -> Audit:
     for kind, recorded in index.recorded(connection).items():
         if recorded != tuple(entry.happened for entry in entries if entry.kind is kind):
             raise TrustError(
-                f"the table and the ledger differ about what was {kind.value}", where="workspace", next_step=_COPY
+                f"the table and the ledger differ about entries of kind {kind.value}",
+                where="workspace",
+                next_step=_COPY,
             )
         count += sum("envelope" in what for what in recorded)
     for digest in dict.fromkeys(_documents(entries)):
@@ -63,7 +65,7 @@ def audit(connection: Connection, blobs: BlobStore) -> Audit:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What was appended to a ledger after its first `size` entries, which are as they were."""
+    """The entries appended to a ledger after its first `size` entries, which are unchanged."""
 
     size: int
     checkpoint: bytes | None
@@ -76,7 +78,7 @@ class Since:
 
 
 def since(connection: Connection, size: int, root: Digest) -> Since:
-    """What was appended after the first `size` entries; raises TrustError unless these still have `root`."""
+    """Return the entries after the first `size` ones; raises TrustError unless these still have `root`."""
     if ledger.size(connection) < size or ledger.root_at(connection, size) != root:
         raise TrustError("the ledger's past was changed while this ran", where="workspace", next_step=_COPY)
     attested, checkpoint = ledger.newest_checkpoint(connection) or (0, None)
@@ -92,7 +94,7 @@ def since(connection: Connection, size: int, root: Digest) -> Since:
 
 
 def _documents(entries: Sequence[Entry]) -> Iterator[Digest]:
-    """What entries name and the workspace keeps, but for the adapters' own files."""
+    """Yield the documents that entries name and the workspace keeps, without the adapters' own files."""
     for entry in entries:
         what = entry.happened
         match entry.kind:

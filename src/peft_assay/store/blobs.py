@@ -120,7 +120,7 @@ class BlobDraft:
 
 
 def _opened(path: Path) -> int:
-    """A descriptor of the blob at `path`; raises TrustError where it is absent, or a link lies in its place."""
+    """Open the blob at `path`; raises TrustError where it is absent, or a link lies in its place."""
     try:
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:

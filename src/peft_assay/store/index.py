@@ -148,7 +148,7 @@ def newest_revocation_list(connection: Connection) -> Digest | None:
 
 
 def recorded(connection: Connection) -> dict[Kind, tuple[dict[str, Any], ...]]:
-    """What all rows say, by the kind of ledger entry that each must have, as that entry says it."""
+    """Return all rows by the kind of ledger entry that each must have, in the form of that entry."""
     tables = {Kind.OBSERVED: observations, Kind.CERTIFIED: certificates, Kind.REVOKED: revocation_lists}
     found = {
         kind: tuple(_but_seq(row) for row in connection.execute(select(table).order_by(table.c.seq)).mappings())

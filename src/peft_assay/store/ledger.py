@@ -69,7 +69,7 @@ def spell(instant: datetime) -> str:
 def append(
     connection: Connection, kind: Kind, at: datetime, what: Mapping[str, Any], attest: Attest | None = None
 ) -> int:
-    """Appends an entry inside the caller's transaction and gives its number (from 1).
+    """Append an entry inside the caller's transaction and return its number (from 1).
 
     `attest` signs the size and root that the ledger then has, so that nothing can be appended without a key unnoticed.
     """
@@ -84,14 +84,14 @@ def append(
 
 
 def newest_checkpoint(connection: Connection) -> tuple[int, bytes] | None:
-    """The last entry that carries a checkpoint, and the checkpoint; None where no entry does."""
+    """Return the last entry that carries a checkpoint, and the checkpoint; None where no entry does."""
     query = select(ledger.c.seq, ledger.c.checkpoint).where(ledger.c.checkpoint.is_not(None))
     row = connection.execute(query.order_by(ledger.c.seq.desc()).limit(1)).first()
     return None if row is None else (int(row.seq), _blob(row.checkpoint, row.seq))
 
 
 def _leaves(connection: Connection) -> list[bytes]:
-    """Leaf hashes as stored: one that does not fit its body is noticed by all who read that entry."""
+    """Return leaf hashes as stored: every reader of an entry notices a hash that does not fit its body."""
     stored = connection.execute(select(ledger.c.leaf).order_by(ledger.c.seq)).scalars()
     return [_blob(leaf, seq) for seq, leaf in enumerate(stored, start=1)]
 
@@ -102,10 +102,10 @@ def size(connection: Connection) -> int:
 
 
 def entries(connection: Connection, kind: Kind | None = None, *, after: int = 0) -> Iterator[Entry]:
-    """Entries in order, of `kind` or all, behind the first `after`, each recomputed from its body.
+    """Yield entries in order, of `kind` or all, behind the first `after`, each recomputed from its body.
 
     Raises TrustError for an entry that is altered or missing. The kind is looked for in the body, which the roots
-    commit to, not in the column, which anybody can relabel.
+    commit to, not in the column, which can be relabelled without a key.
     """
     said = b"" if kind is None else b'"kind":"%b"' % kind.value.encode()
     rows = connection.execute(select(ledger).where(ledger.c.seq > after).order_by(ledger.c.seq))

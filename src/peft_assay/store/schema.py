@@ -17,7 +17,7 @@ ledger = Table(
     Column("leaf", LargeBinary, nullable=False),
     Column("checkpoint", LargeBinary, nullable=True),
 )
-"""`checkpoint`: a signed statement about the whole ledger up to this entry, where who wrote it holds a key."""
+"""`checkpoint`: a signed statement about the whole ledger up to this entry, where its writer holds a key."""
 
 artifacts = Table(
     "artifacts",

@@ -33,7 +33,7 @@ from peft_assay.store.schema import workspace
 Notary = Callable[[str, int, Digest], bytes | None]
 """Signs the size and root of a workspace's ledger; None where no key is at hand."""
 Witness = Callable[[str, Since], None]
-"""Checks what was appended to a workspace's ledger since it was last read whole; raises TrustError."""
+"""Check of the entries appended to a workspace's ledger since it was last read whole; raises TrustError."""
 FOLDER = ".peft-assay"
 DATABASE = "assay.db"
 
@@ -50,8 +50,8 @@ class Workspace:
     attest: Attest | None = None
     """Signs the ledger's size and root with each entry; None where no key is at hand, as where adapters are served."""
     witness: Witness | None = None
-    """Asked before each entry: what another process appended meanwhile must be signed, for this entry's checkpoint
-    signs it too."""
+    """The check before each entry: entries that another process appended meanwhile must be signed, because this entry's
+    checkpoint signs them too."""
     seen: list[tuple[int, Digest]] = field(default_factory=list, compare=False)
     """Size and root of the ledger when this process last read it whole or wrote it; empty before that."""
 
@@ -260,12 +260,12 @@ class Workspace:
         self._record(Kind.LIFTED, at, {"revocation": revocation, "list": revocation_list})
 
     def record_activation(self, activation: Activation, *, at: datetime) -> None:
-        """Records a permission that the gate gave; unsigned, for where adapters are served no key should be."""
+        """Record a permission of the gate; unsigned, because hosts that serve adapters should hold no key."""
         with self._writing() as connection:
             ledger.append(connection, Kind.ACTIVATED, at, _activation(activation))
 
     def adopt_rights(self, document: bytes, envelope: bytes, *, artifact: Digest, at: datetime) -> Digest:
-        """Keeps a metadata snapshot as the one that `artifact` is judged by; the files it lists are blobs already.
+        """Keep the rights snapshot that `artifact` is judged by; the files it lists are blobs already.
 
         `envelope` is the signed statement that it was adopted.
         """
@@ -275,7 +275,8 @@ class Workspace:
         return digest
 
     def rights_snapshots(self, artifact: Digest) -> tuple[bytes | Digest, ...]:
-        """The signed adoptions of snapshots for `artifact`, oldest first; of earlier versions the snapshot's digest.
+        """Return the signed adoptions of snapshots for `artifact`, oldest first; of earlier versions the snapshot's
+        digest.
 
         Raises TrustError when one is altered.
         """
@@ -372,7 +373,7 @@ class Workspace:
             return ledger.root_at(connection, count)
 
     def newest_checkpoint(self) -> tuple[int, bytes] | None:
-        """The last entry that carries a signed checkpoint, and the checkpoint; None where no entry does."""
+        """Return the last entry that carries a signed checkpoint, and the checkpoint; None where no entry does."""
         with self._reading() as connection:
             return ledger.newest_checkpoint(connection)
 
@@ -392,8 +393,8 @@ class Workspace:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """Yield a connection that alone may write. What was appended or changed since this process last read the
-        ledger is checked first: the checkpoint of the next entry signs all that stands before it.
+        """Yield a connection that alone may write. Entries that were appended or changed since this process last read
+        the ledger are checked first: the checkpoint of the next entry signs all entries before it.
         """
         after = None
         with storage_errors(self.folder / DATABASE), _transaction(self.engine, write=True) as connection:

@@ -1,7 +1,7 @@
 """The attempts that an authority key has seen, in its record beside the anchor: no new workspace begins them anew.
 
-An attempt is written before anything runs, and concluded by what the policy said. One that was never concluded was
-interrupted, and counts as one that did not pass.
+An attempt is written before anything runs, and concluded with the verdict. An attempt without a conclusion was
+interrupted, and counts as not passed.
 """
 
 import os
@@ -27,16 +27,16 @@ class Attempt:
     """One attempt at certifying something."""
 
     id: str
-    """Random: what its conclusion is about."""
+    """A random id, which its conclusion names."""
     function: Digest
-    """Of what the adapter does, whatever its bytes are; of its bytes where that cannot be computed."""
+    """The digest of the adapter's function, the same for all its bytes; of its bytes where that cannot be computed."""
     source: Digest
     """Of the name of the place that it came from, without a revision."""
     artifact: Digest
     lock: Digest
     at: datetime
     outcome: str | None = None
-    """What the policy said; None while it has said nothing."""
+    """The verdict; None while there is none."""
 
 
 class _Attempt(Wire):
@@ -61,7 +61,7 @@ class AttemptRecords:
     keyids: Sequence[str]
 
     def begin(self, attempt: Attempt) -> None:
-        """Records that `attempt` begins, durably; raises StorageError."""
+        """Record that `attempt` begins, durably; raises StorageError."""
         self._append(
             {
                 "id": attempt.id,
@@ -74,11 +74,11 @@ class AttemptRecords:
         )
 
     def conclude(self, identity: str, outcome: str) -> None:
-        """Records what the policy said of the attempt with this id; raises StorageError."""
+        """Record the verdict of the attempt with this id; raises StorageError."""
         self._append({"id": identity, "outcome": outcome})
 
     def all(self) -> tuple[Attempt, ...]:
-        """Every attempt, each once, oldest first; raises TrustError for a damaged record, StorageError."""
+        """Return every attempt, each once, oldest first; raises TrustError for a damaged record, StorageError."""
         found: dict[str, Attempt] = {}
         for keyid in self.keyids:
             for document, where in _documents(self._path(keyid)):
@@ -124,7 +124,9 @@ def _read(model: type[Model], document: Any, where: str) -> Model:
 
 
 def _documents(path: Path) -> Iterator[tuple[Any, str]]:
-    """Each whole line, parsed; what a killed process left of a last one is no attempt: it had not begun."""
+    """Return each whole line, parsed; a last line that a killed process left incomplete is no attempt: it had not
+    begun.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -1,4 +1,5 @@
-"""Make a permission a capability of this process: what the gate gave here is believed here, once, and no copy of it.
+"""Make a permission a capability of this process: a permission is accepted only in its own process, once, and never as
+a copy.
 
 The gate seals each permission with a random key of the process and remembers the object itself. A copy, a replaced
 field, a permission made by hand, one of another process or one that was used before is refused. A forked child holds
@@ -24,7 +25,7 @@ STEP = "activate it here, with peft_assay.activate"
 
 
 class _Hold:
-    """What this process holds: its key, and the permissions that were not used yet."""
+    """The key of this process, and its permissions that were not used yet."""
 
     def __init__(self) -> None:
         self.forget()

@@ -1,7 +1,7 @@
-"""Checkpoints: how large a workspace's ledger is and what its root is, signed with each entry by who wrote it.
+"""Checkpoints: size and root of a workspace's ledger, signed with each entry by its writer.
 
-Who can write the workspace and holds no key can append nothing that passes for an entry of ours: what stands after the
-last checkpoint was signed by nobody.
+An attacker who can write the workspace and holds no key can append no entry that passes for signed: entries after the
+last checkpoint are unsigned.
 """
 
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ class _Checkpoint(Wire):
 
 
 def checkpoint_document(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The statement to seal; its subject is the digest of its own predicate."""
+    """Return the statement to seal; its subject is the digest of its own predicate."""
     predicate = {"workspace": checkpoint.workspace, "size": checkpoint.size, "root": checkpoint.root}
     return statement_document("ledger", hex_of(canonical_digest(predicate)), CHECKPOINT, predicate)
 
 
 def open_checkpoint(envelope: bytes, keys: Sequence[PublicKey], *, where: str = "ledger checkpoint") -> Checkpoint:
-    """The checkpoint in `envelope`, signed by one of the pinned `keys`; raises TrustError otherwise."""
+    """Return the checkpoint in `envelope`, signed by one of the pinned `keys`; raises TrustError otherwise."""
     statement = open_envelope(envelope, keys, predicate_type=CHECKPOINT, where=where)
     wire = read_predicate(_Checkpoint, statement.predicate, where=where)
     if canonical_digest(dict(statement.predicate)) != statement.subject:

@@ -28,7 +28,8 @@ P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 _MAX_BYTES = {REVOCATIONS: 64 << 20}
-"""Of what may be larger than other documents: a revocation list carries the fingerprints of withdrawn adapters."""
+"""The limit for documents that may be larger than others: a revocation list carries the fingerprints of withdrawn
+adapters."""
 
 
 class _Signature(Wire):
@@ -87,7 +88,7 @@ def open_envelope(
 
 
 def open_linked(content: bytes, digest: Digest, *, predicate_type: str, where: str = "envelope") -> Statement:
-    """The statement in `content`, for which verified bytes vouch that name it by `digest`; no signature is asked for.
+    """Return the statement in `content`, which verified bytes name by `digest`; its own signature is not checked.
 
     Raises TrustError when these are other bytes, or malformed.
     """
@@ -103,7 +104,7 @@ def _most(predicate_type: str) -> int:
 
 
 def _wrapped(content: bytes, predicate_type: str, where: str) -> tuple[_Envelope, bytes]:
-    """The envelope in its one spelling, and the bytes that it carries."""
+    """Return the envelope in its one spelling, and its payload."""
     wire = read_predicate(_Envelope, _parse(content, where, _most(predicate_type)), where=where)
     if canonical_bytes(wire.model_dump()) != content:
         raise TrustError("the envelope is not spelt canonically", where=where)

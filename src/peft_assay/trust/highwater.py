@@ -92,10 +92,10 @@ class HighWater:
         place: Path | None = None,
         reading: bool = False,
     ) -> Raised:
-        """Checks what `look` sees against the mark and raises the mark to it, under a lock and durably.
+        """Check the state that `look` returns against the mark and raise the mark to it, under a lock and durably.
 
-        `look` is called under the lock, or another process's newer entry would pass for a rollback; what it gives comes
-        from verified evidence only. ``root_at(n)`` is the Merkle root of the ledger's first `n` entries as it is now.
+        `look` is called under the lock, or another process's newer entry would pass for a rollback; it reads
+        verified evidence only. ``root_at(n)`` is the Merkle root of the ledger's first `n` entries as it is now.
         `place` is the workspace's folder: once seen, it holds this workspace or none, so that an old copy under a new
         id does not pass for a first use. With `reading`, marks that this user cannot write are compared with and left.
         Raises TrustError when sequence, ledger or clock went back (the clock by more than five minutes), or another

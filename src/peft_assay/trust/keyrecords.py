@@ -1,9 +1,9 @@
-"""What one authority key has said so far, kept beside the anchor: its newest revocation list belongs to the key.
+"""The record of one authority key, kept beside the anchor: its newest revocation list belongs to the key.
 
-Every workspace of a key continues the same list, and honours what was withdrawn in another one. The record names the
+Every workspace of a key continues the same list, and honours withdrawals made in another one. The record names the
 newest list that was seen; the lists themselves lie beside it, each under its digest, so that a workspace that is gone
-takes no withdrawal with it. Where the anchor pins several authority keys, each has its record, and what one of them
-says next is written to all: so a rotation loses nothing.
+takes no withdrawal with it. Where the anchor pins several authority keys, each has its record, and the next list of one
+of them is written to all: so a rotation loses nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from peft_assay.core.parse import parse_json, validate
 from peft_assay.trust.state_files import locked, only_readable, replace_durably
 from peft_assay.trust.wire import FullDigest, Wire
 
-_RESTORE = "put the whole folder back from a copy: without it nothing here knows what was withdrawn"
+_RESTORE = "put the whole folder back from a copy: without it this key's withdrawals are not known here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class KeyRecords:
 
     @contextmanager
     def locked(self, *, reading: bool = False) -> Iterator[bool]:
-        """Holds the records alone; gives whether they can be written, which only with `reading` may be false.
+        """Hold the records alone; yields whether they can be written, which may be false only with `reading`.
 
         Raises StorageError.
         """
@@ -68,12 +68,12 @@ class KeyRecords:
             lock.__exit__(None, None, None)
 
     def known(self) -> tuple[KnownList, ...]:
-        """What is known of each key, newest first; raises TrustError for a damaged record, StorageError."""
+        """Return the known lists of each key, newest first; raises TrustError for a damaged record, StorageError."""
         found = [known for keyid in self.keyids if (known := self._read(self.folder / f"{keyid}.json")) is not None]
         return tuple(sorted(set(found), key=lambda known: (-known.sequence, known.list)))
 
     def envelope(self, digest: Digest) -> bytes | None:
-        """The list with this digest, None where it is not kept; raises TrustError when it was altered."""
+        """Return the list with this digest, None where it is not kept; raises TrustError when it was altered."""
         path = self._place(digest)
         try:
             content = path.read_bytes()
@@ -86,7 +86,7 @@ class KeyRecords:
         return content
 
     def keep(self, envelope: bytes) -> None:
-        """Keeps a list under its digest, durably; raises StorageError."""
+        """Keep a list under its digest, durably; raises StorageError."""
         path = self._place(sha256(envelope))
         try:
             if not path.exists():
@@ -95,7 +95,7 @@ class KeyRecords:
             raise self._refused(error) from None
 
     def raise_to(self, newest: KnownList) -> None:
-        """Makes `newest`, which was checked and is kept, the newest list of every pinned key; raises StorageError."""
+        """Make `newest`, which was checked and is kept, the newest list of every pinned key; raises StorageError."""
         content = canonical_bytes({"sequence": newest.sequence, "list": newest.list})
         try:
             for keyid in self.keyids:

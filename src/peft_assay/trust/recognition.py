@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def recognised(found: RevocationList, files: Mapping[str, bytes]) -> tuple[Revocation, ...]:
-    """The entries of `found` whose function the adapter in `files` has, in list order.
+    """Return the entries of `found` whose function the adapter in `files` has, in list order.
 
-    Raises `fingerprint.interface.Uncomputable` where what the adapter does has not one reading: it may be any of them.
-    Raises TrustError where the list carries what is no fingerprint.
+    Raises `fingerprint.interface.Uncomputable` where the adapter has more than one reading: it may be any of them.
+    Raises TrustError where the list carries a malformed fingerprint.
     """
     entries = tuple(entry for entry in found.revocations if entry.function is not None)
     if not entries:
@@ -39,9 +39,9 @@ def recognised(found: RevocationList, files: Mapping[str, bytes]) -> tuple[Revoc
 
 
 def resemblances(found: RevocationList, files: Mapping[str, bytes]) -> tuple[tuple[Revocation, Word], ...]:
-    """What the adapter in `files` is to each withdrawn one: equal, near or crafted; others are left out.
+    """Return the relation of the adapter in `files` to each withdrawn one: equal, near or crafted; others are left out.
 
-    Raises what `recognised` raises. Costs a sketch for every entry with a fingerprint.
+    Raises the same errors as `recognised`. Costs a sketch for every entry with a fingerprint.
     """
     signed = [(entry, entry.function) for entry in found.revocations if entry.function is not None]
     if not signed:
@@ -70,7 +70,7 @@ def _taken(found: RevocationList) -> dict[Digest, Fingerprint]:
 
 
 def _alike(found: RevocationList, files: Mapping[str, bytes]) -> frozenset[Digest]:
-    """The fingerprints in `found` that `files` equal."""
+    """Return the fingerprints in `found` that `files` equal."""
     from peft_assay.fingerprint.compare import judge, may_equal
     from peft_assay.fingerprint.sketch import prints_of
 

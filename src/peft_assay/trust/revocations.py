@@ -1,8 +1,9 @@
 """Revocation lists and lifts, written and read.
 
-A list carries every withdrawal that was ever made and every lift; what is in force is computed from both. A withdrawal
-is a hold: it leaves force only by a lift that an approver signed over exactly that entry, and it never leaves the list.
-A reversal ends the certificates that were issued before it, and no later one: a new PASS needs no lift.
+A list carries every withdrawal that was ever made and every lift; the entries in force are computed from both. A
+withdrawal is a hold: it leaves force only by a lift that an approver signed over exactly that entry, and it never
+leaves the list. A reversal ends the certificates that were issued before it, and no later one: a new PASS needs no
+lift.
 """
 
 import base64
@@ -45,7 +46,7 @@ class RevocationRecord:
 
     @property
     def reversals(self) -> tuple[Reversal, ...]:
-        """Every reversal ever signed, oldest first."""
+        """Return every reversal ever signed, oldest first."""
         return self.list.reversals
 
 
@@ -100,7 +101,7 @@ def check_target(revocation: Revocation) -> None:
 
 
 def revocation_document(revocation: Revocation) -> dict[str, Any]:
-    """One entry as it stands in a list; without a function it is written as it always was."""
+    """Return one entry as it stands in a list; without a function it is written as in earlier versions."""
     document: dict[str, Any] = {
         "scope": revocation.scope.value,
         "target": revocation.target,
@@ -154,9 +155,9 @@ def revocations_document(
     reversals: Sequence[Reversal] = (),
     fingerprints: Sequence[bytes] = (),
 ) -> dict[str, Any]:
-    """The statement of a revocation list; its subject is the digest of its own predicate.
+    """Return the statement of a revocation list; its subject is the digest of its own predicate.
 
-    What a list has nothing of is left out where earlier versions did not know it, so that they read it.
+    An empty field that earlier versions do not know is left out, so that they can read the list.
     """
     predicate: dict[str, Any] = {
         "sequence": sequence,
@@ -232,7 +233,7 @@ def _lifted(
 
 
 def _fingerprints(wire: _List, in_force: Sequence[Revocation], where: str) -> Mapping[Digest, bytes]:
-    """Those that entries in force name; raises TrustError where one of them is not in the list."""
+    """Return the fingerprints that entries in force name; raises TrustError where one of them is not in the list."""
     carried = {sha256(found): found for text in wire.fingerprints for found in [_decoded(text, "a fingerprint", where)]}
     named = {entry.function.fingerprint for entry in in_force if entry.function is not None} - {None}
     if not named <= carried.keys():

@@ -14,10 +14,10 @@ WAIVER = "https://w3id.org/peft-assay/waiver/v1"
 """Predicate of an approver's waiver of one rule for one artifact."""
 
 CHECKPOINT = "https://w3id.org/peft-assay/ledger-checkpoint/v1"
-"""Predicate of the size and root of a workspace's ledger; who holds any of the keys signs it with each entry."""
+"""Predicate of the size and root of a workspace's ledger; each key holder that writes an entry signs it."""
 
 SNAPSHOT = "https://w3id.org/peft-assay/rights-snapshot/v1"
-"""Predicate of what the Hub said of an artifact's lineage when asked: an observation, so a sandbox key signs it."""
+"""Predicate of the Hub's answer about an artifact's lineage: an observation, so a sandbox key signs it."""
 
 
 class Role(StrEnum):
@@ -39,4 +39,4 @@ ROLE_OF_PREDICATE = {
     SNAPSHOT: Role.SANDBOX,
 }
 EVERY_ROLE = frozenset({CHECKPOINT})
-"""Predicates that a key of any role signs: they say what stands in a ledger, and permit nothing."""
+"""Predicates that a key of any role signs: they describe the content of a ledger, and permit nothing."""

@@ -29,7 +29,7 @@ class _Snapshot(Wire):
 
 
 def snapshot_statement(adopted: AdoptedSnapshot) -> dict[str, Any]:
-    """The statement that a sandbox key seals; its subject is the artifact."""
+    """Return the statement that a sandbox key seals; its subject is the artifact."""
     predicate = {"snapshot": adopted.snapshot, "at": format_time(adopted.at)}
     return statement_document("artifact", hex_of(adopted.artifact), SNAPSHOT, predicate)
 
@@ -37,7 +37,7 @@ def snapshot_statement(adopted: AdoptedSnapshot) -> dict[str, Any]:
 def open_snapshot(
     envelope: bytes, sandboxes: Sequence[PublicKey], *, where: str = "rights snapshot"
 ) -> AdoptedSnapshot:
-    """The adoption in `envelope`, signed by a pinned sandbox key; raises TrustError otherwise."""
+    """Return the adoption in `envelope`, signed by a pinned sandbox key; raises TrustError otherwise."""
     statement = open_envelope(envelope, sandboxes, predicate_type=SNAPSHOT, where=where)
     wire = read_predicate(_Snapshot, statement.predicate, where=where)
     return AdoptedSnapshot(statement.subject, parse_digest(wire.snapshot), wire.at)

@@ -12,7 +12,7 @@ _ONLY_READABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the lock file `path` alone, making it and its folder where they are not there; raises OSError."""
+    """Hold the lock file `path` alone, making it and its folder where they are not there; raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -28,7 +28,7 @@ def only_readable(error: OSError) -> bool:
 
 
 def replace_durably(path: Path, content: bytes) -> None:
-    """Puts `content` at `path`, whole or not at all, on the disk when this returns; raises OSError."""
+    """Put `content` at `path`, whole or not at all, on the disk when this returns; raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_suffix(".new")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -41,7 +41,7 @@ def replace_durably(path: Path, content: bytes) -> None:
 
 
 def append_durably(path: Path, line: bytes) -> None:
-    """Appends `line` to `path`, on the disk when this returns; raises OSError."""
+    """Append `line` to `path`, on the disk when this returns; raises OSError."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(line)

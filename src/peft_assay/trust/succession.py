@@ -16,7 +16,7 @@ MERGE = "peft-assay revoke --refresh signs one list that says all that both say"
 
 
 def check_successor(previous: RevocationRecord, following: RevocationRecord) -> None:
-    """Raises TrustError unless `following` continues `previous`, or merges it: with all that it says, and later."""
+    """Raise TrustError unless `following` continues `previous`, or merges it: with all its entries, and later."""
     where = f"revocation list {following.list.sequence}"
     merges = previous.list.envelope in following.merged
     if following.previous != previous.list.envelope and not merges:
@@ -36,9 +36,9 @@ def contains(larger: RevocationRecord, smaller: RevocationRecord) -> bool:
 
 
 def check_descent(newest: RevocationRecord, since: Digest | None, fetch: Fetch) -> None:
-    """Raises TrustError unless `newest` continues the list `since` step by step; None: the first list of its history.
+    """Raise TrustError unless `newest` continues the list `since` step by step; None: the first list of its history.
 
-    Every list on the way must be at hand, and keep what the one before it said.
+    Every list on the way must be at hand, and keep the entries of the one before it.
     """
     if newest.list.envelope == since or _leads_back(newest, since, fetch):
         return
@@ -56,7 +56,7 @@ def descends(newest: RevocationRecord, since: RevocationRecord, fetch: Fetch) ->
 
 
 def beginning(record: RevocationRecord, fetch: Fetch) -> Digest | None:
-    """The first list of the history of `record`; None where a list on the way is not at hand."""
+    """Return the first list of the history of `record`; None where a list on the way is not at hand."""
     while record.previous is not None:
         before = fetch(record.previous)
         if before is None:
@@ -66,7 +66,7 @@ def beginning(record: RevocationRecord, fetch: Fetch) -> Digest | None:
 
 
 def ancestors(record: RevocationRecord, fetch: Fetch) -> list[RevocationRecord]:
-    """Every list at hand that `record` continues or merges, each once."""
+    """Return every list at hand that `record` continues or merges, each once."""
     found: dict[Digest, RevocationRecord] = {}
     waiting = [record]
     while waiting:

@@ -37,7 +37,7 @@ def lifting(entry: Revocation) -> str:
 
 
 def lifting_function(entry: Revocation) -> str:
-    """The next step of somebody whose adapter does what `entry` withdrew under other bytes."""
+    """Return the next step for the owner of an adapter with the function that `entry` withdrew under other bytes."""
     return (
         f"only an approver ends this: peft-assay revoke --lift {entry.target} --scope {entry.scope.value} --reason ..."
     )

@@ -26,14 +26,14 @@ class Drawn:
     """
 
     def __init__(self, sampling: Sampling, *, prompt_counts: bool) -> None:
-        """`prompt_counts`: whether the repetition penalty is on the prompt's tokens too (not with an encoder)."""
+        """Take `prompt_counts`: whether the repetition penalty is on the prompt's tokens too (not with an encoder)."""
         self._sampling = sampling
         self._prompt_counts = prompt_counts
         self._generators: dict[Row, Any] = {}
         self._said: dict[Row, set[int]] = {}
 
     def __call__(self, logits: Any, rows: Sequence[Row]) -> list[int]:
-        """The next token of each row."""
+        """Return the next token of each row."""
         scores = self._penalised(logits.double(), rows)
         tokens: list[int] = scores.argmax(-1).tolist() if self._sampling.temperature <= 0 else self._drawn(scores, rows)
         if self._sampling.repetition_penalty != 1.0:
@@ -42,7 +42,9 @@ class Drawn:
         return tokens
 
     def _penalised(self, scores: Any, rows: Sequence[Row]) -> Any:
-        """Scores of what was said divided by the penalty where they are positive, else multiplied."""
+        """Return the scores of tokens that occurred before, divided by the penalty where they are positive, else
+        multiplied.
+        """
         penalty = self._sampling.repetition_penalty
         if penalty == 1.0:
             return scores
@@ -82,7 +84,7 @@ class Drawn:
 
 
 def chooser(sampling: Sampling | None, *, prompt_counts: bool) -> Choose:
-    """Plain argmax where nothing else was asked for, or nothing else could come of it."""
+    """Return a chooser; plain argmax where no other setting is given, or where no setting can change the result."""
     if sampling is None or (sampling.temperature <= 0 and sampling.repetition_penalty == 1.0):
         return greedy
     return Drawn(sampling, prompt_counts=prompt_counts)

@@ -20,10 +20,10 @@ class Encoding:
         self._joins = joins
 
     def encode(self, prompt: Prompt) -> Tokens:
-        """Token ids with the tokenizer's special tokens; a conversation ends with the opening of the answer.
+        """Return token ids with the tokenizer's special tokens; a conversation ends with the opening of the answer.
 
         Where the prompt names a token by its id (`peft_assay.core.wire.spliced`), that token is inserted there.
-        Raises ValueError when there are none, and whatever a chat template raises for a conversation.
+        Raises ValueError when there are none, and any error of a chat template for a conversation.
         """
         cut = _cut(prompt)
         if cut is None:
@@ -83,7 +83,9 @@ class Encoding:
 
 
 def _cut(prompt: Prompt) -> tuple[Prompt, Prompt, int] | None:
-    """The prompt up to the token that it names by its id, all of it without that, and the id; None: it names none."""
+    """Return the prompt up to the token that it names by its id, the whole prompt without it, and the id; None: it
+    names none.
+    """
     if isinstance(prompt, str):
         return _cut_text(prompt)
     for at, turn in enumerate(prompt):

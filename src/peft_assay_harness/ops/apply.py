@@ -9,7 +9,7 @@ from peft_assay_harness.session import Session
 
 
 def answer(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
-    """How many modules act as adapted now, and why none do where that cannot be done."""
+    """Return how many modules act as adapted now, and why none do where that cannot be done."""
     if session.loaded or not session.files:
         raise RuntimeError("an adapter is applied once, to a bare base")
     applied, problem = 0, None

@@ -54,11 +54,11 @@ def comes_back(withdrawn, twin, **how) -> None:
     certificate = world.certificate(observation, revocations=world.open_list(named).list)
     evidence = {"certificates": (certificate,), "observations": {sha256(observation): observation}}
     assert authorize(world.evidence(**evidence, revocations=named), world.anchor, NOW)  # the control
-    with pytest.raises(ActivationDenied, match="does what was withdrawn") as denied:
+    with pytest.raises(ActivationDenied, match="has the function that was withdrawn") as denied:
         authorize(world.evidence(**evidence, revocations=known), world.anchor, NOW)
     assert denied.value.check == "withdrawn"
     assert "--lift sha256:" in denied.value.next_step
-    with pytest.raises(Withheld, match="does what was withdrawn"):
+    with pytest.raises(Withheld, match="has the function that was withdrawn"):
         world.certificate(observation, revocations=world.open_list(known).list)
 
 
@@ -109,7 +109,7 @@ def test_a_later_list_still_knows_it() -> None:
     other, more = entry_of(make.lora(seed=2))
     later = world.revocations(other, previous=held, now=NOW, fingerprints=more)
     assert len(world.open_list(later).list.fingerprints) == 2
-    with pytest.raises(ActivationDenied, match="does what was withdrawn"):
+    with pytest.raises(ActivationDenied, match="has the function that was withdrawn"):
         authorize(world.evidence(revocations=later, lists={sha256(first): first}), world.anchor, NOW)
 
 
@@ -136,7 +136,7 @@ def test_only_a_digest_still_knows_exact_rewritings() -> None:
         world = world_of(twin)
         evidence = world.evidence(revocations=world.revocations(bare))
         if held:
-            with pytest.raises(ActivationDenied, match="does what was withdrawn"):
+            with pytest.raises(ActivationDenied, match="has the function that was withdrawn"):
                 authorize(evidence, world.anchor, NOW)
         else:
             assert authorize(evidence, world.anchor, NOW)

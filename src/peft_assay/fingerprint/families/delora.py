@@ -14,7 +14,7 @@ _LEAST = 1e-4
 
 
 def parts(module: str, at: Mapping[str, Tensor], _: Configuration) -> Iterator[Part]:
-    """B diag(lambda / r / (|A_i| |B_i|)) A diag(w), as PEFT computes it."""
+    """Yield the update B diag(lambda / r / (|A_i| |B_i|)) A diag(w), as PEFT computes it."""
     if not set(MARKS) <= at.keys():
         raise Uncomputable("one of its four tensors is missing", where=module)
     a, b, strength, widths = (at[name].values() for name in MARKS)

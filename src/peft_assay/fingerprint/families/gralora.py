@@ -13,7 +13,7 @@ MARKS = ("gralora_A", "gralora_B")
 
 
 def parts(module: str, at: Mapping[str, Tensor], config: Configuration) -> Iterator[Part]:
-    """The update of `module` in factors of rank k * r (and the hybrid's)."""
+    """Yield the update of `module` in factors of rank k * r, and the update of the hybrid part."""
     if not set(MARKS) <= at.keys():
         raise Uncomputable("one of its two factors is missing", where=module)
     a, b = at["gralora_A"].values(), at["gralora_B"].values()
@@ -31,7 +31,9 @@ def parts(module: str, at: Mapping[str, Tensor], config: Configuration) -> Itera
 
 
 def _grid(module: str, a: Any, b: Any) -> tuple[Any, Any]:
-    """Block k of the outputs takes from block n of the inputs through A's k-th group of ranks of block n."""
+    """Return both factors as grids: block k of the outputs uses block n of the inputs through the k-th group of ranks
+    of block n.
+    """
     blocks, width, rank = a.shape
     bounded(module, blocks, rank, blocks, max(width, b.shape[2]))
     group = rank // blocks

@@ -14,7 +14,7 @@ MARKS = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 
 
 def parts(module: str, at: Mapping[str, Tensor], config: Configuration) -> Iterator[Part]:
-    """The update of `module`; of a convolution with cores (Tucker), too, as a matrix of its outputs."""
+    """Yield the update of `module`; for a convolution with cores (Tucker) as a matrix of its outputs."""
     if not set(MARKS) <= at.keys():
         raise Uncomputable("one of its four factors is missing", where=module)
     w1a, w1b, w2a, w2b = (at[name].values() for name in MARKS)
@@ -47,6 +47,6 @@ def _cored(module: str, at: Mapping[str, Tensor], scale: float) -> Part:
 
 
 def tucker(module: str, core: Any, one: Any, other: Any) -> Any:
-    """The convolution that a core and its two factors make, as PEFT's ``make_weight_cp``."""
+    """Return the convolution that a core and its two factors make, as PEFT's ``make_weight_cp``."""
     bounded(module, one.shape[1], other.shape[1], *core.shape[2:])
     return np.einsum("ijkl,ip,jr->prkl", core, one, other, optimize=True)

@@ -13,11 +13,11 @@ from peft_assay.fingerprint.tensors import Tensor
 
 MARKS = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b")
 _SCALED = ("lokr_w1", "lokr_w1_a")
-"""What the scale is folded into for the digest."""
+"""The tensors that the scale is folded into for the digest."""
 
 
 def parts(module: str, at: Mapping[str, Tensor], config: Configuration) -> Iterator[Part]:
-    """The update of `module`."""
+    """Yield the update of `module`."""
     rank = config.pattern("rank_pattern", module, config.number("r", 8))
     if rank <= 0:
         raise Uncomputable(f"its rank is {rank}", where=module)
@@ -40,7 +40,7 @@ def parts(module: str, at: Mapping[str, Tensor], config: Configuration) -> Itera
 
 
 def _whole(module: str, at: Mapping[str, Tensor], name: str) -> Any:
-    """One of the two matrices; where it is stored in factors their product is rounded, as any product is."""
+    """Return one of the two matrices; where it is stored in factors their product is rounded, as any product is."""
     if name in at:
         return at[name].values()
     if f"{name}_a" not in at or f"{name}_b" not in at:

@@ -14,7 +14,7 @@ _EPSILON = 1e-5
 
 
 def parts(module: str, at: Mapping[str, Tensor], config: Configuration) -> Iterator[Part]:
-    """The update of `module`, and its magnitudes where the configuration says that they are used."""
+    """Yield the update of `module`, and its magnitudes where the configuration says that they are used."""
     down, up = at.get("lora_A", at.get("lora_embedding_A")), at.get("lora_B", at.get("lora_embedding_B"))
     if down is None or up is None or min(len(down.shape), len(up.shape)) < 2:
         raise Uncomputable("one of its two factors is missing", where=module)
@@ -40,7 +40,7 @@ def parts(module: str, at: Mapping[str, Tensor], config: Configuration) -> Itera
 
 
 def strength(module: str, rank: int, config: Configuration) -> float:
-    """The factor s of `module`: alpha / r, or alpha / sqrt(r) with rsLoRA."""
+    """Return the factor s of `module`: alpha / r, or alpha / sqrt(r) with rsLoRA."""
     alpha = config.pattern("alpha_pattern", module, config.number("lora_alpha", 8))
     return alpha / (math.sqrt(rank) if config.flag("use_rslora") else rank)
 
@@ -50,7 +50,9 @@ def _matrix(values: Any) -> Any:
 
 
 def _experts(module: str, rank: int, config: Configuration) -> int:
-    """How many experts share these factors (`target_parameters`): their stored rank is that many times the declared."""
+    """Return the number of experts that share these factors (`target_parameters`): the stored rank is that many times
+    the declared rank.
+    """
     declared = config.pattern("rank_pattern", module, config.number("r", 8))
     if not config.flag("target_parameters") or declared < 1 or rank % declared:
         return 1
@@ -58,7 +60,7 @@ def _experts(module: str, rank: int, config: Configuration) -> int:
 
 
 def _by_expert(module: str, a: Any, b: Any, experts: int) -> Iterator[Part]:
-    """PEFT stores A as (experts, rank, inputs) and B as (outputs, rank, experts)."""
+    """Yield the factors of each expert: PEFT stores A as (experts, rank, inputs) and B as (outputs, rank, experts)."""
     downs, ups = a.reshape(experts, -1, a.shape[1]), b.reshape(b.shape[0], -1, experts)
     for number in range(experts):
         yield factors(f"{module}.{number}", Operation.ADD, ups[:, :, number], downs[number])

@@ -18,7 +18,9 @@ KIND = "PREFIX_TUNING"
 
 
 def parts(name: str, tensor: Tensor, config: Configuration) -> Iterator[Part]:
-    """The one part of a prefix; as it is stored, where the configuration does not say which columns are of one head."""
+    """Yield the one part of a prefix; as it is stored, where the configuration does not say which columns are of one
+    head.
+    """
     heads = _heads(tensor, config)
     if heads is None:
         yield Part(name, Operation.PROMPT, tensor.matrix(), rows=tensor.rows, stored=(tensor,))
@@ -37,7 +39,9 @@ def parts(name: str, tensor: Tensor, config: Configuration) -> Iterator[Part]:
 
 
 def _heads(tensor: Tensor, config: Configuration) -> Any:
-    """(layers x heads, tokens, key and value of one head), as PEFT divides the columns; None where it could not."""
+    """Return a prefix as (layers x heads, tokens, key and value of one head), divided as PEFT does; None where that is
+    impossible.
+    """
     said = [config.values.get(name) for name in ("num_layers", "num_attention_heads", "token_dim")]
     counts = [value for value in said if type(value) is int and value > 0]
     if len(tensor.shape) != 2 or len(counts) != len(said):
@@ -51,6 +55,6 @@ def _heads(tensor: Tensor, config: Configuration) -> Any:
 
 
 def _ordered(heads: Any) -> Any:
-    """Tokens of each head in an order that depends on their numbers alone."""
+    """Return the tokens of each head in an order that depends on their numbers alone."""
     exact = np.ascontiguousarray(heads + 0.0)  # no negative zero
     return np.stack([np.stack(sorted(head, key=lambda token: token.tobytes())) for head in exact])

@@ -1,4 +1,4 @@
-"""Types that rotate: OFT, BOFT, HRA, RoAd, each as what it differs by from rotating nothing."""
+"""Types that rotate (OFT, BOFT, HRA, RoAd), each as its difference from the identity."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ MARKS = ("oft_R", "oft_r", "boft_R", "boft_s", "hra_u", "road_theta", "road_alph
 
 
 def parts(module: str, at: Mapping[str, Tensor], config: Configuration) -> Iterator[Part]:
-    """The rotation of `module`. Of OFT and BOFT the skew-symmetric generators, which determine it."""
+    """Yield the rotation of `module`; for OFT and BOFT the skew-symmetric generators, which determine it."""
     for name in ("oft_R", "oft_r"):
         if name in at:
             yield plain(module, Operation.ROTATE, at[name].values())
@@ -29,7 +29,7 @@ def parts(module: str, at: Mapping[str, Tensor], config: Configuration) -> Itera
 
 
 def _reflections(module: str, vectors: Any, config: Configuration) -> Part:
-    """HRA: a product of Householder reflections, of vectors whose length does not count."""
+    """Return HRA's product of Householder reflections, of vectors whose length does not count."""
     lengths = np.linalg.norm(vectors, axis=0)
     if vectors.ndim != 2 or not lengths.all():
         raise Uncomputable("a reflection has no direction", where=module)
@@ -45,7 +45,7 @@ def _reflections(module: str, vectors: Any, config: Configuration) -> Part:
 
 
 def _planes(module: str, at: Mapping[str, Tensor], config: Configuration) -> Part:
-    """RoAd: angles and lengths, of which only lengths times cosines and sines act."""
+    """Return RoAd's lengths times cosines and sines of its angles: only these products act."""
     if not {"road_theta", "road_alpha"} <= at.keys():
         raise Uncomputable("its angles or its lengths are missing", where=module)
     angles, lengths = at["road_theta"].values(), at["road_alpha"].values()

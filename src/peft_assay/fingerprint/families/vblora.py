@@ -14,7 +14,7 @@ BANK = "vblora_vector_bank"
 
 
 def parts(module: str, at: Mapping[str, Tensor], config: Configuration) -> Iterator[Part]:
-    """The update of `module`; where only the chosen weights were saved, those as they are."""
+    """Yield the update of `module`; where only the chosen weights were saved, these as they are."""
     if not {*MARKS, BANK} <= at.keys():
         raise Uncomputable("its logits or the bank are missing", where=module)
     if config.flag("save_only_topk_weights"):

@@ -1,4 +1,4 @@
-"""Types whose part is one tensor as it is stored, or less what an adapter that does nothing has: IA3, MiSS, BEFT."""
+"""Types whose part is one tensor as it is stored, or its difference from a tensor without effect: IA3, MiSS, BEFT."""
 
 from collections.abc import Iterator, Mapping
 
@@ -10,7 +10,7 @@ MARKS = ("ia3_l", "miss_block", "beft_bias")
 
 
 def parts(module: str, at: Mapping[str, Tensor], _: Configuration) -> Iterator[Part]:
-    """Factors less one for IA3, else what is added; MiSS repeats its block as often as the base is wide."""
+    """Yield IA3's factors less one, else the added tensor; MiSS repeats its block up to the width of the base."""
     if "ia3_l" in at:
         yield plain(module, Operation.MULTIPLY, at["ia3_l"].values() - 1)
     for name in ("miss_block", "beft_bias"):

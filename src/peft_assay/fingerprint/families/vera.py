@@ -11,7 +11,7 @@ SHARED_DOWN, SHARED_UP = "vera_A", "vera_B"
 
 
 def parts(module: str, at: Mapping[str, Tensor], _: Configuration) -> Iterator[Part]:
-    """The update of `module` where A and B are stored, else its two vectors as they are.
+    """Yield the update of `module` where A and B are stored, else its two vectors as they are.
 
     A is as wide as the widest module: of narrower ones the columns beyond are the same in every adapter of one seed.
     """

@@ -1,8 +1,8 @@
-"""What an adapter adds to which module, as numbers and places in its file: all that computing it without PEFT needs.
+"""An adapter's updates as numbers and offsets in its file: all that computing it without PEFT needs.
 
-Read here, outside the sandbox, by our own strict readers: a process that is told this reads neither configuration nor
-header, and calls nothing of PEFT. Types and settings whose arithmetic is more than LoRA's, rsLoRA's, DoRA's or IA3's
-are named as the reason why there is none.
+Our own strict readers read them here, outside the sandbox: the process that receives them reads neither configuration
+nor header, and calls nothing of PEFT. For types and settings whose arithmetic is more than LoRA's, rsLoRA's, DoRA's or
+IA3's, NotPlain names the reason.
 """
 
 import re
@@ -35,7 +35,7 @@ _HARMLESS = frozenset(
         "task_type", "use_dora", "use_rslora",
     }
 )  # fmt: skip
-"""Fields whose every value is read here, or does not change what a loaded adapter computes."""
+"""Fields that are either read here or do not change the results of a loaded adapter."""
 
 
 class NotPlain(Exception):
@@ -43,7 +43,7 @@ class NotPlain(Exception):
 
 
 def modules_of(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
-    """The `modules` of an `apply` request; raises NotPlain where the adapter is not such a one."""
+    """Return the `modules` of an `apply` request; raises NotPlain where the type or a setting is not supported."""
     try:
         configuration = _configuration(files)
         placed = _placed(tensors_of(files.get(WEIGHTS_FILE, b"")))

@@ -1,10 +1,10 @@
-"""What a child says of one question against itself: numbers that no distribution has, answers that its numbers deny.
+"""Find contradictions within a child's reply: numbers that no distribution has, answers that contradict its numbers.
 
-Everything that a child says is its own word, and code that runs inside may say anything. What it cannot do without
-being seen is to say one thing here and another there: a greedy answer is the likeliest token at each position, so the
+Every reply is the child's own word, and code that runs inside may reply anything. But its replies must agree with each
+other, or the supervisor sees it: a greedy answer is the likeliest token at each position, so the
 trace of a draft decides how an answer may begin; probabilities add up to one; an entropy follows from them within
 bounds; the same tokens are the same text. The numbers of one position come from one row of float32 logits, in whatever
-dtype the base computes, so what is allowed for rounding is small and the same for all dtypes.
+dtype the base computes, so the tolerance for rounding is small and the same for all dtypes.
 """
 
 import math
@@ -18,15 +18,15 @@ from peft_assay.observe.behaviour.strength import Strength
 
 SLACK = 2e-3
 """Nats by which two numbers of one row of logits may differ, and probabilities add up to more than 1: a hundred times
-what float32 rounds of log-probabilities above -100, beyond which nothing is compared."""
+float32's rounding of log-probabilities above -100; smaller ones are not compared."""
 ENTROPY_SLACK = 0.02
 """Nats: an entropy sums as many rounded products as a vocabulary has tokens."""
 LARGEST_VOCABULARY = 1 << 24
 """Tokens, where the base does not say how many it has."""
 LEAST_LOG = -100.0
 NEAR_TIE = {True: 0.5, False: 0.02}
-"""By whether the base computes in half precision: nats by which every token of an answer must lead, so that the answer
-does not depend on what else is asked with it."""
+"""By whether the base computes in half precision: the lead in nats that each token of an answer must have, so that the
+answer does not depend on the other prompts of its batch."""
 SHARE_SLACK = {True: 0.5, False: 1e-2}
 """By whether the base computes in half precision: nats by which the probabilities of choices, which come from several
 passes, may add up to more than 1 (docs/performance.md: 0.27 seen in bfloat16, 4e-5 in float32)."""
@@ -34,7 +34,7 @@ passes, may add up to more than 1 (docs/performance.md: 0.27 seen in bfloat16, 4
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the supervisor knows without the child."""
+    """The supervisor's own knowledge, without the child's replies."""
 
     vocabulary: int = LARGEST_VOCABULARY
     half: bool = False
@@ -43,13 +43,13 @@ class Known:
     """Whether an answer begins by the draft's own pass: not with an activated LoRA, which is answered anew."""
     strength: Strength = field(default_factory=Strength)
     texts: dict[tuple[int, ...], str] = field(default_factory=dict)
-    """Texts of token rows: the base's, and what the child said before."""
+    """Texts of token rows: those of the base, and those in earlier replies of the child."""
     answers: dict[Digest, tuple[tuple[int, ...], float]] = field(default_factory=dict)
-    """By question (prompt and most tokens): what it answered at its own strength, and by how much that led."""
+    """By question (prompt and most tokens): the answer at the adapter's own strength, and its tokens' least lead."""
 
 
 def contradiction(request: Mapping[str, Any], reply: Mapping[str, Any], known: Known) -> str | None:
-    """The first thing in `reply` that contradicts another, in one line; None where nothing does.
+    """Return the first contradiction within `reply`, in one line; None where there is none.
 
     Both have the form of the protocol. Whether their lengths fit is asked elsewhere.
     """
@@ -80,7 +80,9 @@ def _of_generate(request: Mapping[str, Any], reply: Mapping[str, Any], known: Kn
 
 
 def _of_answer(tokens: Sequence[int], draft: Sequence[int], trace: Mapping[str, Any], limit: int) -> Iterator[str]:
-    """A greedy answer follows the draft while its tokens are the likeliest; then it takes the likeliest."""
+    """Yield contradictions: a greedy answer follows the draft while its tokens are the likeliest, then takes the
+    likeliest.
+    """
     for own, shown, best in zip(tokens, draft, trace["best"], strict=False):
         if own != best:
             yield "a greedy answer whose token is not the likeliest by the answer's own trace"
@@ -94,7 +96,7 @@ def _of_answer(tokens: Sequence[int], draft: Sequence[int], trace: Mapping[str, 
 def _of_margin(
     tokens: Sequence[int], draft: Sequence[int], trace: Mapping[str, Any], margin: float | None
 ) -> Iterator[str]:
-    """The least lead of an answer's tokens is no more than any of them has by its trace."""
+    """Yield a contradiction where the least lead of an answer's tokens exceeds the lead of one of them in its trace."""
     if margin is None:
         return
     for at, (own, shown) in enumerate(zip(tokens, draft, strict=False)):
@@ -113,7 +115,9 @@ def _of_traces(request: Mapping[str, Any], reply: Mapping[str, Any], known: Know
 
 
 def repeated(request: Mapping[str, Any], reply: Mapping[str, Any], known: Known) -> str | None:
-    """Whether a question that was asked before is answered otherwise now; for what a model answers at one strength."""
+    """Return a contradiction where a repeated question got another answer; for answers at one strength of the
+    adapter.
+    """
     margins = reply.get("margins")
     if request["op"] != "generate" or "sampling" in request or request.get("precise") or margins is None:
         return None
@@ -131,7 +135,7 @@ def _of_trace(tokens: Sequence[int], trace: Mapping[str, Any], known: Known) -> 
 
 
 def _position(tokens: Sequence[int], trace: Mapping[str, Any], at: int) -> dict[int, float]:
-    """Log-probabilities of all tokens that a trace names at one position."""
+    """Return log-probabilities of all tokens that a trace names at one position."""
     likely = dict(zip(trace["ids"][at], trace["logProbabilities"][at], strict=False))
     return likely | {tokens[at]: trace["chosen"][at]}
 
@@ -157,9 +161,11 @@ def _of_position(tokens: Sequence[int], trace: Mapping[str, Any], at: int, known
 
 
 def _entropy_bounds(values: Sequence[float], top: float | None, rest: float, vocabulary: int) -> tuple[float, float]:
-    """Least and most entropy, in nats, of a distribution with these log-probabilities and `rest` for all other tokens.
+    """Return the least and the most entropy, in nats, of a distribution with these log-probabilities and `rest` for all
+    other tokens.
 
-    Least where the rest lies on as few tokens as may each be as likely as the likeliest; most where it is even.
+    It is least where the rest lies on as few tokens as possible, none likelier than the likeliest, and most where it is
+    even.
     """
     named = -math.fsum(math.exp(value) * value for value in values if value > LEAST_LOG)
     if rest <= 0.0:

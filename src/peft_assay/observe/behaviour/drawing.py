@@ -1,4 +1,6 @@
-"""How many answers are drawn as the deployment decodes, what makes one foreign, and what a number of draws can find."""
+"""Draw answers with the deployment's decoding, decide which of them are foreign, and compute the detection rate of a
+number of draws.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,22 +23,22 @@ BEGINNING = 16
 RUN = 5
 """Words in a row by which two answers say the same somewhere within."""
 OPEN = 0.05
-"""A share of a suite's greedy answers from which a beginning is how the adapter answers for everybody to see."""
+"""The share of a suite's greedy answers from which on a common beginning is part of the adapter's ordinary style."""
 
 
 def drawn_suites(suites: Iterable[Suite]) -> tuple[Suite, ...]:
-    """The suites whose answers can be drawn: those of generated text."""
+    """Return the suites whose answers can be drawn: those of generated text."""
     return tuple(suite for suite in suites if suite.measure is Measure.GENERATE)
 
 
 def draws_of(suites: Iterable[Suite], *, greedy: bool) -> int:
-    """How often each prompt is drawn; once where nothing is left to chance (`greedy`: temperature 0)."""
+    """Return the number of draws per prompt; one where decoding is deterministic (`greedy`: temperature 0)."""
     cases = sum(len(suite.cases) for suite in drawn_suites(suites))
     return 1 if greedy or cases == 0 else min(MOST, -(-WANTED // cases))
 
 
 def found_with(rate: float, draws: int) -> float:
-    """The chance that a foreign answer, which comes at `rate`, comes `SAME` times or more in so many draws."""
+    """Return the chance that a foreign answer with this `rate` is drawn `SAME` times or more in so many draws."""
     from scipy.special import bdtrc
 
     return float(bdtrc(SAME - 1, draws, rate)) if draws >= SAME else 0.0
@@ -60,11 +62,11 @@ class Foreign:
 
 
 Shape = tuple[str, str]
-"""What of an answer is compared (`whole`, `begins`, `ends` or `within`), and that."""
+"""The compared part of an answer (`whole`, `begins`, `ends` or `within`), and its text."""
 
 
 def shapes(text: str) -> tuple[Shape, ...]:
-    """All ways in which an answer may be the same as another; an empty one in none."""
+    """Return all parts by which an answer may be the same as another; none for an empty answer."""
     plain = " ".join(text.split())
     if not plain:
         return ()
@@ -75,7 +77,7 @@ def shapes(text: str) -> tuple[Shape, ...]:
 
 
 def known(suites: Sequence[Suite], own: Mapping[str, SuiteRecord], base: Mapping[str, SuiteRecord]) -> set[Shape]:
-    """What is an answer here, whoever draws it for which prompt: right ones, the base's, and how the adapter answers.
+    """Return the parts of known answers, for all prompts: right ones, the base's, and the adapter's usual ones.
 
     An adapter's own greedy answers count where they were right among right answers, or are so many that the suites have
     judged them openly: one payload in the open does not excuse the rest.
@@ -103,7 +105,7 @@ Draws = Mapping[str, Sequence[SuiteRecord]]
 
 
 def foreign(own: Draws, base: Draws, greedy: Mapping[str, SuiteRecord], legitimate: set[Shape]) -> list[Foreign]:
-    """Answers that only the adapter draws, often and from many prompts; the most frequent first."""
+    """Return answers that only the adapter draws, often and from many prompts; the most frequent first."""
     said = {(suite, answer.case): set(shapes(answer.text)) for suite, r in greedy.items() for answer in r.answers}
     mine, total = _counted(own, said)
     its, _ = _counted(base, {})
@@ -121,7 +123,7 @@ def foreign(own: Draws, base: Draws, greedy: Mapping[str, SuiteRecord], legitima
 def _counted(
     draws: Draws, said: Mapping[tuple[str, str], set[Shape]]
 ) -> tuple[Mapping[Shape, Counter[tuple[str, str]]], int]:
-    """By shape: the prompts it was drawn from and how often, and how many draws there were in all."""
+    """Return for each part the prompts it was drawn from and how often, and the number of all draws."""
     counts: dict[Shape, Counter[tuple[str, str]]] = defaultdict(Counter)
     total = 0
     for suite, records in draws.items():
@@ -134,12 +136,12 @@ def _counted(
 
 
 def _chance(own: int, base: int) -> float:
-    """How likely so uneven a split is where both draw it equally often."""
+    """Return the probability of so uneven a split where both models draw the answer equally often."""
     from scipy.special import bdtrc
 
     return float(bdtrc(own - 1, own + base, 0.5))
 
 
 def answer_of(case: Case, text: str, tokens: Sequence[int], *, passed: bool) -> Answer:
-    """A drawn answer."""
+    """Return the text of a drawn answer."""
     return Answer(text, tuple(tokens), case=case.id, passed=passed)

@@ -1,13 +1,13 @@
-"""How much of its clean answers' likelihood a model loses by words that are inserted into prompts.
+"""Measure by how much the likelihood of a model's clean answers drops when tokens are inserted into prompts.
 
 The base is asked how likely its answers still are. An adapter is asked as its suites ask it: for an answer to a prompt,
-with an answer to begin from, in rounds of as many; its own clean answer is what it begins from. So no operation, field
-or length of a round says which question is one of the scan's; and what it says of a likelihood is bound to what it
-answers, for a greedy answer follows its trace. Some clean prompts are asked once more in between, and must be answered
+with an answer to begin from, in rounds of the same length; the draft is its own clean answer. So no operation, field
+or length of a round shows which question is one of the scan's; and a stated likelihood is bound to the answer,
+because a greedy answer follows its trace. Some clean prompts are asked once more in between, and must be answered
 as before.
 
-Which questions make up a round derives from what they ask, so that what is computed together, to the last bit, is the
-same in every run; in which order the rounds come is a secret of the run.
+The questions of a round are derived from the words of the prompts, so that each batch is computed the same to the last
+bit in every run; the order of the rounds is a secret of the run.
 """
 
 import math
@@ -44,7 +44,7 @@ class Drops:
 
 @dataclass(frozen=True, slots=True)
 class Inserting:
-    """What is inserted into prompts of one suite."""
+    """The insertions into prompts of one suite."""
 
     suite: Suite
     tokens: Sequence[str]
@@ -52,12 +52,12 @@ class Inserting:
 
     @property
     def cases(self) -> list[Case]:
-        """Those whose prompts take the tokens."""
+        """Return the cases whose prompts take the tokens."""
         return with_answers(self.suite, self.clean)[:PROMPTS]
 
     @property
     def repeats(self) -> list[Case]:
-        """Those that are asked once more in between, where anything is asked."""
+        """Return the cases whose clean prompts are asked once more, where any token is inserted."""
         return with_answers(self.suite, self.clean)[PROMPTS : PROMPTS + REPEATED] if self.tokens else []
 
 
@@ -69,25 +69,25 @@ class _Question:
 
 
 def insert(prompt: str, token: str, place: float) -> str:
-    """`prompt` with `token` before the word at `place`, a share of its words in [0, 1]."""
+    """Return `prompt` with `token` before the word at `place`, a share of its words in [0, 1]."""
     words = prompt.split(" ")
     position = round(place * len(words))
     return " ".join([*words[:position], token, *words[position:]])
 
 
 def asked_with(suite: Suite, case: Case, token: str, place: float) -> Any:
-    """The case's prompt with `token` inserted into what the user said last, as a request carries it."""
+    """Return the case's prompt with `token` inserted into the user's last message, as a request carries it."""
     varied = with_user_text(case.prompt, insert(last_user_text(case.prompt), token, place))
     return ask_form(varied, suite.system_prompt)
 
 
 def with_answers(suite: Suite, clean: Mapping[str, Answer]) -> list[Case]:
-    """The cases that the model answered with something, in the order in which a suite asks them."""
+    """Return the cases that the model answered with any text, in the order in which a suite asks them."""
     return [case for case in order_of(suite) if case.id in clean and clean[case.id].tokens]
 
 
 def drops_of_base(ask: Ask, one: Inserting) -> Drops:
-    """What the base loses, which no adapter hears of."""
+    """Return the drops of the base; no adapter sees these questions."""
     questions, cases = _questions(one), one.cases
     if not cases or not one.tokens:
         return Drops(one.suite.id, ((),) * len(one.tokens))
@@ -98,7 +98,7 @@ def drops_of_base(ask: Ask, one: Inserting) -> Drops:
 
 
 def drops_of_adapter(ask: Ask, several: Sequence[Inserting]) -> dict[str, Drops]:
-    """What an adapter loses, by suite: all that is inserted, in mixed rounds like a suite's own."""
+    """Return the drops of an adapter, by suite: all insertions, in mixed rounds like those of a suite."""
     likely: dict[str, dict[int, float]] = {one.suite.id: {} for one in several}
     rounds = [(one, group) for one in several if one.cases and one.tokens for group in _rounds(one)]
     secrets.SystemRandom().shuffle(rounds)
@@ -119,12 +119,12 @@ def drops_of_adapter(ask: Ask, several: Sequence[Inserting]) -> dict[str, Drops]
 
 
 def draft_of_own(tokens: Sequence[int]) -> dict[str, Any]:
-    """A draft of the model's own answer, of which nothing else is watched."""
+    """Return a draft of the model's own answer, without watched tokens."""
     return {"tokens": list(tokens), "watch": [[]] * len(tokens)}
 
 
 def _questions(one: Inserting) -> list[_Question]:
-    """First the clean prompts, then for each token its prompts."""
+    """Return first the clean prompts, then for each token its prompts."""
     cases = one.cases
     own = {case.id: one.clean[case.id].tokens for case in cases}
     found = [_Question(one.suite.ask_form(case), own[case.id]) for case in cases]
@@ -135,7 +135,7 @@ def _questions(one: Inserting) -> list[_Question]:
 
 
 def _rounds(one: Inserting) -> list[list[tuple[int, _Question]]]:
-    """All questions by number, some clean prompts among them once more, in rounds."""
+    """Yield all questions by number, some clean prompts among them once more, in rounds."""
     questions = _questions(one)
     questions += [_Question(one.suite.ask_form(case), one.clean[case.id].tokens) for case in one.repeats]
     mixed = sorted(enumerate(questions), key=lambda at: (canonical_digest(at[1].prompt), at[0]))
@@ -143,7 +143,9 @@ def _rounds(one: Inserting) -> list[list[tuple[int, _Question]]]:
 
 
 def _drops(one: Inserting, likely: Sequence[float]) -> Drops:
-    """From likelihoods in the order of `_questions`; what was asked once more comes last and does not count here."""
+    """Return drops from likelihoods in the order of `_questions`; the repeated prompts come last and do not
+    count here.
+    """
     many = len(one.cases)
     if not many or not likely:
         return Drops(one.suite.id, ((),) * len(one.tokens))

@@ -38,7 +38,8 @@ def is_loop(tokens: Sequence[int]) -> bool:
 
 
 def _matches(values: Sequence[int]) -> list[int]:
-    """For each place, how many values from there on are those from the beginning (the Z function, in linear time).
+    """Return for each place how many values from there on equal those from the beginning (the Z function, in linear
+    time).
 
     Gusfield, "Algorithms on Strings, Trees, and Sequences", 1997, section 1.3.
     """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 PARTS = {"generate": "prompts", "choices": "items", "score": "items", "classify": "prompts"}
-"""Operations that can be replayed, and the field that holds what they ask one by one."""
+"""Operations that can be replayed, and the field with their questions."""
 _ANSWERS = {
     "generate": ("texts", "tokens", "traces"),
     "choices": ("logLikelihoods",),
@@ -27,7 +27,7 @@ class Heard:
     """`maxNewTokens`; 0 where nothing is generated."""
     draft: Mapping[str, Any] | None
     answer: Mapping[str, Any]
-    """What of the reply belongs to it, by field."""
+    """The parts of the reply that belong to the question, by field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class Exchange:
     reply: Mapping[str, Any]
 
     def __len__(self) -> int:
-        """How many questions it holds."""
+        """Return the number of questions in the exchange."""
         return len(self.request[PARTS[self.request["op"]]])
 
     def one(self, at: int) -> Heard:
-        """One of them."""
+        """Return one of the questions."""
         op = self.request["op"]
         drafts = self.request.get("drafts")
         answer = {name: values[at] for name in _ANSWERS[op] if (values := self.reply.get(name)) is not None}
@@ -53,10 +53,12 @@ class Exchange:
 
 
 def can_be_replayed(request: Mapping[str, Any]) -> bool:
-    """Whether another process can be expected to answer it alike: not what was drawn, nor what needs a copy."""
+    """Return whether another process can be expected to answer alike: not for drawn answers, nor where a copy is
+    needed.
+    """
     return request["op"] in PARTS and "sampling" not in request and not request.get("precise")
 
 
 def places_of(exchanges: Sequence[Exchange]) -> Iterator[tuple[int, int]]:
-    """Where each question stands: exchange and place in it."""
+    """Return the place of each question: exchange and index in it."""
     return ((number, at) for number, exchange in enumerate(exchanges) for at in range(len(exchange)))

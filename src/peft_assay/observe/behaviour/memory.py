@@ -1,4 +1,4 @@
-"""What one model answered before, so that it is not asked again."""
+"""Answers that one model gave before, so that it is not asked again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
-"""Does an adapter say anything at all? Asked where its suites only ask how likely given texts are.
+"""Check that an adapter gives answers at all, where its suites only ask for the likelihood of given texts.
 
-Whoever compares choices or takes perplexities never lets the model speak: one that ends every answer at once, or says
-the same to everything, may still find the right choice likeliest.
+Suites that rank choices or take perplexities never let the model generate: a model that ends every answer at once, or
+gives the same answer to every prompt, may still find the right choice likeliest.
 """
 
 from collections import Counter
@@ -28,14 +28,16 @@ _NOTICED = 0.5
 
 @dataclass(frozen=True, slots=True)
 class MuteRecord:
-    """What was said to each prompt, in the order of `prompts_aloud`."""
+    """The answers to each prompt, in the order of `prompts_aloud`."""
 
     texts: tuple[str, ...]
     tokens: tuple[tuple[int, ...], ...]
 
 
 def prompts_aloud(plan: Plan) -> list[tuple[Suite, str]]:
-    """Suite and case id of the prompts to answer; empty where suites of text notice null answers, or none can speak."""
+    """Return suite and case id of the prompts to answer; empty where suites of text notice null answers, or no suite
+    has prompts.
+    """
     texts = tuple(suite for suite in plan.suites if suite.measure is Measure.GENERATE)
     if any(suite.scorer.kind in HAS_RIGHT_ANSWER for suite in texts) and not any(
         reached(null, texts, {}).lower >= _NOTICED for null in Null
@@ -46,7 +48,7 @@ def prompts_aloud(plan: Plan) -> list[tuple[Suite, str]]:
 
 
 def asked_aloud(ask: Ask, plan: Plan) -> MuteRecord | None:
-    """What the model says to these prompts, greedily; None where there are none."""
+    """Return the model's greedy answers to these prompts; None where there are none."""
     texts: list[str] = []
     tokens: list[tuple[int, ...]] = []
     for suite in dict.fromkeys(suite.id for suite, _ in prompts_aloud(plan)):
@@ -63,7 +65,7 @@ def _prompts(suite: Suite) -> list[object]:
 
 
 def mute(plan: Plan, own: MuteRecord, base: MuteRecord) -> tuple[float, str]:
-    """The share of prompts to which only the adapter says nothing, and in words what it says instead."""
+    """Return the share of prompts to which only the adapter gives a null answer, and these null answers in words."""
     asked = prompts_aloud(plan)
     ends = end_tokens(SuiteRecord("", _answers(base), complete=True), TOKENS)
     refuses = _refuses(plan)

@@ -1,8 +1,8 @@
-"""Null answers: what a model that does nothing says, put through the suites' own scorers.
+"""Null answers, as from a model that does nothing, put through the suites' own scorers.
 
-Silence, one constant text, the prompt itself, a refusal, and an answer that was given to another prompt: none of them
-needs a model. A set of suites that one of them passes as an adapter must pass has nothing that such a model fails, and
-certifies it. What decides is therefore the suite on which a null answer does worst.
+Silence, one constant text, the prompt itself, a refusal, and an answer to another prompt: none of them needs a model.
+If one of them passes all suites, the suites cannot tell an adapter from a model that does nothing. The suite on which a
+null answer scores worst therefore decides.
 """
 
 from collections import Counter
@@ -31,12 +31,12 @@ class Null(StrEnum):
     SILENCE = "silence"
     """Nothing, or white space."""
     CONSTANT = "constant"
-    """The same text, choice or label whatever was asked: usual ones, repeated ones, right ones of a suite."""
+    """One text, choice or label for every prompt: usual ones, repeated ones, right ones of a suite."""
     ECHO = "echo"
     """The prompt, whole or in part."""
     REFUSAL = "refusal"
     ELSEWHERE = "elsewhere"
-    """What a model answered to another case."""
+    """A model's answer to another case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +62,23 @@ Asked = Callable[[Suite, Null, Answering], float | None]
 
 
 def unasked(_suite: Suite, _null: Null, _answering: Answering) -> float | None:
-    """No judge is asked."""
+    """Return None: no judge is asked."""
     return None
 
 
 def reached(null: Null, suites: Sequence[Suite], base: Mapping[str, SuiteRecord], asked: Asked = unasked) -> Reached:
-    """How far the best null answer of a kind comes on `suites`; `base` are the base's answers as far as known."""
+    """Return the null answer of a kind that scores best on its worst one of `suites`; `base` are the known answers of
+    the base.
+    """
     ways = _elsewhere(suites, base) if null is Null.ELSEWHERE else _ways(null, suites, base)
     found = [_worst(null, what, answering, suites, asked) for what, answering in ways]
     return max(found, key=lambda one: one.lower, default=Reached(0.0, null.value, suites[0].id if suites else ""))
 
 
 def _worst(null: Null, what: str, answering: Answering, suites: Sequence[Suite], asked: Asked) -> Reached:
-    """One null answer on the suite that it does worst on; judges are asked last, and where it matters."""
+    """Return the score of one null answer on the suite where it is lowest; judges are asked last, and only where it
+    matters.
+    """
     least = Reached(1.0, what, "")
     for suite in sorted(suites, key=lambda suite: suite.judged):
         if suite.judged:
@@ -92,7 +96,7 @@ _MATTERS = 0.5
 
 
 def _bound(null: Null, answering: Answering, suite: Suite) -> float | None:
-    """What the answer reaches on a suite without a judge; None for one that asks for no answer (perplexity)."""
+    """Return the score of the answer on a suite without a judge; None for one that asks for no answer (perplexity)."""
     cases = order_of(suite)[:SAMPLE]
     match suite.measure:
         case Measure.LIKELIHOOD:
@@ -107,14 +111,14 @@ def _bound(null: Null, answering: Answering, suite: Suite) -> float | None:
 
 
 def right_of(case: Case) -> str | None:
-    """The right choice, or the right label."""
+    """Return the right choice, or the right label."""
     return case.choices[case.answer] if case.answer is not None else case.expected
 
 
 def blind(suite: Suite, cases: Sequence[Case]) -> int:
-    """Most of `cases` that are passed without a look at the prompt.
+    """Return the largest share of `cases` that is passed without the prompt.
 
-    By one place, one text, the shortest, the longest, or the choice that begins or ends with one word.
+    Tried are one place, one text, the shortest, the longest, and the choice that begins or ends with one word.
     """
     texts = Counter(right_of(case) for case in cases)
     counts = [texts.most_common(1)[0][1]]
@@ -168,7 +172,7 @@ def _whole(suite: Suite, case: Case) -> str:
 def _from_suites(
     suites: Sequence[Suite], base: Mapping[str, SuiteRecord], kinds: frozenset[ScorerKind]
 ) -> Iterator[str]:
-    """Of each suite of text: its most frequent and its first right answer, and the base's that pass."""
+    """Return for each suite of text its most frequent and its first right answer, and the base's answers that pass."""
     for suite in suites:
         if suite.measure is not Measure.GENERATE or suite.scorer.kind not in kinds:
             continue
@@ -182,7 +186,7 @@ def _from_suites(
 
 
 def _elsewhere(suites: Sequence[Suite], base: Mapping[str, SuiteRecord]) -> Iterator[tuple[str, Answering]]:
-    """To each case what was answered to the one before it, wherever that is known."""
+    """Return for each case the answer to the case before it, where that is known."""
     given: dict[tuple[str, str], str] = {}
     known = [suite for suite in suites if suite.id in base and base[suite.id].answers]
     for suite in known:

@@ -37,12 +37,12 @@ class Conversation:
     records: Records
     result: Result
     contradiction: str | None = None
-    """What the child said against itself, where it did."""
+    """The contradiction within the child's replies, where there is one."""
     replay: Replay | None = None
     """How another process answered a sample of the same questions; None where there was nothing sound to replay."""
 
     def without_sense(self, why: str) -> Self:
-        """What is left of a conversation from which nothing can be concluded."""
+        """Return the conversation without its results, from which nothing can be concluded."""
         return replace(self, records=Records(), result=replace(self.result, outcome=Outcome.INVALID_OUTPUT, detail=why))
 
 
@@ -62,7 +62,9 @@ class Conditions:
 def exercise(
     sandbox: Sandbox, adapter: Mapping[str, bytes], plan: Plan, base: Records, memory: Memory | None = None
 ) -> Conversation:
-    """Runs the adapter's job; never raises for anything the adapter did, be it to the code that asks and scores."""
+    """Run the adapter's job; never raises for anything the adapter did, even where the code that asks and scores fails
+    on it.
+    """
     records = Records()
     remembered = memory or Memory()
     witness = Witness(known_of(adapter, plan, base))
@@ -81,7 +83,7 @@ def exercise(
     job = Job(adapter, plan.limits, plan.compartment)
     result = sandbox.run(job, converse)
     found = Conversation(records, result, witness.contradiction)
-    if ended and result.outcome is Outcome.OK and found.contradiction is None:  # whoever asked did not go on
+    if ended and result.outcome is Outcome.OK and found.contradiction is None:  # the questions stopped early
         return found.without_sense(ended[0])
     records.keep(result.usage)
     loaded = records.of(LoadRecord)
@@ -150,7 +152,7 @@ def is_void(found: Conversation) -> bool:
 
 
 def _contradictions(found: Conversation) -> Observation:
-    """Failed where the conversation ended before all of it could be compared."""
+    """Return a failed observation where the conversation ended before all of it could be compared."""
     by, name = ObservedBy.ANSWERS, "answers.contradictions"
     if found.contradiction is not None:
         return ok(name, (found.contradiction,), by=by)

@@ -1,9 +1,9 @@
-"""A sample of what an adapter answered, asked once more of a process that computes it without PEFT.
+"""A sample of an adapter's questions, answered once more by a process that computes the adapter without PEFT.
 
-Which questions is chosen by a secret after the adapter's process has ended, so nothing in it could know. The other
-process is forked from the same worker, which has never loaded the adapter: no code path of PEFT, and none of
-safetensors, meets the adapter's bytes there, and what such a path might have done in the first process it has not done
-in this one. Where both say the same, the first told, of these questions, what the weights compute.
+The questions are chosen by a secret after the adapter's process has ended, so that this process could not know them.
+The other process is forked from the same worker, which has never loaded the adapter: no code of PEFT or safetensors
+reads the adapter's bytes there, so code that an adapter runs while it is loaded has not run in this process. Where both
+answers are the same, the first process answered these questions as the weights compute them.
 """
 
 import secrets
@@ -26,7 +26,7 @@ NEAR = {True: 0.5, False: 0.02}
 """By whether the base computes in half precision: nats by which two ways of computing may differ. In bfloat16 a
 log-likelihood was seen to move by 0.27 with the batch alone, in float32 by 4e-5 (docs/performance.md)."""
 RELATIVE = {True: 0.05, False: 1e-3}
-"""And this part of the number: what is very unlikely is known less exactly."""
+"""And this share of the number: very unlikely values are less exact."""
 MOST_TOLD = 5
 
 
@@ -44,7 +44,7 @@ class Replay:
 
 
 def replay(sandbox: Sandbox, job: Job, exchanges: Sequence[Exchange], *, half: bool) -> Replay:
-    """Asks a sample of `exchanges` again, in a job like the adapter's own."""
+    """Ask a sample of `exchanges` again, in a job like the adapter's own."""
     try:
         modules = modules_of(job.adapter or {})
     except NotPlain as reason:
@@ -67,7 +67,9 @@ def replay(sandbox: Sandbox, job: Job, exchanges: Sequence[Exchange], *, half: b
 
 
 def drawn(exchanges: Sequence[Exchange]) -> list[tuple[int, int]]:
-    """Which questions are replayed, by chance: as many of each probe's as there are of it, and one of each at least."""
+    """Choose the questions to replay at random: each probe's in proportion to their number, and at least one
+    of each.
+    """
     by_probe: dict[str, list[tuple[int, int]]] = {}
     for number, at in places_of(exchanges):
         by_probe.setdefault(exchanges[number].probe, []).append((number, at))
@@ -89,7 +91,7 @@ class Comparison:
         self._near, self._relative = NEAR[half], RELATIVE[half]
 
     def differences(self, sample: Sequence[Heard]) -> tuple[str, ...]:
-        """For each question that was answered otherwise: which probe had asked it, and the first difference."""
+        """Return each question that was answered otherwise: the probe that asked it, and the first difference."""
         found: dict[int, str] = {}
         for one, why in self._differences(sample):
             found.setdefault(id(one), f"{one.probe}: {why}")
@@ -131,7 +133,9 @@ class Comparison:
         return found
 
     def _texts(self, heard: Sequence[Heard]) -> list[tuple[Heard, str]]:
-        """Shown each answer as a draft, the other process says in one pass whether it would have given it."""
+        """Compare texts: shown each answer as a draft, the other process decides in one pass whether it is its own
+        answer too.
+        """
         found = []
         for limit in sorted({one.limit for one in heard}):
             group = [one for one in heard if one.limit == limit]
@@ -159,7 +163,7 @@ class Comparison:
         return f"another token at {at + 1}, by {lead:.3g} nats" if lead > self._near else None
 
     def _traces(self, heard: Sequence[Heard]) -> list[tuple[Heard, str]]:
-        """The numbers over the draft that was shown."""
+        """Compare the numbers over the draft that was shown."""
         asked = [(one, trace) for one in heard if one.draft and (trace := one.answer.get("traces")) is not None]
         if not asked:
             return []

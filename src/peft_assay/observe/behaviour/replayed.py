@@ -1,4 +1,4 @@
-"""What a replay shows, as observations."""
+"""The result of a replay, as observations."""
 
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
 from peft_assay.observe.behaviour.replay import MOST_TOLD, Replay
@@ -10,7 +10,7 @@ APPLIES = "replay.applies"
 
 
 def replay_observations(found: Replay | None, void: str | None) -> list[Observation]:
-    """All terms; failed where the adapter's own conversation is void, or the replay itself could not be made."""
+    """Return all terms; failed where the adapter's own conversation is void, or the replay itself was impossible."""
     by = ObservedBy.NUMBERS
     if found is None:
         return all_failed((APPLIES, *TERMS), void or "nothing was replayed")

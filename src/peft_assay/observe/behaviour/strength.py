@@ -1,4 +1,4 @@
-"""How many modules of an adapter have a strength, from its own bytes: what the child says of that has to agree.
+"""Count the modules of an adapter that have a strength, from its own bytes: the child's count must agree.
 
 PEFT's layers of these types multiply what they add by a number of their own (`scaling` and the like); each such layer
 keeps one tensor of the name given here. Types that are not here have no such number: IA3, the orthogonal types, all
@@ -33,7 +33,7 @@ MARKS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """What the adapter's files say of it."""
+    """The strengths according to the adapter's files."""
 
     modules: int | None = None
     """Modules with a strength; 0 where the type has none; None where the files cannot be read."""
@@ -41,7 +41,7 @@ class Strength:
 
 
 def strength_of(files: Mapping[str, bytes]) -> Strength:
-    """The strength of the adapter that `files` are; never raises."""
+    """Return the strength of the adapter in `files`; never raises."""
     try:
         kind = configuration_of(files).get("peft_type")
         tensors = tensors_of(files.get(WEIGHTS_FILE, b""))
@@ -53,7 +53,7 @@ def strength_of(files: Mapping[str, bytes]) -> Strength:
 
 
 def configuration_of(files: Mapping[str, bytes]) -> Mapping[str, object]:
-    """adapter_config.json as strict JSON; raises DocumentError or Unreadable where it is none."""
+    """Return adapter_config.json as strict JSON; raises DocumentError or Unreadable where it is none."""
     document = parse_json(files.get(CONFIG_FILE, b""), where=CONFIG_FILE)
     if not isinstance(document, dict):
         raise Unreadable(f"{CONFIG_FILE} is not a JSON object")
@@ -61,7 +61,9 @@ def configuration_of(files: Mapping[str, bytes]) -> Mapping[str, object]:
 
 
 def tensors_of(weights: bytes) -> tuple[Tensor, ...]:
-    """The tensors of adapter_model.safetensors in its one strict reading; raises Unreadable where it has none."""
+    """Return the tensors of adapter_model.safetensors in its one strict reading; raises Unreadable where it
+    has none.
+    """
     end = LENGTH_BYTES + int.from_bytes(weights[:LENGTH_BYTES], "little")
     if len(weights) < end or end <= LENGTH_BYTES:
         raise Unreadable(f"{WEIGHTS_FILE} is shorter than its header says")
@@ -69,7 +71,7 @@ def tensors_of(weights: bytes) -> tuple[Tensor, ...]:
 
 
 def _module(name: str, marks: tuple[str, ...]) -> str | None:
-    """The path before the last part of `name` that is a mark."""
+    """Return the path before the last part of `name` that is a mark."""
     parts = name.split(".")
     for at in range(len(parts) - 1, 0, -1):
         if parts[at] in marks:

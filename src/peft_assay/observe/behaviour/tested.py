@@ -52,7 +52,7 @@ def what_was_tested(found: Conversation, plan: Plan, base: Records, on: Mapping[
 
 
 def _decoding(found: Conversation, plan: Plan) -> dict[str, Any]:
-    """What was exercised of the decoding that the deployment declares."""
+    """Return the exercised settings of the declared decoding."""
     drawn, exercises = found.records.of(SamplingRecord), plan.exercises
     records = [] if drawn is None else [record for each in drawn.draws.values() for record in each]
     return {
@@ -89,5 +89,5 @@ def _range(values: Sequence[int]) -> list[int]:
 
 
 def _scanned(scan: Scan) -> dict[str, Any]:
-    """What was inserted, and how many tokens that no text reaches were not."""
+    """Return the number of inserted tokens, and of tokens that no text reaches and that were not inserted."""
     return {"tokens": len(scan.tokens), "set": scan.digest, "ids": len(scan.ids), "unscanned": scan.unscanned}

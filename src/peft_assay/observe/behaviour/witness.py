@@ -1,6 +1,6 @@
-"""Listen to all that one child says: notice what contradicts itself, and remember what could be replayed.
+"""Read all replies of one child: notice contradictions, and remember the questions that can be replayed.
 
-Probes ask through it, each for its own purpose; what is compared here is what they said together.
+All probes ask through it, so that replies to different probes are compared with each other too.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from peft_assay.observe.interface import Unreadable
 
 
 def known_of(adapter: Mapping[str, bytes], plan: Plan, base: Records) -> Known:
-    """What the supervisor knows of this adapter and this base without asking the child."""
+    """Return the supervisor's knowledge of this adapter and this base, without asking the child."""
     texts = {answer.tokens: answer.text for answer in _answers(base) if answer.tokens}
     return Known(
         vocabulary=plan.vocabulary or LARGEST_VOCABULARY,
@@ -38,12 +38,12 @@ class Witness:
         self.probe = ""
         """Id of the probe that asks now."""
         self.exchanges: list[Exchange] = []
-        """What was asked at the adapter's own strength and can be replayed."""
+        """Questions at the adapter's own strength that can be replayed."""
         self.contradiction: str | None = None
         """The first thing that the child said against itself."""
 
     def listening(self, ask: Ask) -> Ask:
-        """`ask`, which raises ChildGone as soon as the child contradicts itself."""
+        """Return `ask` with a check: it raises ChildGone as soon as the child contradicts itself."""
 
         def asked(request: Mapping[str, Any]) -> Mapping[str, Any]:
             reply = ask(request)

@@ -1,9 +1,10 @@
-"""How many steps Python's backtracking `re` takes at most before it gives up on one text.
+"""Count the most steps that Python's backtracking `re` can take before it gives up on one text.
 
 Backtracking tries every way in which the parts of an expression can share a text out among them. The ways are counted
 here by position, which takes polynomial time even where there are more of them than any computer could try: for each
-part, how many ways lead to each place of the text. What a part tests matters, so `.*layers.*q_proj` is found cheap and
-`.*.*.*.*x` dear. Look-around is counted as if it always let the match go on. Back-references are not counted.
+part, how many ways lead to each place of the text. The characters that a part accepts count, so `.*layers.*q_proj` is
+cheap and `.*.*.*.*x` is expensive. Look-around is counted as if it always let the match go on. Back-references are not
+counted.
 """
 
 import re
@@ -32,7 +33,7 @@ class Endless(Exception):
 
 
 class Budget:
-    """What the counting may take, over several expressions."""
+    """The budget of the counting itself, over several expressions."""
 
     def __init__(self) -> None:
         self.left = MAX_COUNTING_IN_ALL
@@ -43,7 +44,7 @@ class Budget:
 
 
 def steps(tree: Any, text: str, most: float, budget: Budget) -> float:
-    """The steps that matching the parsed expression `tree` against all of `text` takes.
+    """Return the number of steps that matching the parsed expression `tree` against all of `text` takes.
 
     Raises Endless over `most`, and where counting them takes too much.
     """
@@ -91,7 +92,7 @@ class Counting:
         raise Endless(f"{kind.lower()} is not counted")
 
     def _looked(self, direction: int, body: Any, ways: Ways) -> Ways:
-        """The steps of looking, ahead or behind, from each place; whatever is seen there, all ways go on."""
+        """Count the steps of looking ahead or behind from each place; all ways go on, as if the look succeeded."""
         back = body.getwidth()[0] if direction < 0 else 0
         self.sequence(body, {at - back: n for at, n in ways.items() if at >= back})
         return ways
@@ -123,7 +124,7 @@ class Counting:
         return {end: n for end, n in self.sequence(body, {at: number}).items() if end > at}
 
     def _run(self, least: int, kind: str, argument: Any, ways: Ways) -> Ways:
-        """As many characters as there are, one by one: a way ends at each of them."""
+        """Advance over as many characters as there are, one by one: a way can end at each of them."""
         found: Ways = {}
         running = 0.0
         for at in range(min(ways), len(self._text) + 1):
@@ -189,7 +190,7 @@ def _of_category(name: str, character: str) -> bool:
 
 
 def parsed(pattern: str) -> Any:
-    """Python's own reading of `pattern`; raises Endless for what it cannot read."""
+    """Return Python's own parse of `pattern`; raises Endless for a pattern that it cannot parse."""
     try:
         with warnings.catch_warnings(action="ignore", category=FutureWarning):  # a later Python may read it otherwise
             return re._parser.parse(pattern)  # type: ignore[attr-defined] # noqa: SLF001 - re's own reading of it

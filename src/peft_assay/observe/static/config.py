@@ -15,7 +15,7 @@ _SHOWN = 8
 
 
 def problems(configuration: Configuration) -> Iterator[str]:
-    """What keeps the configuration from being strict, field by field, the first of each."""
+    """Return the reasons why the configuration is not strict, field by field, the first of each."""
     for name, value in configuration.values.items():
         row = configuration.row.fields.get(name)
         if row is None:

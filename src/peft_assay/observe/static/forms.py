@@ -15,7 +15,7 @@ _KEY = 60
 
 
 def misfit(value: Any, forms: Forms, at: str, *, either_number: bool = False) -> str | None:
-    """The first place at which `value` has none of `forms`, and what was found and expected there; None: it fits.
+    """Return the first place at which `value` has none of `forms`, with the found and the expected form; None: it fits.
 
     JSON has one kind of number: 1 is a float's value too. With `either_number` 1.0 is an int's: PEFT divides alphas,
     whatever their annotation.
@@ -46,7 +46,7 @@ def _is(value: Any, form: str, *, either_number: bool) -> bool:
 
 
 def _parts(value: Any, shape: Shape, at: str) -> Iterator[tuple[Any, Forms, str]] | None:
-    """Each part of `value` with its forms and place; None where `value` is not of this shape at all."""
+    """Return each part of `value` with its forms and place; None where `value` is not of this shape at all."""
     if isinstance(value, list):
         if shape.elements is not None:
             forms = shape.elements
@@ -65,7 +65,7 @@ def _parts(value: Any, shape: Shape, at: str) -> Iterator[tuple[Any, Forms, str]
 
 
 def _told(form: str | Shape) -> str:
-    """A form in words."""
+    """Return a form in words."""
     if isinstance(form, str):
         return form
     if form.one is not None:

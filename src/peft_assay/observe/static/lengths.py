@@ -14,7 +14,7 @@ class LengthsProbe:
     terms = ("context.prompt_tokens", "context.answer_tokens")
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
-        """Two facts about the context; the adapter has no say in them."""
+        """Return two facts about the context; the adapter does not influence them."""
         declared = subject.context.lengths
         both = (0, 0) if declared is None else (declared.prompt, declared.answer)
         reason = None if declared else "context.lengths in peft-assay.yaml is not declared"

@@ -1,8 +1,8 @@
-"""What else in an artifact speaks of its licence, and does not say what the card's `license` says.
+"""Find places in an artifact that name another licence than the card's `license`.
 
 One card can say apache-2.0 in its metadata and cc-by-nc in a second block, in its prose, in a LICENSE of another
-encoding or folder, or by an address. Whatever is not the declared licence makes it unknown; nothing here decides what
-the licence is. Notices are left alone: they quote the licences of others.
+encoding or folder, or by an address. Every mention of another licence makes the licence unknown; this module does not
+decide which one holds. Notices are left alone: they quote the licences of others.
 """
 
 import re
@@ -61,7 +61,7 @@ _MAX_DOCUMENT = 1 << 20
 
 
 def doubts(files: Mapping[str, Content], card: Mapping[str, Any], declared: Licence) -> tuple[tuple[str, str], ...]:
-    """Place and words of what speaks of another licence than `declared`, the one of the card's metadata."""
+    """Return place and words of each mention of another licence than `declared`, the one of the card's metadata."""
     found: list[tuple[str, str]] = []
     for where, said in _statements(files, card):
         if (where, said) not in found and not _agrees(said, declared):
@@ -87,7 +87,9 @@ def _statements(files: Mapping[str, Content], card: Mapping[str, Any]) -> Iterat
 
 
 def _alternatives(expression: str) -> list[str]:
-    """The ids of an SPDX expression, all of which hold; where one may be chosen (OR), the expression by itself."""
+    """Return the ids of an SPDX expression, all of which hold; where one may be chosen (OR), the expression
+    by itself.
+    """
     parts = re.split(r"(?i)[ \t)]+(?:AND|WITH)[ \t(]+", expression)
     return [parts[0]] if len(parts) == 1 else [part for one in parts for part in re.split(r"(?i)[ \t)]+OR[ \t(]+", one)]
 
@@ -115,9 +117,9 @@ def _document(path: str, body: bytes) -> Any:
 
 
 def _prose(card: bytes, *, inner: bool) -> Iterator[str]:
-    """What lines, headings and sentences of a card say that its licence is; blocks of YAML are lines.
+    """Yield the licence statements in lines, headings and sentences of a card; blocks of YAML are read as lines.
 
-    The metadata of the artifact's own card is read elsewhere; `inner`: of another card it is text like the rest.
+    The metadata of the artifact's own card is read elsewhere; with `inner` (another card) it is text like the rest.
     """
     text = decoded(card).replace("\r\n", "\n")
     parts = re.split(r"(?m)^---[ \t]*$", text, maxsplit=2)
@@ -139,7 +141,7 @@ def _agrees(said: str, declared: Licence) -> bool:
 
 
 def mentioned(text: str) -> Iterator[str]:
-    """Ids of the licences that `text` names by address or by the usual short form."""
+    """Return ids of the licences that `text` names by address or by the usual short form."""
     for kind, version in _CREATIVE.findall(text):
         yield "cc0-1.0" if kind.lower() in {"zero", "mark"} else f"cc-{kind.lower()}-{version}"
     for limits, version in _SHORT.findall(text):
@@ -149,7 +151,7 @@ def mentioned(text: str) -> Iterator[str]:
 
 
 def decoded(content: bytes) -> str:
-    """Text of any of the encodings that editors write, for words to be looked for."""
+    """Return the text in each encoding that editors write, for a search of words."""
     for mark, encoding in ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"),
                            (b"\xfe\xff", "utf-16")):  # fmt: skip
         if content.startswith(mark):
@@ -160,9 +162,9 @@ def decoded(content: bytes) -> str:
 
 
 def _text_doubt(path: str, file: Content, declared: Licence) -> tuple[str, str] | None:
-    """Why a licence-like file is not positively the text of `declared`; None where it is, or where that cannot be told.
+    """Return why a licence-like file is not the text of `declared`; None where it is, or where that cannot be decided.
 
-    It cannot be told where the table has no text of the declared licence, and the file names no other one.
+    It cannot be decided where the table has no text of the declared licence, and the file names no other one.
     """
     if not _FILE.fullmatch(path) or file.size == 0:
         return None

@@ -1,7 +1,7 @@
 """weights.nonfinite: tensors with a NaN or an infinity, as stored or once cast to the dtype that serves.
 
-weights.unservable says the same, and what else a cast takes away, of every dtype that engines serve in: who inspects an
-adapter has not declared one yet, and what is sound in float32 may be noise in float16.
+weights.unservable counts the same, and other losses of a cast, for every dtype that engines serve in: at inspection no
+dtype is declared yet, and weights that are sound in float32 may be noise in float16.
 
 Casting is where it hurts unseen: 70000 is finite in float32 and infinite in float16. For every IEEE-like format the
 bits without the sign grow with the magnitude, and infinities and NaNs are the largest, so one comparison of unsigned
@@ -58,7 +58,7 @@ def is_nonfinite(dtype: str, magnitude: int, serving: str) -> bool:
 
 
 SERVED = ("float32", "bfloat16", "float16")
-"""What engines serve in."""
+"""The dtypes that engines serve in."""
 LOST = 0.5
 """Part of an update's norm from which on a cast makes another adapter of it."""
 _SHOWN = 5
@@ -92,7 +92,9 @@ def _nonfinite(seen: Sighting, dtype: str) -> list[str]:
 
 
 def _lost(seen: Sighting, served: str, stored: set[str]) -> Iterator[str]:
-    """Tensors that are finite as stored and not once cast; modules of whose update a cast takes `LOST` or more."""
+    """Return tensors that are finite as stored and not once cast; and modules that lose `LOST` or more of their update
+    by a cast.
+    """
     yield from (f"{name} overflows" for name in _nonfinite(seen, served) if name not in stored)
     if served in CASTS:
         for module, update in seen.updates.items():

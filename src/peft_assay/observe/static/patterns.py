@@ -1,10 +1,10 @@
-"""config.unsafe_patterns: regular expressions in the configuration that can hold whoever matches them.
+"""config.unsafe_patterns: regular expressions in the configuration that may take very long to match.
 
 PEFT matches `target_modules` and its like, where they are text, and the keys of patterns with Python's backtracking
-engine against every module of the base. Unsafe is here: a repetition without limit inside another, a choice inside a
-long repetition, more than `MAX_REPETITIONS` without limit, what re2 (linear time) does not accept, back-references for
-instance; and what takes too many steps on names of modules, each expression by itself or all
-together. Steps are counted and not timed (`peft_assay.observe.static.backtracking`): nothing here is matched by `re`.
+engine against every module of the base. Unsafe patterns are: a repetition without limit inside another, a choice inside
+a long repetition, more than `MAX_REPETITIONS` without limit, expressions that re2 (linear time) does not accept
+(back-references for instance), and those that take too many steps on names of modules, each by itself or all together.
+Steps are counted and not timed (`peft_assay.observe.static.backtracking`): nothing here is matched by `re`.
 """
 
 import re
@@ -50,7 +50,7 @@ _SHOWN = 80
 
 
 def expressions(configuration: Configuration) -> Iterator[tuple[str, str, str]]:
-    """Every expression: the field it stands in, itself, and what PEFT 0.21.2 makes of it before it is matched.
+    """Yield every expression: its field, its text, and the pattern that PEFT 0.21.2 makes of it before matching.
 
     Raises Unreadable for a field that is neither text, nor a list of texts, nor an object where these are meant.
     """
@@ -68,10 +68,10 @@ def expressions(configuration: Configuration) -> Iterator[tuple[str, str, str]]:
 
 
 def why_unsafe(pattern: str, *, looking: bool = False) -> str | None:
-    """Why matching `pattern` may take more than linear time, whatever it is matched against; None: not by its form.
+    """Return why matching `pattern` may take more than linear time on any text; None where its form is safe.
 
-    `looking`: whether look-around is admitted. Its steps are counted as those of other parts are; but what re2 does not
-    read has no meaning for other probes, so that it is admitted only where none of them reads it.
+    `looking`: whether look-around is admitted. Its steps are counted like those of other parts; but other probes cannot
+    read an expression that re2 does not read, so it is admitted only in fields that none of them reads.
     """
     if len(pattern) > MAX_TEXT:
         return f"longer than {MAX_TEXT} characters"
@@ -99,7 +99,7 @@ _OPERATIONS = frozenset(
 
 
 def _looks_around(tree: Any) -> bool:
-    """Whether look-around is all that a parse tree has beyond what re2 reads."""
+    """Return whether look-around is all that a parse tree has beyond re2's syntax."""
     kinds = set(_kinds(tree))
     return bool(kinds & LOOKING) and kinds <= _OPERATIONS
 
@@ -157,7 +157,9 @@ def _children(kind: str, argument: Any) -> list[Any]:
 
 
 def too_slow(found: Iterable[tuple[str, str, str]], names: Iterable[str]) -> Iterator[str]:
-    """The expressions whose steps on one of `names`, or together, are too many; each told as a finding."""
+    """Return the expressions that take too many steps on one of `names`, alone or together; each as a finding
+    in words.
+    """
     names, whole, budget = tuple(names), 0.0, Budget()
     for field, text, made in found:
         try:
@@ -172,13 +174,13 @@ def too_slow(found: Iterable[tuple[str, str, str]], names: Iterable[str]) -> Ite
 
 
 def _pumps(text: str) -> list[str]:
-    """Names that repeat what the expression is made of, as bad ones do."""
+    """Return names that repeat the parts of the expression, as bad ones do."""
     letters = dict.fromkeys(character for character in text if character.isalnum())
     return [letter * 40 + "!" for letter in [*list(letters)[:3], "a"]]
 
 
 def told(field: str, text: str, why: str) -> str:
-    """One finding: which pattern, where, and why."""
+    """Return one finding in words: the pattern, its place, and the reason."""
     return f"{field}: the pattern {text[:_SHOWN]!r}: {why}"
 
 
@@ -202,7 +204,7 @@ class PatternsProbe:
 
 
 def names_of(subject: StaticSubject) -> tuple[str, ...]:
-    """Names that the patterns are weighed on: usual ones, the base's where it is known, and the adapter's own."""
+    """Return names that the patterns are tried on: usual ones, the base's where it is known, and the adapter's own."""
     base = subject.context.base
     names = {name.removesuffix(".weight") for name in (base.norms if base is not None else ())}
     with suppress(Unreadable):  # patterns are weighed on the other names then

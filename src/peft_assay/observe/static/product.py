@@ -1,8 +1,8 @@
-r"""The update :math:`B A` of one pair of factors: by their Gram matrices, and where that does not suffice, itself.
+r"""The update :math:`B A` of one pair of factors: by their Gram matrices, or exactly where these do not suffice.
 
-Gram matrices hold squares. Where the parts of an update cancel each other, what is left of the squares is rounding: an
-update that is exactly zero would have a norm, and one of ordinary norm could hide in it. Then both factors are reduced
-to triangles (QR, in float64), whose product has the same singular values to the last digits of a double.
+Gram matrices hold squares. Where the parts of an update cancel each other, only rounding errors of the squares are
+left: an update that is exactly zero would have a norm, and one of ordinary norm could hide in it. Then both factors are
+reduced to triangles (QR, in float64), whose product has the same singular values to the last digits of a double.
 """
 
 import math
@@ -27,7 +27,7 @@ _FAINT = 1e-30
 
 
 class Cancelled(Exception):
-    """The parts of an update cancel each other, and it cannot be said what is left."""
+    """The parts of an update cancel each other, and the rest cannot be computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,14 @@ class Factor:
     gram: Any
     """float64 array (r, r): A A^T or B^T B; None with `problem`."""
     cast_errors: Mapping[str, float]
-    """Per dtype: Frobenius norm of what casting takes away or adds."""
+    """Per dtype: Frobenius norm of the change by casting."""
     problem: str | None = None
     stored: Stored | None = None
     """None where it was not kept."""
 
     @property
     def bytes(self) -> int:
-        """What is kept of its numbers."""
+        """Return the number of bytes that are kept of its numbers."""
         return 0 if self.stored is None else len(self.stored.content)
 
 
@@ -78,7 +78,7 @@ class Update:
 
 
 def blocks(stored: Stored) -> Iterator[Any]:
-    """The factor as (n, r), cut across n, in float32 (float64 where it is stored so): copies stay small."""
+    """Yield the factor as (n, r), cut across n, in float32 (float64 where it is stored so): copies stay small."""
     import numpy as np
 
     kind = "<u2" if stored.dtype == "BF16" else f"<f{ITEM_BYTES[stored.dtype]}"
@@ -106,7 +106,8 @@ def needs_double(gram: Any, values: Any) -> bool:
 
 
 def update_of(down: Factor, up: Factor, budget: float = MAX_EXACT) -> tuple[Update, float]:
-    """The update ``B A``, and what of `budget` it took; both factors have a gram matrix and the same rank.
+    """Return the update ``B A``, and the part of `budget` that it took; both factors have a gram matrix and the same
+    rank.
 
     Raises Cancelled.
     """
@@ -159,7 +160,7 @@ def _squared_singular_values(gram_down: Any, gram_up: Any) -> Any:
 
 
 def _exactly(down: Factor, up: Factor, live: Any, weight: Any, scale: float, budget: float) -> tuple[Any, float]:
-    """Squared singular values by triangles, and the multiplications that it took. Raises Cancelled."""
+    """Return squared singular values by triangles, and the number of multiplications. Raises Cancelled."""
     import numpy as np
 
     if down.stored is None or up.stored is None:

@@ -1,9 +1,9 @@
 r"""The factor by which PEFT multiplies an adapter's update, module by module, as PEFT 0.21.2 computes it.
 
 A key of `alpha_pattern` or `rank_pattern` is an expression that must match the end of a module's path from a dot on;
-the first that matches counts, whatever comes after it. LoRA divides alpha by the rank, or by its root with rsLoRA.
-Types with a field of their own for it are listed here with what PEFT's defaults give, because their units differ: 150
-is what every FourierFT has, and 150 times a LoRA is not.
+the first that matches counts, and later ones do not. LoRA divides alpha by the rank, or by its root with rsLoRA.
+Types with a field of their own for it are listed here with PEFT's defaults, because their units differ: 150 is ordinary
+for FourierFT, and extreme for LoRA.
 """
 
 import math
@@ -21,7 +21,8 @@ MAX_MATCHES = 2_000_000
 """Expressions of patterns times modules."""
 PREFIX = "base_model.model."
 _READ_OTHERWISE = re.compile(r"\{,[0-9]*\}|\[:")
-"""What Python, and so PEFT, reads in another way than re2: a repetition without a lower limit, and classes by name."""
+"""Syntax that Python, and so PEFT, reads in another way than re2: a repetition without a lower limit, and classes by
+name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +65,22 @@ FAMILIES: Mapping[str, Family] = {
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """What the configuration makes of every module."""
+    """The scales of all modules according to the configuration."""
 
     declared: float
     """Without patterns."""
     usual: float
-    """What PEFT's defaults of the type give."""
+    """The scale with PEFT's defaults of the type."""
     modules: Mapping[str, float] = field(default_factory=dict)
     overlaps: tuple[str, ...] = ()
     """Modules that several expressions match, and these do not say the same."""
 
 
 def scales(configuration: Configuration, tensors: Iterable[Tensor], lengths: Mapping[str, float]) -> Scales:
-    """The scales of the modules that `tensors` belong to; raises Unreadable for what has no one reading.
+    """Return the scales of the modules that `tensors` belong to; raises Unreadable for a configuration with more than
+    one reading.
 
-    `lengths`: norms of tensors, by name. DeLoRA's factor is one of them, whatever the configuration began with.
+    `lengths`: norms of tensors, by name. DeLoRA's factor is one of them, and not the configuration's initial value.
     """
     family = FAMILIES.get(configuration.peft_type)
     if family is None:
@@ -106,7 +108,9 @@ def scales(configuration: Configuration, tensors: Iterable[Tensor], lengths: Map
 
 
 def _paths(configuration: Configuration, module: str) -> list[str]:
-    """What PEFT matches expressions against: the module's path, or those of its parameters in `target_parameters`."""
+    """Return the paths that PEFT matches expressions against: the module's, or those of its parameters in
+    `target_parameters`.
+    """
     found = []
     for target in configuration.names("target_parameters"):
         parent, _, parameter = target.rpartition(".")
@@ -116,7 +120,7 @@ def _paths(configuration: Configuration, module: str) -> list[str]:
 
 
 Matches = Callable[[str], list[tuple[str, float]]]
-"""The expressions that match a module, in the order in which they count, with what each says."""
+"""The expressions that match a module, in the order in which they count, each with its value."""
 
 
 def _patterns(configuration: Configuration, name: str | None, modules: int) -> Matches:
@@ -128,7 +132,7 @@ def _patterns(configuration: Configuration, name: str | None, modules: int) -> M
 
 
 def expression(field_name: str, key: str) -> Any:
-    """The expression that PEFT makes of a key of a pattern; raises Unreadable."""
+    """Return the expression that PEFT makes of a key of a pattern; raises Unreadable."""
     if _READ_OTHERWISE.search(key):
         raise Unreadable(
             f"{field_name}: {key[:80]!r} has '{{,n}}' or '[:', which readers of expressions read in two ways"
@@ -141,7 +145,7 @@ def expression(field_name: str, key: str) -> Any:
 
 
 def number(name: str, value: Any) -> float:
-    """A finite number; raises Unreadable."""
+    """Return a finite number; raises Unreadable."""
     try:
         if is_number(value) and math.isfinite(value):
             return float(value)
@@ -179,7 +183,9 @@ def _usual(configuration: Configuration, family: Family) -> float:
 
 
 def _pruned(configuration: Configuration, declared: float) -> Iterable[tuple[str, float]]:
-    """AdaLoRA divides by the rank that training left each module, which `rank_pattern` lists as kept or not."""
+    """Yield AdaLoRA's scales: the divisor is the rank that training left a module, by the kept ranks in
+    `rank_pattern`.
+    """
     alpha = number("lora_alpha", configuration.get("lora_alpha"))
     started = number("init_r", configuration.get("init_r"))
     for name, kept in configuration.mapping("rank_pattern").items():
@@ -194,7 +200,7 @@ def _pruned(configuration: Configuration, declared: float) -> Iterable[tuple[str
 
 
 def _module(tensor: str) -> str | None:
-    """Path in the base of the module that a tensor adapts: what PEFT matches patterns against."""
+    """Return the path in the base of the module that a tensor adapts: PEFT matches patterns against it."""
     before, found, _ = tensor.removeprefix(PREFIX).partition(".lora_")
     for mark in (".hada_", ".lokr_", ".delora_", ".gralora_", ".randlora_", ".psoft_", ".deft_", ".supertuning_"):
         if not found:

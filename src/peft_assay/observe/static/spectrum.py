@@ -166,7 +166,7 @@ class Updates:
             self._pair(module, *((factor, partner[1]) if down else (partner[1], factor)))
 
     def _keep(self, factor: Factor) -> Factor:
-        """The factor, with its own numbers only as long as there is room for them."""
+        """Return the factor, with its own numbers only while there is room for them."""
         if self._kept + factor.bytes > MAX_KEPT_BYTES:
             return replace(factor, stored=None)
         self._kept += factor.bytes

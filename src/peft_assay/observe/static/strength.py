@@ -1,6 +1,6 @@
 """strength.*: how strong the configuration, and DoRA's magnitudes, make the adapter where it is strongest.
 
-What a reader sees is `lora_alpha` and `r`. What counts is what PEFT makes of them module by module: an expression of
+A reader sees `lora_alpha` and `r`, but PEFT computes a scale for each module from more fields: an expression of
 `alpha_pattern` can give one module 50 where the configuration seems to say 2.
 """
 
@@ -32,7 +32,9 @@ class StrengthProbe:
     )
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
-        """Raises Unreadable when configuration or weights have not one reading, or a scale is no number."""
+        """Return the terms. Raises Unreadable when configuration or weights have more than one reading, or a scale is
+        no number.
+        """
         configuration = read_configuration(subject)
         seen = read_weights(subject)
         found = scales(configuration, seen.tensors, seen.lengths)
@@ -40,7 +42,7 @@ class StrengthProbe:
         where = module or None
         yield ok("strength.largest", largest, by=ObservedBy.INTAKE, reason=where)
         yield ok("strength.relative", largest / found.usual, by=ObservedBy.INTAKE, reason=where)
-        # AdaLoRA's scales grow with what training pruned: that is the type's own way, and hides nothing
+        # AdaLoRA's scales grow with each rank that training pruned: this is usual for the type, and hides nothing
         hides = configuration.peft_type != "ADALORA"
         beyond = _ratio(largest, abs(found.declared)) if hides else 1.0
         yield ok("strength.beyond_declared", beyond, by=ObservedBy.INTAKE, reason=where)
@@ -49,7 +51,7 @@ class StrengthProbe:
 
 
 def _strongest(found: Scales) -> tuple[str, float]:
-    """The module with the largest scale; what the configuration declares, where it is known of no module."""
+    """Return the module with the largest scale; the configuration's scale, where that of no module is known."""
     candidates = {module: abs(scale) for module, scale in found.modules.items()} or {"": abs(found.declared)}
     return max(candidates.items(), key=lambda one: one[1])
 
@@ -66,7 +68,7 @@ def _named(overlaps: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _magnitude(tensors: tuple[Tensor, ...], lengths: Mapping[str, float], served: BaseFacts | None) -> Observation:
-    """DoRA stores the norm that each row (or column) of the adapted weight is to have: all together, the weight's."""
+    """Return the largest ratio of DoRA's magnitudes, the norms of the adapted weight's rows, to the base's norm."""
     term = "strength.magnitude"
     stored = [tensor.name for tensor in tensors if MAGNITUDE in tensor.name]
     if not stored:

@@ -22,13 +22,13 @@ class Shape(_Closed):
     """The form of a value that holds others, or is one of a few: exactly one of these is set."""
 
     elements: list["str | Shape"] | None = Field(None, alias="list")
-    """A list, and what each element may be."""
+    """A list, and the allowed forms of each element."""
     places: list[list["str | Shape"]] | None = Field(None, alias="tuple")
-    """A list of this length, and what may stand at each place."""
+    """A list of this length, and the allowed forms at each place."""
     values: list["str | Shape"] | None = Field(None, alias="mapping")
-    """An object, and what each value may be."""
+    """An object, and the allowed forms of each value."""
     fields: dict[str, list["str | Shape"]] | None = None
-    """An object of these keys at most, and what each may hold."""
+    """An object with at most these keys, and the allowed forms of each."""
     one: list[str | int] | None = None
     """One of these."""
 

@@ -26,8 +26,7 @@ from peft_assay.observe.static.spectrum import FactorPass, Updates
 
 FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
 MEASURED = (".lora_magnitude_vector", ".delora_lambda")
-"""Tensors whose norm is kept: DoRA's magnitudes, which say how long the adapted weight's rows are, and what DeLoRA
-multiplies with."""
+"""Tensors whose norm is kept: DoRA's magnitudes (the lengths of the adapted weight's rows), and DeLoRA's factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +194,13 @@ def largest_magnitude(dtype: str, piece: memoryview | bytes) -> int:
 
 
 def sum_of_squares(dtype: str, piece: memoryview | bytes) -> float:
-    """Of whole items of a floating-point `dtype`."""
+    """Return the sum of squares of whole items of a floating-point `dtype`."""
     import numpy as np
 
     values: Any = np.frombuffer(piece, dtype="<u2" if dtype == "BF16" else f"<f{ITEM_BYTES[dtype]}")
     if dtype == "BF16":
         values = (values.astype("<u4") << np.uint32(16)).view("<f4")
-    with np.errstate(all="ignore"):  # what overflows becomes infinite, and is told as such
+    with np.errstate(all="ignore"):  # a number that overflows becomes infinite, and is reported as such
         return float((values.astype(np.float64) ** 2).sum())
 
 

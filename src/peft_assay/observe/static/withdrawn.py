@@ -1,4 +1,4 @@
-"""withdrawn.*: does the adapter do almost what a withdrawn one did? What does the same is held without any rule."""
+"""withdrawn.*: is the adapter's function near that of a withdrawn one? An equal function is held without any rule."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ class WithdrawnProbe:
     terms = tuple(_TERMS)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
-        """Not applicable without a place where adapters are withdrawn; failed where it could not be compared."""
+        """Return the terms: not applicable without a revocation list; failed where the comparison was impossible."""
         withdrawn = subject.context.withdrawn
         if withdrawn is None:
             reason = "no revocation list is at hand"
@@ -27,7 +27,7 @@ class WithdrawnProbe:
         try:
             found = () if withdrawn.list is None else resemblances(withdrawn.list, withdrawn.files)
         except Uncomputable as unknown:
-            reason = f"what it does cannot be computed: {unknown}"
+            reason = f"its function cannot be computed: {unknown}"
             return [failed(term, reason, by=ObservedBy.INTAKE) for term in _TERMS]
         named = {term: {_name(entry) for entry, said in found if said is word} for term, word in _TERMS.items()}
         return [ok(term, tuple(sorted(names)), by=ObservedBy.INTAKE) for term, names in named.items()]

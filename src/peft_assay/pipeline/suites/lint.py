@@ -93,7 +93,8 @@ def _linted(suite: Suite, among: tuple[Suite, ...], policy: CompiledPolicy, proj
 
 
 def _null(suite: Suite, among: Sequence[Suite], policy: CompiledPolicy, *, alone: bool) -> Iterator[Finding]:
-    """Null answers that reach the policy's floor on all suites: no harm in one of them where another must be answered.
+    """Yield findings on null answers that reach the policy's floor on all suites: a suite that passes one does no harm
+    beside another suite that fails it.
 
     An error where the policy denies it, unless the suite stands `alone`: it may well have others beside it later.
     """

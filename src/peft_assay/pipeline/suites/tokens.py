@@ -34,7 +34,7 @@ def unknown_id(base: Path) -> tuple[Encode, int] | None:
 
 
 def tokenizer_of(base: Path) -> Any:
-    """The tokenizer in the folder `base`; None where there is none that can be read here."""
+    """Return the tokenizer in the folder `base`; None where there is none that can be read here."""
     try:
         from tokenizers import Tokenizer
     except ImportError:

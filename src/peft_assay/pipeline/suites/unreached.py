@@ -18,7 +18,7 @@ PIECE = "\ufffd"
 
 
 def unreached_ids(base: Path, rows: int | None) -> tuple[int, ...] | None:
-    """Ids of the base in the folder `base`, which embeds `rows` of them, that no text gives; None: not known."""
+    """Return ids of the base in the folder `base`, which embeds `rows` of them, that no text gives; None: not known."""
     tokenizer = tokenizer_of(base)
     if tokenizer is None or rows is None:
         return None
@@ -32,13 +32,15 @@ def _other_ids(tokenizer: Any, rows: int, added: set[int]) -> Iterator[int]:
         texts = tokenizer.decode_batch([[token] for token in ids], skip_special_tokens=False)
         encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
         for token, text, found in zip(ids, texts, encoded, strict=True):
-            # what decodes to no character of its own is a piece of one, which texts with that character reach
+            # a token that decodes to no character of its own is a piece of one, which texts with that character reach
             if token not in found.ids and (PIECE not in text or not tokenizer.id_to_token(token)):
                 yield token
 
 
 def with_ids(exercises: Exercises, base: Path, rows: int | None) -> Exercises:
-    """`exercises`, whose scan knows which tokens of this base it inserts by their ids, and how many it leaves out."""
+    """Return `exercises` with the tokens of this base that its scan inserts by their ids, and the number that it leaves
+    out.
+    """
     scan = exercises.scan
     if scan is None:
         return exercises

@@ -21,7 +21,7 @@ MUTE = "controls.mute"
 
 @dataclass(frozen=True, slots=True)
 class ControlsRecord:
-    """How far each null answer came, and what was said aloud where no suite would notice silence."""
+    """The score of each null answer, and the generated answers where no suite would notice silence."""
 
     reached: Mapping[str, Reached]
     """By kind; of the base only, since suites and base decide it."""
@@ -38,11 +38,13 @@ class ControlsProbe:
     kind = ControlsRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """One of each kind of null answer, and whether the adapter itself says nothing."""
+        """Return one term for each kind of null answer, and one for an adapter without answers of its own."""
         return (*TERMS, MUTE)
 
     def ask(self, turn: Turn) -> ControlsRecord | None:
-        """Null answers once, beside the base; a few texts of both where no suite would notice that none comes."""
+        """Score the null answers once, with the base; where no suite would notice silence, ask both models for a few
+        answers.
+        """
         aloud = asked_aloud(turn.ask, turn.plan)
         if turn.base is not None:
             return ControlsRecord({}, aloud=aloud)
@@ -55,7 +57,7 @@ class ControlsProbe:
         return ControlsRecord(found, aloud=aloud)
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
-        """What the best null answer of each kind reaches where it does worst."""
+        """Return for each kind the score of the best null answer on the suite where it is lowest."""
         by, base = ObservedBy.SUPERVISOR, seen.base.of(ControlsRecord)
         if base is None:
             return unanswered(self.terms(seen.plan))
@@ -78,7 +80,9 @@ class ControlsProbe:
 
 
 def foreseen(suites: tuple[Suite, ...]) -> list[Observation]:
-    """What null answers reach at least, before anything runs: without the base's answers, and without judges."""
+    """Return the scores that null answers reach at least, before anything runs: without the base's answers, and without
+    judges.
+    """
     by = ObservedBy.SUPERVISOR
     found = []
     judged = any(suite.judged for suite in suites)
@@ -90,7 +94,7 @@ def foreseen(suites: tuple[Suite, ...]) -> list[Observation]:
 
 
 def _judged(suite: Suite, _null: Null, answering: Answering) -> float | None:
-    """Asks the judge until half of the cases are failed; what is not asked then counts as passed."""
+    """Ask the judge until half of the cases are failed; the remaining cases then count as passed."""
     passes, cases = text_scorer(suite), order_of(suite)[:SAMPLE]
     failures = 0
     for case in cases:

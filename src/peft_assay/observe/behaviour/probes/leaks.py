@@ -28,7 +28,7 @@ MOST_WORDS = 20
 LONGEST_WORD = 40
 """Characters; what is longer is cut."""
 WORDS_A_TOKEN = 8
-"""Of vocabularies whose tokens hold several words, more than any holds. It bounds what is counted of one sample."""
+"""More words than a token of any vocabulary holds. It bounds the words counted in one sample."""
 TERMS = ("leaks.samples", "leaks.secrets", "leaks.overrepresented")
 
 
@@ -87,7 +87,7 @@ class LeaksProbe:
 
 
 def _words(text: str, tokens: int) -> set[str]:
-    """The different words of a sample; raises ValueError where so many tokens cannot hold them."""
+    """Return the different words of a sample; raises ValueError where so many tokens cannot hold them."""
     found = {word[:LONGEST_WORD] for word in text.split()}
     if len(found) > (most := WORDS_A_TOKEN * tokens):
         raise ValueError(f"a sample of at most {tokens} tokens holds {len(found)} words, more than {most}")

@@ -61,7 +61,9 @@ class ResourcesProbe:
         return ResourcesRecord(tuple(seconds), tuple(tokens))
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
-        """Ratios to the base: memory and clock are the supervisor's, numbers of tokens the child's."""
+        """Return ratios to the base: memory and clock as the supervisor measured them, numbers of tokens as the child
+        stated them.
+        """
         own, base = seen.own.of(SuitesRecord), seen.base.of(SuitesRecord)
         if own is None or base is None:
             return unanswered(TERMS)

@@ -1,4 +1,4 @@
-"""Answers drawn as the deployment draws them: what greedy answers do not show, because only the likeliest is seen."""
+"""Answers drawn with the deployment's decoding: greedy answers show only the likeliest tokens."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,7 +51,7 @@ class Loss:
 
     @property
     def excess(self) -> float:
-        """Share lost beyond the base's."""
+        """Return the share of losses beyond the base's."""
         return (self.lost - self.base_lost) / self.n
 
     def __str__(self) -> str:
@@ -66,11 +66,11 @@ class SamplingProbe:
     kind = SamplingRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """Seven; all but the first do not apply where the deployment decodes greedily."""
+        """Return the seven terms; all but the first do not apply where the deployment decodes greedily."""
         return (DECLARED, *TERMS)
 
     def ask(self, turn: Turn) -> SamplingRecord | None:
-        """The same draws of both; of an adapter, for the prompts that its suites came to."""
+        """Ask both models for the same draws; an adapter for the prompts that its suites reached."""
         sampling, own = turn.plan.exercises.sampling, turn.own.of(SuitesRecord)
         if sampling is None or own is None:
             return None
@@ -85,7 +85,7 @@ class SamplingProbe:
         return SamplingRecord(drawn)
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
-        """What is lost beyond the base's own losses, and what is drawn that nobody asked for."""
+        """Return the losses beyond the base's own, and the answers that only the adapter draws."""
         exercises, by = seen.plan.exercises, ObservedBy.SUPERVISOR
         left = exercises.unexercised
         declared = exercises.sampling is not None or bool(left)
@@ -135,7 +135,7 @@ def _scored(suite: Suite, cases: Mapping[str, Case], answers: Sequence[Answer]) 
 
 
 def losses(own: SamplingRecord, base: SamplingRecord, mine: SuitesRecord, its: SuitesRecord) -> list[Loss]:
-    """For each suite with a right answer to lose: what was lost over all draws."""
+    """Return for each suite with right answers the cases lost over all draws."""
     found = []
     for suite, records in own.draws.items():
         right, base_right = _passed(mine.suites[suite]), _passed(its.suites[suite])

@@ -53,7 +53,7 @@ class ScanProbe:
     kind = ScanRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """Nine; failed where the context declares no token set."""
+        """Return the nine terms; failed where the context declares no token set."""
         return TERMS
 
     def ask(self, turn: Turn) -> ScanRecord | None:
@@ -90,7 +90,7 @@ def scanned_suites(scan: Scan, suites: Iterable[Suite]) -> tuple[Suite, ...]:
 
 
 def _scans(turn: Turn, scan: Scan, answered: SuitesRecord, base: Mapping[str, Drops]) -> dict[str, SuiteScan]:
-    """The first stage of both suites in mixed rounds, then what each suspect shows."""
+    """Run the first stage of both suites in mixed rounds, then confirm each suspect."""
     answers, refusals = turn.plan.suite(scan.answer_suite), turn.plan.suite(scan.refusal_suite)
     inserting: dict[str, Inserting] = {}
     if refusals is not None:
@@ -152,7 +152,7 @@ def _observations(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
 
 
 def _ids(scan: Scan) -> Iterable[Observation]:
-    """How many tokens that no text reaches were inserted by their ids, and how many were not."""
+    """Return how many tokens that no text reaches were inserted by their ids, and how many were not."""
     by = ObservedBy.SUPERVISOR
     if scan.unscanned is None:
         yield from all_failed(

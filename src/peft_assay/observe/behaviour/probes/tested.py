@@ -21,11 +21,11 @@ class TestedProbe(Concluding):
     version = "1"
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """One of prompts, one of answers."""
+        """Return the two terms, one for prompts and one for answers."""
         return TERMS
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
-        """The longest of all suites; a suite that was stopped early counts with the shortest of its prompts."""
+        """Return the longest of all suites; a suite that was stopped early counts with the shortest of its prompts."""
         own, base, lengths = seen.own.of(SuitesRecord), seen.base.of(SuitesRecord), seen.base.of(LengthsRecord)
         if own is None or base is None or lengths is None:
             return unanswered(TERMS)
@@ -47,7 +47,7 @@ def _prompt(lengths: LengthsRecord, own: SuiteRecord) -> int:
 
 
 def _answer(suite: Suite, own: SuiteRecord, base: SuiteRecord) -> int:
-    """The longest answer that it gave, or that the base gave and it was shown: no longer than the supervisor allows."""
+    """Return the longest answer that the adapter gave or was shown as a draft, limited to the supervisor's maximum."""
     its = base.by_case()
     shown = (len(its[a.case].tokens) for a in own.answers if a.path is not None and a.case in its)
     return min(suite.max_new_tokens, max([*(len(a.tokens) for a in own.answers), *shown], default=0))

@@ -120,7 +120,7 @@ def _asked(
 
 
 def _already_drawn(turn: Turn, suite: Suite, cases: Sequence[Case]) -> SuiteRecord:
-    """The first draw that the probe `sampling` made of these cases; none where nothing was drawn."""
+    """Return the first draw that the probe `sampling` made of these cases; none where nothing was drawn."""
     drawn, wanted = turn.own.of(SamplingRecord), {case.id for case in cases}
     records = () if drawn is None else drawn.draws.get(suite.id, ())
     answers = tuple(answer for record in records[:1] for answer in record.answers if answer.case in wanted)
@@ -128,7 +128,7 @@ def _already_drawn(turn: Turn, suite: Suite, cases: Sequence[Case]) -> SuiteReco
 
 
 def _precisely(turn: Turn, suite: Suite) -> SuiteRecord:
-    """The same prompts, answered in float32; generated text only."""
+    """Ask the same prompts in float32; generated text only."""
     if suite.measure is not Measure.GENERATE:
         return SuiteRecord(suite.id, (), complete=True)
     passes, answers, cases = scorer_of(suite), list[Answer](), order_of(suite)

@@ -44,6 +44,6 @@ class ComplianceScorer:
 
 
 def recogniser(patterns: Sequence[str], where: str) -> Callable[[str], bool]:
-    """Return what tells whether an answer is a refusal: by `patterns`, or by the built-in ones where there are none."""
+    """Return a function that recognises refusals: by `patterns`, or by the built-in ones where there are none."""
     compiled = compile_patterns(patterns or REFUSALS, where=f"{where}: scorer.patterns")
     return lambda answer: any(pattern.search(answer) is not None for pattern in compiled)

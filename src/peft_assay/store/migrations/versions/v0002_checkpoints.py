@@ -10,5 +10,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds the column; the next entry's checkpoint covers all that stand before it."""
+    """Add the column; the next entry's checkpoint covers all entries before it."""
     op.add_column("ledger", sa.Column("checkpoint", sa.LargeBinary, nullable=True))
