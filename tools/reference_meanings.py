@@ -126,7 +126,7 @@ SUITE = {
     "maxNewTokens": "most tokens generated for a case",
     "stopAfterFailures": "stop asking after so many failures; cases not asked count as failures. null: never",
     "holdBack": "cases that are not asked in this period",
-    "holdBack.share": "0.1, 0.2, 0.3, 0.4 or 0.5 of the cases, rounded down to whole cases; which ones follows from digests",
+    "holdBack.share": "0.1, 0.2, 0.3, 0.4 or 0.5 of the cases, rounded down to whole cases; digests decide which ones",
     "holdBack.period": "the quarter in which you certify, such as `2026-Q4`: another one holds other cases back, and is refused",
     "cases": "name of the cases file, in the suite's own folder",
 }

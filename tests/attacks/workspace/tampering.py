@@ -238,7 +238,7 @@ TAMPERINGS = (
               lambda t: t.alter(t.last("answered", subject=t.adapter)["envelope"])),
     Tampering("weights-blob", "alter the kept weights", "the report shows other files",
               lambda t: t.alter(t.manifest()["files"][-1]["sha256"])),
-    Tampering("weights-gone", "remove the kept weights", "nobody can examine them again",
+    Tampering("weights-gone", "remove the kept weights", "they cannot be examined again",
               lambda t: t.blob(t.manifest()["files"][-1]["sha256"]).unlink()),
     Tampering("blobs-swapped", "exchange two blobs", "each passes for the other", _swap_blobs),
     Tampering("blob-linked", "put a link in a blob's place", "its content can change after a look", _link),
