@@ -27,7 +27,7 @@ Form = str | dict[str, typing.Any]
 NUMBER: list[Form] = ["float", "int"]
 UNSAID: dict[str, list[Form]] = {
     "alpha_pattern": NUMBER,
-    "auto_mapping": ["bool", "null", "str"],  # Unsloth adds a mark of its own, which is true
+    "auto_mapping": ["bool", "null", "str"],  # Unsloth adds a mark of its own with the value true
     "block_size_pattern": ["int"],
     "lambda_pattern": NUMBER,
     "n_frequency_pattern": ["int"],
@@ -35,7 +35,7 @@ UNSAID: dict[str, list[Form]] = {
 }
 """Values of mappings that PEFT annotates as `dict` alone, and describes in words ("from layer names to ranks")."""
 WITHOUT = {"loftq_config"}
-"""Fields that tools of others (Unsloth's notebooks) set to null, where PEFT's own default is an empty mapping."""
+"""Fields that other tools (Unsloth's notebooks) set to null, where PEFT's own default is an empty mapping."""
 UNSAID_OF_TYPE: dict[tuple[str, str], list[Form]] = {("AdaLoraConfig", "rank_pattern"): [{"list": ["bool"]}]}
 """The values that AdaLoRA saves after training: which of its singular values each module kept."""
 

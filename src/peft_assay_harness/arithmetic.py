@@ -16,7 +16,7 @@ ADAPTED = ("Linear", "Conv1D")
 
 
 class Inapplicable(ValueError):
-    """A module of this base that is computed otherwise; the message says which."""
+    """A module of this base that this arithmetic does not cover; the message names it."""
 
 
 def apply_adapter(model: Any, weights: bytes, modules: Sequence[Mapping[str, Any]]) -> int:

@@ -39,7 +39,7 @@ class Confinement:
     seccomp: int
     """Number of the seccomp system call on this machine."""
     readable: tuple[str, ...]
-    """The only paths that a child may read, with all that lies in them."""
+    """The only paths that a child may read, with their content."""
     devices: tuple[str, ...] = ()
     """Device nodes that were opened for it beforehand."""
 

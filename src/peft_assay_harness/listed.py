@@ -55,7 +55,7 @@ class Listed(importlib.metadata.DistributionFinder):
 
 
 class Told(importlib.metadata.Distribution):
-    """A distribution without files: its folder may hold where it was installed from, and with which password."""
+    """A distribution without files: its own folder may hold a record of its origin, with a password."""
 
     def __init__(self, name: str, version: str, modules: Mapping[str, str]) -> None:
         self.told = name

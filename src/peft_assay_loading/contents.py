@@ -21,7 +21,7 @@ _STEP = secrets.randbits(64) | 1
 
 
 class Contents:
-    """The sums of some tensors, taken when this is made."""
+    """The sums of some tensors, taken when this object is made."""
 
     def __init__(self, tensors: Iterable["torch.Tensor"]) -> None:
         self._sums = [(tensor, content_sum(tensor)) for tensor in tensors]

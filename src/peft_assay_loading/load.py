@@ -25,9 +25,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 _ONE_AT_A_TIME = threading.Lock()
 CAPTURING = "transformers.utils.output_capturing"
-"""Defines the hooks by which a caller is given hidden states: they change nothing."""
+"""The module that defines the hooks for a caller's hidden states: they change no answer."""
 GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
-"""Of torch.nn.modules.module: no module's own table shows them."""
+"""Tables of torch.nn.modules.module that no module's own table shows."""
 BEFORE = "_peft_assay_before"
 """Attribute of a wrapped model under which `attach` leaves what `detach` restores; it lives as long as the model."""
 

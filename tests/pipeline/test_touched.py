@@ -48,7 +48,7 @@ def test_a_digest_that_nothing_here_has_is_asked_about(world, scope):
     target = NOTHING if scope != "key" else "3" * 64
     done = world.run("revoke", target, "--scope", scope, "--reason", "r")
     assert done.code == 2
-    assert "nothing in this workspace has to do with" in done.err
+    assert "the withdrawal touches nothing in this workspace:" in done.err
     assert "--yes" in done.err
     assert "nothing is withdrawn" in world.run("revoke", "--list").out
     assert world.run("revoke", target, "--scope", scope, "--reason", "r", "--yes").code == 0
@@ -94,4 +94,4 @@ def test_what_cannot_be_computed_is_withdrawn_by_name_and_says_so(world):
     done = world.json("revoke", world.adapter("pickle-weights"), "--reason", "r")
     assert done.code == 0
     assert "cannot be computed" in done.document["touches"]["unknown"]
-    assert "known again by name only" in done.err
+    assert "recognised by name only" in done.err

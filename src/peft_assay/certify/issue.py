@@ -23,7 +23,9 @@ _DECIDING = frozenset({CONFIG_FILE, WEIGHTS_FILE})
 
 
 class Withheld(TrustError):
-    """The policy passes, and it may not be certified: it is withdrawn, or the gate would refuse it at once."""
+    """The policy passes, and certification is refused: the adapter is withdrawn, or the gate would refuse the
+    certificate at once.
+    """
 
 
 def issue(

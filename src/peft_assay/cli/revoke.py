@@ -86,7 +86,8 @@ def _ask(intent: "acts.Intent", *, yes: bool) -> None:
         output.note(line)
     doubt = intent.touched.warning
     if doubt is None and intent.touched.nothing:
-        doubt = f"nothing in this workspace has to do with {intent.subject.scope.value} {intent.subject.target}"
+        subject = f"{intent.subject.scope.value} {intent.subject.target}"
+        doubt = f"the withdrawal touches nothing in this workspace: {subject}"
     if doubt is None or yes:
         return
     if sys.stdin.isatty() and sys.stderr.isatty():
@@ -104,15 +105,15 @@ def _ask(intent: "acts.Intent", *, yes: bool) -> None:
 def _touching(intent: "acts.Intent") -> Iterator[str]:
     touched = intent.touched
     for name in touched.names:
-        yield f"touches {name}" + (", which does the same in other bytes" if name in touched.alike else "")
+        yield f"touches {name}" + (", which has the same function in other bytes" if name in touched.alike else "")
     for name in touched.near:
-        yield f"nearly the same: {name} (held only where the policy says so, when it is certified again)"
-    counted = [f"{len(touched.certificates)} certificates", f"{touched.activations} activations that would last still"]
+        yield f"near function: {name} (held only by the policy, when it is certified again)"
+    counted = [f"{len(touched.certificates)} certificates", f"{touched.activations} activations that have not ended"]
     if touched.pinned:
         counted.append("a key that the trust anchor pins")
     yield f"touches {', '.join(counted)}"
     if intent.taken.why is not None:
-        yield f"known again by name only: {intent.taken.why}"
+        yield f"recognised by name only: {intent.taken.why}"
 
 
 def _touched(intent: "acts.Intent | None") -> dict[str, Any] | None:

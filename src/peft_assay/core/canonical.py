@@ -8,7 +8,7 @@ import rfc8785
 from peft_assay.core.digest import Digest, sha256
 
 MAX_EXACT_INTEGER = 2**53 - 1
-"""Beyond it readers of JSON that know doubles alone (RFC 8259, section 6) read another number."""
+"""The largest integer that JSON readers with doubles only (RFC 8259, section 6) read exactly."""
 JSON = None | bool | int | float | str | Sequence[Any] | Mapping[str, Any]
 
 

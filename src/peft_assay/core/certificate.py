@@ -50,7 +50,7 @@ class Function:
     digest: Digest
     """See `fingerprint.digest.function_digest`."""
     fingerprint: Digest | None
-    """Of the fingerprint's bytes, which the list carries; None where none could be taken."""
+    """The sha256 of the fingerprint's bytes, which the list carries; None where none could be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,11 @@ class Activation:
     prompt_tokens: int = 0
     """Longest prompt that may be read, in tokens of the base: as declared, or else as tested."""
     answer_tokens: int = 0
-    """Longest answer, likewise."""
+    """Longest answer, in the same way."""
     beyond: Beyond = Beyond.WARN
     """The reaction of the governed model to longer prompts and answers."""
     seal: bytes = field(default=b"", repr=False)
-    """By which the process that gave it knows it again (`trust.capability`)."""
+    """The seal by which the gate's process recognises it (`trust.capability`)."""
 
     def __copy__(self) -> NoReturn:
         _refuse_copy()

@@ -74,7 +74,7 @@ def first_door(doors: Iterable[Door]) -> Door:
 
 
 TOLD = 300
-"""Characters of the words of an error that nothing was written for."""
+"""Most characters of an unexpected error's message that are shown."""
 
 
 class AssayError(Exception):

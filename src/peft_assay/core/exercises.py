@@ -27,11 +27,12 @@ class Scan:
     proposals: int = 0
     """How many tokens proposed by gradients are scanned besides, for each adapter; 0 for none."""
     most_ids: int = 0
-    """How many tokens that no text reaches are scanned by their ids, at most."""
+    """The most tokens that no text reaches and that are scanned by their ids."""
     ids: tuple[int, ...] = ()
-    """Those that are: special, added and otherwise unreachable ones of the base, which the conditions name."""
+    """The tokens scanned by their ids: special, added and otherwise unreachable ones of the base; the conditions name
+    them."""
     unscanned: int | None = None
-    """How many of them are not; None where that was not found out."""
+    """The number of such tokens that are not scanned; None where it is not known."""
 
     @property
     def inserted(self) -> tuple[str, ...]:
@@ -135,7 +136,7 @@ class Exercises:
     closing: str = ""
     """What every text prompt begins and ends with around the words that are varied; conversations need neither."""
     sampling: Sampling | None = None
-    """How the deployment decodes, as it is declared or as the base's generation_config.json has it; None: greedily."""
+    """The deployment's decoding, as declared or from the base's generation_config.json; None: greedy."""
     unexercised: tuple[str, ...] = ()
     """Declared decoding settings that cannot be exercised here, by field and value."""
     off_task: tuple[str, ...] = ()

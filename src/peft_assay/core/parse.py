@@ -147,7 +147,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def _canonical_number(text: str) -> int | float:
     """Return the number in `text` if every reader reads the same one."""
-    if len(text) < 16 and text.isdigit():  # nearly all of them
+    if len(text) < 16 and text.isdigit():  # the usual case
         return int(text)
     value = float(text)
     if not math.isfinite(value) or canonical_bytes(value) != text.encode():

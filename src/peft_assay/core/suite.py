@@ -119,7 +119,7 @@ class Suite:
     system_prompt: str | None = None
     """The context's, put before every conversation that has none of its own."""
     held_back: int = 0
-    """How many cases the suite holds back."""
+    """The number of cases that the suite holds back."""
     held_back_in: str | None = None
     """The quarter of the year for which they were chosen; None where the suite holds nothing back."""
     owner: str | None = None

@@ -34,13 +34,14 @@ def shown(token: str) -> str:
 FARTHEST = 1e39
 """Logits and their differences are float32 or narrower: a number farther from 0 than this cannot come from them."""
 FARTHEST_SUM = FARTHEST * (1 << 31)
-"""Of as many log-probabilities as there can be tokens. Squares and sums of such numbers are still finite."""
+"""The bound of a sum over as many log-probabilities as there can be tokens. Squares and sums of such numbers are still
+finite."""
 MOST_ENTROPY = 22.0
 """Nats: more than the logarithm of the largest vocabulary that token ids can number."""
 MOST_ITEMS = 1 << 20
-"""Of any list."""
+"""Most items of any list."""
 LONGEST_TEXT = 16 << 20
-"""Characters of any text; a job's whole output is no longer."""
+"""Most characters of any text; a job's whole output is no longer."""
 
 Logit = Annotated[float, Field(allow_inf_nan=False, ge=-FARTHEST, le=FARTHEST)]
 LogProbability = Annotated[float, Field(allow_inf_nan=False, ge=-FARTHEST, le=1.0)]
@@ -99,7 +100,7 @@ class ApplyReply(_Reply):
     op: Literal["apply"]
     applied: Annotated[int, Field(ge=0, lt=1 << 31)]
     problem: Text | None
-    """Why this base's modules cannot be computed so, in one line."""
+    """Why this base's modules cannot be computed by this arithmetic, in one line."""
 
 
 class MeasureReply(_Reply):

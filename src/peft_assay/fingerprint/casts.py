@@ -27,5 +27,5 @@ def through_both(values: Any) -> Any:
 
 
 CASTS: tuple[Cast | None, ...] = (None, to_float16, to_bfloat16, through_both)
-"""As stored, and as plain conversions leave it. A conversion makes no other adapter of one, though it may move an
-update further than the last steps of its training do."""
+"""The adapter as stored, and after plain conversions. A conversion makes no other adapter, though it may move an update
+further than the last steps of a training do."""

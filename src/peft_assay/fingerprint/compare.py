@@ -28,13 +28,13 @@ _NOTHING = np.zeros((COLUMNS, COLUMNS))
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """How one operation of an adapter compares with the withdrawn one's."""
+    """The comparison of one operation of an adapter with the withdrawn one's."""
 
     distance: float
-    """Estimated by the sketch."""
+    """The distance, estimated by the sketch."""
     cosine: float
     spectral: float
-    """Never more than the true distance."""
+    """The distance of spectra, which is never more than the true distance."""
     whole: bool
     """The spectra were compared value by value, not by their norms alone."""
 

@@ -15,12 +15,12 @@ from peft_assay.fingerprint.interface import Uncomputable
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_MATCHES = 2_000_000
-"""Expressions times modules."""
+"""Most expressions times modules."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One strict reading of the configuration; fields that change no function are never asked for."""
+    """One strict reading of the configuration; fields that change no function are never read."""
 
     values: Mapping[str, Any]
 

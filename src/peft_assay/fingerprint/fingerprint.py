@@ -23,14 +23,14 @@ from peft_assay.fingerprint.interface import Operation, Uncomputable
 from peft_assay.fingerprint.sketch import COLUMNS, MAX_SPECTRUM, NONCE_BYTES, Key, PartPrint, Prints, prints_of
 
 MAX_BYTES = 8 << 20
-"""Of a fingerprint in a list."""
+"""The format version of a fingerprint in a list."""
 MAX_PARTS = 20_000
 SAME = 1e-6
-"""A conversion that moves no print by more than this has none of its own."""
+"""A conversion that moves no print by more than this has no prints of its own."""
 _SHARED_START = frozenset({"VERA", "PVERA", "RANDLORA", "VBLORA"})
 """Types whose siblings share random tensors, so that updates of unrelated adapters point in similar directions."""
 _RANDOM_START = (None, True, False, "gaussian", "orthogonal")
-"""Values of init_lora_weights with which unrelated adapters of a base point apart."""
+"""Values of init_lora_weights with which updates of unrelated adapters of a base have different directions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,10 @@ class Fingerprint:
 
     nonce: bytes
     apart: bool
-    """Unrelated adapters written like this one point apart: a likeness of direction or spectrum means something."""
+    """Updates of unrelated adapters of this type have different directions: a similar direction or spectrum is
+    evidence."""
     variants: tuple[Prints, ...]
-    """As stored first; each with one sketch for each part."""
+    """The prints as stored come first; each has one sketch for each part."""
 
 
 def take(files: Mapping[str, bytes], nonce: bytes) -> Fingerprint:
@@ -53,7 +54,7 @@ def take(files: Mapping[str, bytes], nonce: bytes) -> Fingerprint:
         except Uncomputable:
             if not found:
                 raise
-            continue  # it does not survive this conversion: no twin of this kind works
+            continue  # the adapter overflows in this conversion: no working twin of this kind exists
         if not any(_alike(prints, other) for other in found):
             found.append(prints)
     return Fingerprint(nonce, points_apart(files), tuple(found))

@@ -36,26 +36,26 @@ class Word(StrEnum):
     """The relation of an adapter to a withdrawn one."""
 
     EQUAL = "equal"
-    """It does the same."""
+    """It has the same function."""
     NEAR = "near"
-    """It does almost the same, or much of it."""
+    """It has almost the same function, or a large part of it."""
     CRAFTED = "crafted"
-    """Its singular values are those of the withdrawn one and it points elsewhere: made so that one is taken for the
-    other, or that the fingerprint is evaded."""
+    """Its singular values are those of the withdrawn one and its direction is another: made so that one is taken for
+    the other."""
     OTHER = "other"
 
 
 SIMILAR = frozenset({Operation.MAGNITUDE, Operation.TENSOR})
 """Operations whose numbers are mostly the base's own, so that unrelated adapters of one base look alike in them."""
 VANISHING = frozenset({Operation.ADD, Operation.MULTIPLY, Operation.ROTATE})
-"""Operations that do nothing where all their numbers are zero."""
+"""Operations without effect where all their numbers are zero."""
 MAX_ITEMS = 1 << 26
 """The most numbers in memory at once, of a small file that can describe large arrays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One operation on one module: a matrix as `left` @ `right`, or as rows that `rows(begin, end)` gives."""
+    """One operation on one module: a matrix as `left` @ `right`, or as the rows that `rows(begin, end)` returns."""
 
     module: str
     """Path in the base, without prefixes and without the adapter's name."""

@@ -45,7 +45,7 @@ def normal_form(files: Mapping[str, bytes], cast: Cast | None = None) -> Iterato
         with np.errstate(all="ignore"):
             yield from _parts(files, cast)
     except (ValueError, IndexError, ArithmeticError, MemoryError, TypeError) as error:
-        # Shapes that do not go together; which of them, each family checks as far as it can say it well.
+        # Shapes that do not go together; each family raises a more precise error where it can.
         raise Uncomputable(f"its tensors do not fit together: {type(error).__name__}", where=WEIGHTS_FILE) from None
 
 

@@ -23,18 +23,20 @@ from peft_assay.fingerprint.tensors import Cast
 
 NONCE_BYTES = 32
 COLUMNS = 8
-"""Of U and of V each."""
+"""Columns of U, and of V."""
 MAX_SPECTRUM = 512
-"""Singular values of one part; of a part that may have more, its norm alone is taken."""
+"""Most singular values of one part; a part that may have more has its norm alone."""
 BLOCK_ITEMS = 1 << 22
-"""Numbers of a part in rows that are formed at once."""
+"""Most numbers of a part in rows that are formed at once."""
 MAX_DENSE = 1 << 35
-"""Numbers of all parts in rows together: small files could ask for hours."""
+"""Most numbers of all parts in rows together: small files could ask for hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartPrint:
-    """Of one part: `spectrum` in falling order, or only the norm where `whole` is false; a sketch for each nonce."""
+    """The print of one part: `spectrum` in falling order, or only the norm where `whole` is false; a sketch for each
+    nonce.
+    """
 
     shape: tuple[int, int]
     spectrum: Any

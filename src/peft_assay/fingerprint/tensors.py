@@ -24,10 +24,10 @@ _NUMPY = {
 }  # fmt: skip
 _FLOATS = ("F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64")
 PIECE = 1 << 20
-"""Numbers that are widened at once of a large tensor."""
+"""Numbers of a large tensor that are widened at once."""
 
 Cast = Callable[[Any], Any]
-"""From float64 numbers to those that are left of them in a narrower dtype."""
+"""A function from float64 numbers to their values in a narrower dtype."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from peft_assay.intake.interface import EXPANSION_FLOOR, Limits, over, refuse
 
 CHUNK = 1 << 20
 XZ_BYTES = 128 << 20
-"""Of memory: xz -9 needs 65 MB, a header may ask for 4 GB."""
+"""Most memory of a decoder: xz -9 needs 65 MB, a header may ask for 4 GB."""
 REPACK = "unpack it with a tool that you trust, look at its files, and pack them again or name their folder"
 _BROKEN = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
 
@@ -42,7 +42,7 @@ class _Decoder(Protocol):
 
 
 class Inflater:
-    """zlib's decompressor in the form that those of bz2 and lzma have."""
+    """zlib's decompressor with the interface of bz2 and lzma."""
 
     def __init__(self, window: int) -> None:
         self._inner = zlib.decompressobj(window)

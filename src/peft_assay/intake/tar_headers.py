@@ -20,7 +20,7 @@ _NUMBERS = {
     "mode": slice(100, 108), "owner": slice(108, 116), "group": slice(116, 124), "time": slice(136, 148),
     "device": slice(329, 337), "minor device": slice(337, 345),
 }  # fmt: skip
-"""Nothing here goes by them; but where one is not a number, tarfile takes the header for the archive's end."""
+"""No value is read from these fields; but where one is not a number, tarfile takes the header for the archive's end."""
 _REST = {"ustar": slice(500, 512), "gnu": slice(345, 512), "v7": slice(345, 512)}
 """The bytes of a header that each dialect does not use. GNU's incremental archives use them, and other readers take
 them for a part of the name."""

@@ -15,7 +15,7 @@ from peft_assay.intake.streams import CHUNK, REPACK, Metered
 from peft_assay.intake.tar_headers import BLOCK, ZEROS, TarHeader, odd, parse_header, shown
 
 HEADER_BYTES = 256 << 10
-"""Of names and attributes before one member."""
+"""Most bytes of names and attributes before one member."""
 _FILES, _FOLDER, _PAX, _PAX_FOR_ALL, _LONG_NAME = b"0\0", b"5", b"x", b"g", b"L"
 _NAMING = {b"path", b"size"}
 _HARMLESS = re.compile(
@@ -25,9 +25,9 @@ _HARMLESS = re.compile(
 """Attributes that change neither a member's name nor its content."""
 _LENGTH = re.compile(rb"([1-9][0-9]{0,5}) ")
 _FITS = 8**11
-"""Bytes from which on a size does not fit into a header."""
+"""The least size in bytes that does not fit into a header."""
 _NAME_BYTES = 99
-"""Of a name that fits into every header; of a longer one, tools leave at least `_SHORTENED`."""
+"""The length of a name that fits into every header; of a longer one, tools leave at least `_SHORTENED`."""
 _SHORTENED = 60
 _OF_GIT = re.compile(rb"[0-9a-f]{40,64}\.data")
 """The name that `git archive` writes for a member whose name does not fit."""

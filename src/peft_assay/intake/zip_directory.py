@@ -12,7 +12,7 @@ from peft_assay.intake.interface import Limits, over
 from peft_assay.intake.zip_fields import ExtraFields, check_version, odd, read_fields, zip64
 
 DIRECTORY_BYTES = 4 << 20
-"""Of a zip's directory of members, which is read whole."""
+"""Most bytes of a zip's directory of members, which is read whole."""
 _END, _ENTRY = struct.Struct("<4s4H2LH"), struct.Struct("<4s6H3L5H2L")
 _END_64, _LOCATOR = struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
 _END_MARK, _END_64_MARK, _LOCATOR_MARK, _ENTRY_MARK = b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\1\2"

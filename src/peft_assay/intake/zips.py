@@ -22,14 +22,15 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _LOCAL_MARK, _AFTER_MARK = b"PK\3\4", b"PK\7\x08"
 _ENCRYPTED, _SIZES_AFTER, _UTF8 = 0x1, 0x8, 0x800
 _FLAGS = _SIZES_AFTER | _UTF8 | 0x6
-"""And two that say how hard deflate tried. The others: encryption, patches, masked headers."""
+"""Allowed flags: a descriptor, UTF-8, and two for the effort of deflate. The others mean encryption, patches, masked
+headers."""
 _STORED, _DEFLATED = 0, 8
-"""The methods that every reader has; and none of the others can be stopped at the size that was asked for."""
+"""The methods that every reader has; none of the others can be stopped at a given size."""
 _FOLDER = 0x10
-"""MS-DOS: a folder."""
+"""The MS-DOS attribute of a folder."""
 _LARGE = 0xFFFFFFFF
 _VMS_VERSION = re.compile(rb";[0-9]*")
-"""At the end of a name: `unzip` takes it for a version number of VMS, and leaves it out."""
+"""The end of a name that `unzip` takes for a version number of VMS, and leaves out."""
 
 
 def read_zip(opened: IO[bytes], limits: Limits, size: int, receive: Receive) -> None:

@@ -32,9 +32,9 @@ class Withdrawn:
     """The withdrawn adapters known in this workspace, and the adapter's own files to compare with them."""
 
     list: RevocationList | None
-    """The newest one, verified; None where there is none yet."""
+    """The newest list, verified; None where there is none yet."""
     files: Mapping[str, bytes]
-    """Configuration and weights whole; empty where no withdrawal in force asks for them."""
+    """Configuration and weights; empty where no withdrawal in force needs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class StaticContext:
     clearances: tuple[Clearance, ...] = ()
     """Signed clearances of this artifact, verified; whether one is in force is asked of it."""
     withdrawn: Withdrawn | None = None
-    """None where no place is at hand in which adapters are withdrawn."""
+    """None where no workspace with withdrawals is at hand."""
     now: datetime | None = None
     """When clearances are asked, and certificates without a trusted time; None: none is in force."""
 

@@ -19,7 +19,7 @@ from peft_assay.trust.attempts import Attempt, AttemptRecords
 from peft_assay.trust.roles import Role
 
 WINDOW = timedelta(days=30)
-"""For how long a try counts."""
+"""The time for which a try counts."""
 REUSED = "REUSED"
 """The conclusion of an attempt that rests on earlier observations."""
 TERM = "attempts.count"
@@ -27,13 +27,13 @@ TERM = "attempts.count"
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """An attempt that has begun, and how many there were."""
+    """An attempt that has begun, and the numbers of attempts."""
 
     id: str
     number: int
-    """Of all attempts at this function under the key, this one included."""
+    """The number among all attempts at this function under the key, this one included."""
     tries: int
-    """Of those at this function or from this source, in the last `WINDOW`, that did not pass; with this one."""
+    """Attempts at this function or from this source, in the last `WINDOW`, that did not pass; with this one."""
 
 
 def begin(deployment: Deployment, candidate: Candidate, lock: Digest, now: datetime) -> Counted:

@@ -60,7 +60,7 @@ class Certification:
     outcome: Outcome
     door: Door
     refusal: AssayError | None = None
-    """Why there is nothing to judge: intake refused it, or looking at it or judging it failed."""
+    """The reason why there is no verdict: intake refused it, or observing or judging it failed."""
     artifact: Artifact | None = None
     lock: Lock | None = None
     verdict: Verdict | None = None
@@ -236,7 +236,7 @@ class _Run:
             policy=self.deployment.project.policy.policy.digest,
             at=self.clock(),
         )
-        # under any lock, in any workspace of the key: neither a policy's edit nor a README's byte starts anew
+        # under any lock, in any workspace of the key: an edit of a policy or README does not restart the count
         return Attempted(candidate, attempts.begin(self.deployment, candidate, lock.digest, self.clock()), lock)
 
     def _again(self, attempted: Attempted) -> Attempted:

@@ -17,7 +17,7 @@ from peft_assay.pipeline.evidence import renewed
 from peft_assay.trust.anchor import TRUST_FILE
 
 SETTLED_NS = 2_000_000_000
-"""How old a file's time must be to tell it from one written next: file systems count in steps of up to a second."""
+"""The age of a file's time that distinguishes it from a later write: file systems count in steps of up to a second."""
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 

@@ -11,7 +11,7 @@ from peft_assay.core.exercises import Sampling
 from peft_assay.pipeline.documents import SamplingSection
 
 _TOP_K = 50
-"""That transformers draws from where a configuration samples and names none."""
+"""transformers' default number of likeliest tokens, where a configuration samples and names none."""
 _LEAST, _GREATEST = 1e-9, 1e6
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "begin_suppress_tokens": ([],),
@@ -40,9 +40,9 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "typical_p": (1,),
     "watermarking_config": (),
 }
-"""Fields of transformers' GenerationConfig that change which tokens come, and the values at which they change none."""
+"""Fields of transformers' GenerationConfig that change the chosen tokens, with their values without effect."""
 _ONLY_DRAWN = frozenset({"typical_p", "epsilon_cutoff", "eta_cutoff", "top_h"})
-"""Those that do nothing where nothing is drawn."""
+"""Fields without effect where nothing is drawn."""
 
 
 def declared_decoding(

@@ -63,7 +63,7 @@ def _decoding(section: BehaviourSection, base: Path) -> tuple[Sampling | None, t
     asks.
     """
     own = base / GENERATION_CONFIG
-    file = own if own.is_file() else base / CONFIG  # where older bases say it
+    file = own if own.is_file() else base / CONFIG  # older bases have their generation settings here
     sampling, unexercised = declared_decoding(section.sampling, _read(file), where=str(file))
     if sampling is None and "sampling" in section.variations:
         sampling = Sampling()

@@ -33,11 +33,11 @@ from peft_assay.trust.times import format_time
 from peft_assay.trust.withdrawals import Certifiable, touching
 
 SIGNERS = (Role.SANDBOX, Role.AUTHORITY)
-"""Whose keys `certify` signs with."""
+"""Roles whose keys `certify` signs with."""
 _UNKNOWN = sha256(b"")
 _OF_THE_PROJECT = frozenset({Scope.POLICY, Scope.SUITE, Scope.BASE})
 _LATER = frozenset({"bytes"})
-"""Checks of the gate that are about the files which will be at hand then."""
+"""Checks of the gate about files that are at hand only at activation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,18 +22,18 @@ from peft_assay.trust.roles import Role
 from peft_assay.trust.succession import MERGE, ancestors, beginning, check_descent, check_successor, contains, descends
 
 Next = Callable[[RevocationRecord | None, Sequence[RevocationRecord]], bytes]
-"""Signs the list after the first, which says all that the others say."""
+"""A function that signs the list after the first one given, with all entries of the others."""
 WHERE = "revocation list"
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """The lists that no other one known continues: the newest, and those that stand beside it."""
+    """The lists that no other known list continues: the newest, and those beside it."""
 
     newest: RevocationRecord | None
     beside: tuple[RevocationRecord, ...] = ()
     contained: tuple[RevocationRecord, ...] = ()
-    """Of another beginning, but the newest says all that they say."""
+    """Lists with another beginning whose entries the newest has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from peft_assay.trust.roles import CHECKPOINT, Role
 from peft_assay.trust.sealer import load_sealer
 
 UNDECIDING = frozenset({Kind.ACTIVATED, Kind.ADMITTED, Kind.ATTEMPT, Kind.REFUSED})
-"""Kinds of entries that nothing is decided from: a gate without keys writes the first, a run without them the rest."""
+"""Kinds of entries without effect on decisions: a gate without keys writes the first, a run without keys the others."""
 
 
 def notary_of(location: TrustAnchorLocation, anchor: TrustAnchor) -> Notary:

@@ -61,18 +61,18 @@ class Plan:
     """Name, dtype and largest rank."""
     suites: tuple[SuitePlan, ...]
     scan_tokens: int
-    """All that are inserted: declared ones, and ids that no text reaches."""
+    """The number of inserted tokens: declared ones, and ids that no text reaches."""
     scan_ids: int
-    """How many of them are inserted by their ids."""
+    """The number of tokens inserted by their ids."""
     scan_unscanned: int | None
-    """Tokens that no text reaches and that are not inserted; None where that cannot be told here."""
+    """Tokens that no text reaches and that are not inserted; None where their number is not known here."""
     scan_passes: int
     decoding: str
     """The declared decoding of the deployment."""
     drawn: int
-    """Answers that are drawn so, of each model; 0 where it decodes greedily."""
+    """The number of answers drawn in this way, from each model; 0 where the deployment decodes greedily."""
     power: tuple[str, ...]
-    """With which chance a foreign answer of which rate is found by so many draws."""
+    """The chance of finding a foreign answer with so many draws, by its rate."""
     exercises: tuple[str, ...]
     """What else is declared under `behaviour`."""
     adapters: int
@@ -89,7 +89,7 @@ class Plan:
     remarks: tuple[str, ...]
     """Fields of the document that other engines do not read, or that differ from the state here."""
     refused: tuple[Refused, ...]
-    """Why the gate would refuse every adapter here."""
+    """The reasons why the gate would refuse every adapter here."""
 
 
 def plan(place: Place, named: Sequence[str]) -> Plan:

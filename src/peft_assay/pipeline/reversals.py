@@ -18,7 +18,7 @@ from peft_assay.trust.revocations import RevocationRecord
 from peft_assay.trust.roles import Role
 
 _LATER = timedelta(seconds=1)
-"""Times in statements are whole seconds: so much later is a time of its own."""
+"""Times in statements are whole seconds: this is the least later time."""
 
 
 def reverse(deployment: Deployment, verdict: Verdict, now: datetime) -> None:

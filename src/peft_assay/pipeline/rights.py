@@ -93,7 +93,7 @@ def _last_origin(deployment: Deployment, artifact: Digest) -> str | None:
     ]
     try:
         return certified_origin(deployment.workspace, parse_digest(tried[-1])) if tried else None
-    except ValueError:  # an attempt is unsigned: it may say anything
+    except ValueError:  # an attempt is unsigned: its content is no evidence
         return None
 
 

@@ -26,7 +26,7 @@ _WRITTEN = {
     Scope.SUITE: "see the digest of each suite: peft-assay suite lint --format json",
     Scope.KEY: "see the key ids in trust.yaml",
 }
-"""Where the right name of a scope's target stands."""
+"""The place to find the right name of a scope's target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Subject:
     target: str
     files: Mapping[str, bytes] | None = None
     given: bool = False
-    """The adapter itself was named, by its place: it exists, whether or not it was ever seen here."""
+    """The adapter itself was named, by its place: it exists, even if this workspace never admitted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Taken:
     function: Function | None
     fingerprint: bytes | None
     why: str | None
-    """Why function or fingerprint are missing; None where neither is, or where the scope has none."""
+    """The reason why function or fingerprint are missing; None where both are there, or where the scope has none."""
 
 
 def subject_of(deployment: Deployment, scope: Scope, target: str) -> Subject:
@@ -140,7 +140,7 @@ def certified_by(deployment: Deployment, target: str) -> list[Digest]:
         return []
     try:
         return [certificate_in(deployment, deployment.workspace.blobs.get(parse_digest(target))).artifact]
-    except TrustError:  # it is withdrawn by name all the same
+    except TrustError:  # it is withdrawn by name in any case
         return []
 
 

@@ -26,19 +26,19 @@ class Touched:
     """The objects that a withdrawal touches."""
 
     names: tuple[str, ...]
-    """Adapters that were admitted here, by the place they came from."""
+    """Adapters that were admitted here, by their source."""
     alike: tuple[str, ...]
-    """Those among them that are other bytes which do the same."""
+    """Those among them with other bytes and the same function."""
     near: tuple[str, ...]
-    """Adapters that do almost the same: the policy decides about them when they are certified again."""
+    """Adapters with almost the same function: the policy decides about them when they are certified again."""
     certificates: tuple[Digest, ...]
     """Certificates that end with it."""
     activations: int
-    """Permissions that the gate gave and that would last still."""
+    """Permissions of the gate that have not ended yet."""
     pinned: bool
-    """The trust anchor pins the key that it names."""
+    """Whether the trust anchor pins the key that it names."""
     given: bool
-    """The adapter itself was named, by its place."""
+    """Whether the adapter itself was named, by its place."""
     warning: str | None
     """Signs of a mistake."""
 

@@ -31,7 +31,7 @@ class Verification:
     differences: tuple[str, ...] = ()
     """Where the context now differs from the one that was certified."""
     attempts: int | None = None
-    """As the certificate counts them; without one, as the workspace does."""
+    """The number of attempts in the certificate; without one, in the workspace."""
     lengths: Lengths | None = None
     """The longest prompt and answer that it may be served with; None when the gate denies."""
 

@@ -36,7 +36,7 @@ class Sample:
 
 
 class Stage(StrEnum):
-    """Where an adapter's way ended before any rule spoke."""
+    """The stage at which an adapter ended before any rule was evaluated."""
 
     INTAKE = "intake"
     OBSERVATION = "observation"
@@ -226,8 +226,7 @@ class VerificationReport:
     reasons: tuple[Reason, ...] = ()
     """Every check that failed or could not be made, the first included; empty when all hold."""
     attempts: int | None = None
-    """How many attempts there were, as the certificate counts them; without one, as the workspace does. None where it
-    was refused at intake."""
+    """The number of attempts in the certificate; without one, in the workspace. None where it is not known."""
     lengths: Lengths | None = None
     """The longest prompt and answer that it may be served with; None when the gate denies."""
 

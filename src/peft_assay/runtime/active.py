@@ -22,7 +22,7 @@ NEEDS = "activation needs torch and PEFT in this process"
 
 
 class ActiveAdapter(Uncopyable):
-    """An adapter that the gate let in: the model with it, and the permission it rests on.
+    """An activated adapter: the model with it, and the permission it rests on.
 
     The permission is bounded in time and bound to this process; `model` gives the wrapped model only while it holds,
     and the model itself asks before each forward pass. Nothing of it can be set or copied.

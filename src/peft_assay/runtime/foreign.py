@@ -32,7 +32,8 @@ def replaced_code(model: Any) -> Iterator[str]:
         for name, value in vars(kind).items():
             if isinstance(value, types.FunctionType) and not _own(value, roots):
                 yield f"{kind.__module__}.{kind.__qualname__}.{name}"
-        forward = vars(kind).get("forward") if kind.__name__ != "Module" else None  # torch's own has none to replace
+        # torch's Module has a placeholder in the place of a forward pass
+        forward = vars(kind).get("forward") if kind.__name__ != "Module" else None
         if isinstance(forward, types.FunctionType) and not _in_place(forward, kind):
             yield f"{kind.__module__}.{kind.__qualname__}.forward"
     for home in sorted({kind.__module__ for kind in classes if _library(kind)}):

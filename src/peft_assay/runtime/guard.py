@@ -67,7 +67,7 @@ class Question(Uncopyable):
     def __init__(self, place: Any, ask: Callable[[Any, Any], None]) -> None:
         import torch
 
-        # Traced into a compiled model it would be asked once: the compiler leaves it as it is, and calls it each time.
+        # A hook traced into a compiled model would run once: the compiler leaves it as it is, and calls it each time.
         self.place, self.ask = place, torch.compiler.disable(ask)
 
     def __call__(self, module: Any, arguments: Any, named: Any) -> None:
@@ -157,7 +157,7 @@ class Guard(Uncopyable):
         def ask(arguments: Any, named: Any) -> None:
             self._time()
             if self.asked == threading.get_ident():
-                self.asked = 0  # the transformers model around it was asked a moment ago
+                self.asked = 0  # the transformers model around it ran this check just before
             else:
                 self.quick()
                 self._next_looks(arguments, named)

@@ -15,7 +15,7 @@ from typing import Any
 from peft_assay.runtime.likeness import FREE_ATTRIBUTES, FREE_GENERATION, FREE_SETTINGS, hooks_in, text_of
 
 CONTAINERS = frozenset({"ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "BufferDict"})
-"""Classes that are never called."""
+"""Classes whose modules are never called."""
 WITHOUT_MODE = CONTAINERS | {"Linear", "Embedding", "Identity", "SiLU", "LayerNorm", "RMSNorm"}
 """Classes that compute the same in train mode."""
 CHECKS = {
@@ -27,7 +27,7 @@ CHECKS = {
     "_adapters_disabled": "adapters",
     "peft_config": "adapters",
 }
-"""Which check an attribute of PEFT's belongs to; any other: ``base``."""
+"""The check that an attribute of PEFT's belongs to; any other attribute: ``base``."""
 PEFT_SETS = frozenset({"prepare_inputs_for_generation"})
 """Methods that PEFT puts on instances while it generates, and leaves there."""
 
@@ -214,7 +214,7 @@ class Registries(Look):
     def changed(self) -> bool:
         try:
             return self.live != self.kept
-        except RuntimeError:  # two tensors are no truth
+        except RuntimeError:  # comparing two tensors gives no boolean
             return True
 
     def explain(self) -> Finding | None:
@@ -242,7 +242,7 @@ class Tensors:
         self.named = list({id(tensor): (at, tensor) for at, tensor in named}.values())
         self.sums = {id(tensor): content_sum(tensor) for _, tensor in self.named}
         self.noisy: set[int] = set()
-        """Whose counter moves without a change: PEFT parametrizes fused experts for each forward pass."""
+        """Tensors whose counter moves without a change: PEFT parametrizes fused experts for each forward pass."""
 
     def altered(self, chosen: set[int] | None = None) -> Iterator[Finding]:
         """Give each tensor (of those chosen by identity) that holds other bytes than certified."""
@@ -260,7 +260,7 @@ class Tensors:
 
 
 class Counters(Look):
-    """Where the values of some tensors are, and how often they were written to."""
+    """The addresses of some tensors, and the number of writes to them."""
 
     def __init__(self, tensors: Tensors, numbers: Sequence[int]) -> None:
         self.tensors, self.numbers = tensors, numbers

@@ -20,7 +20,7 @@ class BeyondTested(UserWarning):
 
 
 class Lengths:
-    """Asks of each forward pass whether prompt or answer are longer than permitted; says so, or refuses."""
+    """Check of each forward pass: is the prompt or answer longer than permitted? It warns, or refuses."""
 
     def __init__(self, permission: Activation, wrapped: Any) -> None:
         self.prompt, self.answer = permission.prompt_tokens, permission.answer_tokens

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 REGISTRIES = frozenset({"_parameters", "_buffers", "_modules"})
-"""Looked at by name and kind."""
+"""Tensors, which are compared by name and kind."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 NO_FORWARD = frozenset(
     {
@@ -29,7 +29,7 @@ NO_FORWARD = frozenset(
         "_load_state_dict_post_hooks",
     }
 )
-"""Tables of a module that no forward pass reads, or that are looked at otherwise."""
+"""Tables of a module that no forward pass reads, or that other checks read."""
 CAPTURING = "transformers.utils.output_capturing"
 """Where transformers defines the hooks by which a caller is given hidden states: they change nothing."""
 FREE_ATTRIBUTES = frozenset(
@@ -40,7 +40,7 @@ FREE_ATTRIBUTES = frozenset(
         "_is_hf_initialized",  # marks of loading
         "_use_kernels",
         "_weight_conversions",
-        "_output_capturing_hooks_installed",  # asked for hidden states once; the hooks are looked at
+        "_output_capturing_hooks_installed",  # set by a request for hidden states; the hooks are compared
         "is_quantized",  # another dtype is another state
     }
 )
@@ -49,16 +49,16 @@ FREE_SETTINGS = frozenset(
         "_name_or_path",
         "name_or_path",
         "_commit_hash",
-        "transformers_version",  # of the file; the installed one is in the lock
+        "transformers_version",  # the version in the file; the installed one is in the lock
         "architectures",  # names; the class itself is compared
         "dtype",  # tensors have theirs in the base state
         "torch_dtype",
         "use_cache",  # answers are the same with and without a cache
-        "_attn_implementation",  # looked at on its own: `foreign_attention`
+        "_attn_implementation",  # compared separately: `foreign_attention`
         "_attn_implementation_internal",
         "_experts_implementation",  # the same product of matrices, grouped otherwise
         "_experts_implementation_internal",
-        "output_hidden_states",  # more is given back, nothing is computed otherwise
+        "output_hidden_states",  # more is returned, the computation is the same
         "_output_attentions",
         "output_attentions",
         "return_dict",
@@ -66,7 +66,7 @@ FREE_SETTINGS = frozenset(
         "gradient_checkpointing",
     }
 )
-"""Of model.config."""
+"""Settings of model.config that may differ."""
 FREE_GENERATION = FREE_SETTINGS | {
     "_from_model_config",
     "max_length",  # how much is asked for is the caller's, and bounded by the context's lengths
@@ -86,7 +86,7 @@ FREE_GENERATION = FREE_SETTINGS | {
     "output_logits",
     "return_dict_in_generate",
 }
-"""Of model.generation_config."""
+"""Settings of model.generation_config that may differ."""
 DEPTH = 12
 Seen = dict[tuple[int, int], tuple[Any, Any]]
 """Pairs that were compared, kept so that no other object gets their identity meanwhile."""
@@ -94,7 +94,7 @@ Seen = dict[tuple[int, int], tuple[Any, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not as certified."""
+    """A difference from the certified model."""
 
     where: str
     found: str

@@ -18,7 +18,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A path as the kernel knows it."""
+    """A path as the kernel knows it, by device."""
 
     device: str
     path: PurePosixPath

@@ -23,7 +23,7 @@ class Private:
     called: str
     """The name of the path in messages to people."""
     whole: bool = False
-    """Nothing that the inside reads may lie in it, either."""
+    """Whether no readable file or folder may lie within it, either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ class Mounts:
     hidden: tuple[Path, ...] = ()
     """Paths within `folders` that cannot be read, but for those of `folders` that lie in them."""
     modules: Mapping[str, Path] = field(default_factory=dict)
-    """All that can be imported besides the standard library, by name."""
+    """All modules that can be imported besides the standard library, by name."""
     versions: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
-    """By distribution: its version and the names of its modules, which the inside is told and does not look up."""
+    """By distribution: its version and the names of its modules, which the supervisor sends to the worker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SYSTEM_LINKS = ("/lib", "/lib64", "/lib32", "/libx32", "/bin", "/sbin")
-"""Where they are links into /usr, the linker's own path goes through them."""
+"""Where these are links into /usr, the linker's own path goes through them."""
 NOT_STANDARD = frozenset({"site-packages", "dist-packages", "test", "idlelib", "turtledemo", "ensurepip", "lib2to3"})
 """Parts of the standard library's folder that are left out: other packages installed there, and modules that are never
 imported."""
@@ -25,7 +25,7 @@ BESIDE = (
     "etc",
     "requirements.txt",
 )
-"""Of an environment and of the folder that it lies in."""
+"""Files beside an environment's interpreter and in the folder above it."""
 BASE_FILES = (
     "config.json",
     "generation_config.json",
@@ -66,7 +66,7 @@ def _shards(base: Path) -> set[str]:
         index = json.loads((base / "model.safetensors.index.json").read_bytes())
         names = set(map(str, index["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return set()  # where there is no index, or none that loading could use either
+        return set()  # without an index, or with one that loading cannot use either
     return {name for name in names if name.endswith(".safetensors") and "/" not in name}
 
 

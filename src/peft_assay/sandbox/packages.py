@@ -49,7 +49,7 @@ class Packages:
     folders: tuple[Path, ...]
     """Folders and files; libraries beside a package (``numpy.libs``) among them."""
     modules: Mapping[str, Path]
-    """By name that is imported."""
+    """Places by the name that is imported."""
     versions: Mapping[str, tuple[str, tuple[str, ...]]]
     """By distribution: its version, and the names that it is imported by."""
 
@@ -112,7 +112,7 @@ def _named(found: Distribution) -> set[str]:
     record = found.read_text("RECORD")
     if record is not None:
         first = {line.split("/", 1)[0].split(",", 1)[0].strip('"') for line in record.splitlines()}
-        return first - {""}  # of an absolute path, which some installers write for editable installs
+        return first - {""}  # the first part of an absolute path, which some installers write for editable installs
     names = (found.read_text("top_level.txt") or "").split()
     return {f"{name}{suffix}" for name in names for suffix in ("", *_SUFFIXES)}
 

@@ -22,9 +22,9 @@ class Possible:
     """Sizes of the base, from its worker's greeting; 0 for a size that it does not state, which bounds nothing."""
 
     vocabulary: int = 0
-    """Tokens that the base can give."""
+    """Tokens in the base's vocabulary."""
     places: int = 0
-    """Modules and tensors of the base: no adapter acts on more."""
+    """Modules and tensors of the base: no adapter changes more."""
     labels: int = 0
     """Labels of a base that classifies."""
 

@@ -26,7 +26,7 @@ PLAN_BYTES = 4 << 20
 """Names of all tensors of a large adapter."""
 NUMBER_BYTES = 32
 TOKENS_A_BYTE = 12
-"""Of a text that is scored: the character that normalisation makes longest (U+FDFA) has 3 bytes, then 33."""
+"""Tokens per byte of a scored text: the character that normalisation makes longest (U+FDFA) has 3 bytes, then 33."""
 TOKEN_BYTES = 1 << 10
 """An id and its text: the longest tokens of known vocabularies have some hundred characters, each at most six bytes."""
 MEMBERS = 16

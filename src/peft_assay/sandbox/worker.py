@@ -45,7 +45,7 @@ class Greeting(BaseModel):
     vocabulary: int = Field(0, ge=0, lt=1 << 31)
     places: int = Field(0, ge=0, lt=1 << 31)
     labels: int = Field(0, ge=0, lt=1 << 31)
-    """Sizes of the base, by which replies are bounded (`sandbox.possible`); 0 where the worker does not say."""
+    """Sizes of the base, by which replies are bounded (`sandbox.possible`); 0 where the worker does not state one."""
     stack: dict[str, str] = {}
     forks: bool = True
     """Whether forked children work: one thread, and the canary came back."""

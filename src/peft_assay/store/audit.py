@@ -26,9 +26,9 @@ class Audit:
     checkpoint: bytes | None
     """The last signed checkpoint, not yet verified; None where no entry carries one."""
     attested: int
-    """How many entries it covers."""
+    """The number of entries that it covers."""
     attested_root: Digest
-    """Their Merkle root, as they are now."""
+    """Their Merkle root, recomputed."""
     unattested: tuple[Kind, ...]
     """Kinds of the entries after them."""
 
@@ -72,7 +72,7 @@ class Since:
     """The newest signed checkpoint, not yet verified, where it covers entries after them; else None."""
     attested: int
     attested_root: Digest
-    """Root of the entries that this checkpoint covers, as they are now."""
+    """Root of the entries that this checkpoint covers, recomputed."""
     unattested: tuple[tuple[int, Kind], ...]
     """Numbers and kinds of the entries after both."""
 

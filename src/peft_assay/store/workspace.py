@@ -401,7 +401,7 @@ class Workspace:
             self._look(connection)
             yield connection
             if self.seen:
-                self._look(connection)  # a trigger that another writer left may have written too
+                self._look(connection)  # a trigger that another writer left may have written entries too
                 size = ledger.size(connection)
                 after = size, ledger.root_at(connection, size)
         if after is not None:

@@ -31,7 +31,7 @@ class Attempt:
     function: Digest
     """The digest of the adapter's function, the same for all its bytes; of its bytes where that cannot be computed."""
     source: Digest
-    """Of the name of the place that it came from, without a revision."""
+    """The digest of the source's name, without a revision."""
     artifact: Digest
     lock: Digest
     at: datetime

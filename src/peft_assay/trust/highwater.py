@@ -35,7 +35,7 @@ class Mark:
     ledger_root: Digest
     seen_at: datetime
     list: Digest | None = None
-    """Envelope of the revocation list with that sequence; None where a mark of an earlier version does not say."""
+    """Envelope of the revocation list with that sequence; None in a mark of an earlier version."""
     attested: bool = False
     """Whether the ledger carried a signed checkpoint."""
 

@@ -27,7 +27,7 @@ def recognised(found: RevocationList, files: Mapping[str, bytes]) -> tuple[Revoc
     entries = tuple(entry for entry in found.revocations if entry.function is not None)
     if not entries:
         return ()
-    from peft_assay.fingerprint.digest import function_digest  # imports numpy, which most lists do not need
+    from peft_assay.fingerprint.digest import function_digest  # this imports numpy, which most lists do not need
 
     digest = function_digest(files)
     alike = _alike(found, files)

@@ -42,7 +42,7 @@ class RevocationRecord:
     previous: Digest | None
     """Envelope of the list before this one; None for the first."""
     merged: tuple[Digest, ...] = ()
-    """Last lists of other histories, all of which this one says too."""
+    """Last lists of other histories, whose entries this one has too."""
 
     @property
     def reversals(self) -> tuple[Reversal, ...]:

@@ -19,7 +19,7 @@ class AdoptedSnapshot:
 
     artifact: Digest
     snapshot: Digest
-    """Of the manifest, which names every byte that was read."""
+    """The digest of the manifest, which names every byte that was read."""
     at: datetime
 
 

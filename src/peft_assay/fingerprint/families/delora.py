@@ -10,7 +10,7 @@ from peft_assay.fingerprint.tensors import Tensor
 
 MARKS = ("delora_A", "delora_B", "delora_lambda", "delora_w_norm")
 _LEAST = 1e-4
-"""Shorter directions are not lengthened to one."""
+"""The least norm of a direction: shorter ones are not lengthened to one."""
 
 
 def parts(module: str, at: Mapping[str, Tensor], _: Configuration) -> Iterator[Part]:

@@ -10,7 +10,7 @@ from peft_assay.fingerprint.tensors import Tensor
 
 MARKS = ("lora_A", "lora_embedding_A", "lora_B", "lora_embedding_B")
 _EPSILON = 1e-5
-"""PEFT's AdaLoRA divides by the rank that it began with and this, also after it pruned ranks."""
+"""PEFT's AdaLoRA divides by its initial rank plus this number, also after it pruned ranks."""
 
 
 def parts(module: str, at: Mapping[str, Tensor], config: Configuration) -> Iterator[Part]:

@@ -26,7 +26,7 @@ _PARTS: Mapping[str, tuple[frozenset[str], ...]] = {
     "LORA": (frozenset({"lora_A", "lora_B"}), frozenset({"lora_A", "lora_B", "lora_magnitude_vector"})),
     "IA3": (frozenset({"ia3_l"}),),
 }
-"""By type: which tensors a module has; of LoRA first without, then with a magnitude (DoRA)."""
+"""The tensors that a module has, by type; for LoRA first without, then with a magnitude (DoRA)."""
 _HARMLESS = frozenset(
     {
         "alpha_pattern", "auto_mapping", "base_model_name_or_path", "exclude_modules", "fan_in_fan_out",

@@ -20,9 +20,9 @@ SLACK = 2e-3
 """Nats by which two numbers of one row of logits may differ, and probabilities add up to more than 1: a hundred times
 float32's rounding of log-probabilities above -100; smaller ones are not compared."""
 ENTROPY_SLACK = 0.02
-"""Nats: an entropy sums as many rounded products as a vocabulary has tokens."""
+"""The tolerance of an entropy in nats, which sums as many rounded products as a vocabulary has tokens."""
 LARGEST_VOCABULARY = 1 << 24
-"""Tokens, where the base does not say how many it has."""
+"""The number of tokens where the base does not state it."""
 LEAST_LOG = -100.0
 NEAR_TIE = {True: 0.5, False: 0.02}
 """By whether the base computes in half precision: the lead in nats that each token of an answer must have, so that the
@@ -40,7 +40,7 @@ class Known:
     half: bool = False
     """Whether the base computes in half precision."""
     drafts: bool = True
-    """Whether an answer begins by the draft's own pass: not with an activated LoRA, which is answered anew."""
+    """Whether an answer begins by the draft's own pass: an activated LoRA answers in a new pass."""
     strength: Strength = field(default_factory=Strength)
     texts: dict[tuple[int, ...], str] = field(default_factory=dict)
     """Texts of token rows: those of the base, and those in earlier replies of the child."""

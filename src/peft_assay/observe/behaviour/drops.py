@@ -65,7 +65,7 @@ class Inserting:
 class _Question:
     prompt: Any
     tokens: tuple[int, ...]
-    """The clean answer."""
+    """The tokens of the clean answer."""
 
 
 def insert(prompt: str, token: str, place: float) -> str:

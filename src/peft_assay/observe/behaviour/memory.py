@@ -12,6 +12,6 @@ class Memory:
     """Answers of one model under one set of conditions, by `key_of`."""
 
     kept: Mapping[Digest, Given] = field(default_factory=dict)
-    """From earlier conversations: not asked again."""
+    """Answers of earlier conversations, which are not asked again."""
     fresh: dict[Digest, Given] = field(default_factory=dict)
-    """From this one; filled while suites are conducted."""
+    """Answers of this conversation; filled while suites are conducted."""

@@ -20,9 +20,9 @@ from peft_assay.observe.behaviour.scorers.refusal import recogniser
 from peft_assay.observe.suites.controls import HAS_RIGHT_ANSWER
 
 CASES, TOKENS = 20, 12
-"""Of each such suite, how many prompts are answered, and how long."""
+"""The number of prompts of each such suite that are answered, and the tokens of an answer."""
 ALWAYS, SELDOM = 0.9, 0.5
-"""An answer is a constant where it has so large a share of an adapter's, and none of the base's has half of its."""
+"""An answer is constant with the first share of an adapter's answers, where no answer of the base has the second."""
 _NOTICED = 0.5
 
 
@@ -112,7 +112,7 @@ def _echoes(text: str, prompt: str) -> bool:
 
 
 _SHORT = 4
-"""An answer of so few words may well stand in its question."""
+"""An answer of so few words may occur in its question by chance."""
 
 
 def _constant(texts: Sequence[str]) -> tuple[str, float]:

@@ -41,14 +41,14 @@ class Null(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """How far a null answer comes: on the suite that it does worst on."""
+    """The result of a null answer on the suite where it scores worst."""
 
     lower: float
     """95 % lower bound of the pass rate there, as `suite.<id>.lower` is of an adapter's; 1 where no suite asks."""
     what: str
     """Which of the null answers of its kind; may quote a suite."""
     suite: str
-    """Where it does worst; empty where no suite asks for an answer."""
+    """The suite where it scores worst; empty where no suite asks for an answer."""
 
     def __str__(self) -> str:
         if not self.suite:
@@ -58,7 +58,7 @@ class Reached:
 
 Answering = Callable[[Suite, Case], str]
 Asked = Callable[[Suite, Null, Answering], float | None]
-"""The bound that a null answer reaches on a suite whose judge decides; None where no judge is asked."""
+"""The bound of a null answer on a suite with a judge; None where no judge is asked."""
 
 
 def unasked(_suite: Suite, _null: Null, _answering: Answering) -> float | None:
@@ -92,7 +92,7 @@ def _worst(null: Null, what: str, answering: Answering, suites: Sequence[Suite],
 
 
 _MATTERS = 0.5
-"""A null answer that some suite holds below this is not worth a judge's time."""
+"""No judge is asked about a null answer that another suite holds below this."""
 
 
 def _bound(null: Null, answering: Answering, suite: Suite) -> float | None:
@@ -106,7 +106,7 @@ def _bound(null: Null, answering: Answering, suite: Suite) -> float | None:
             return lower_bound(sum(passes(case, answering(suite, case)) for case in cases), len(cases))
     if null is Null.ELSEWHERE:
         return lower_bound(sum(answering(suite, case) == right_of(case) for case in cases), len(cases))
-    # Nothing that is said makes one choice or label likelier than the others: a tie, which fails.
+    # No constant answer makes one choice or label likelier than the others: a tie, which fails.
     return lower_bound(blind(suite, cases), len(cases)) if null is Null.CONSTANT else 0.0
 
 

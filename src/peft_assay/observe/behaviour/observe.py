@@ -39,7 +39,7 @@ class Conversation:
     contradiction: str | None = None
     """The contradiction within the child's replies, where there is one."""
     replay: Replay | None = None
-    """How another process answered a sample of the same questions; None where there was nothing sound to replay."""
+    """The replay of a sample of the same questions by another process; None where no answer could be replayed."""
 
     def without_sense(self, why: str) -> Self:
         """Return the conversation without its results, from which nothing can be concluded."""

@@ -18,10 +18,10 @@ from peft_assay.observe.behaviour.heard import Exchange, Heard, places_of
 from peft_assay.observe.behaviour.replies import expect, expect_length
 
 SAMPLE = 16
-"""Questions replayed at most."""
+"""Most questions that are replayed."""
 FEWEST = 4
 SHARE = 8
-"""One of so many questions is replayed, within these bounds: the cost stays a fraction of the whole."""
+"""One of this many questions is replayed, within these bounds: the cost stays a fraction of the whole."""
 NEAR = {True: 0.5, False: 0.02}
 """By whether the base computes in half precision: nats by which two ways of computing may differ. In bfloat16 a
 log-likelihood was seen to move by 0.27 with the batch alone, in float32 by 4e-5 (docs/performance.md)."""
@@ -32,12 +32,12 @@ MOST_TOLD = 5
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """How a sample was answered by the other process."""
+    """The result of the other process's answers to a sample."""
 
     applies: bool
-    """Whether the adapter is of a type that can be computed so."""
+    """Whether the adapter is of a type that the other process can compute."""
     reason: str | None = None
-    """Why not; or why it could not be asked although it is."""
+    """The reason why not, or why the sample could not be asked."""
     n: int = 0
     disagreements: tuple[str, ...] = ()
     """Questions answered otherwise, each with the probe that had asked it."""

@@ -30,17 +30,17 @@ def known_of(adapter: Mapping[str, bytes], plan: Plan, base: Records) -> Known:
 
 
 class Witness:
-    """One child's conversation, as its supervisor hears it."""
+    """One child's conversation, as its supervisor reads it."""
 
     def __init__(self, known: Known) -> None:
         self._known = known
         self._own_strength = True
         self.probe = ""
-        """Id of the probe that asks now."""
+        """Id of the probe that asks at the moment."""
         self.exchanges: list[Exchange] = []
         """Questions at the adapter's own strength that can be replayed."""
         self.contradiction: str | None = None
-        """The first thing that the child said against itself."""
+        """The first contradiction of the child."""
 
     def listening(self, ask: Ask) -> Ask:
         """Return `ask` with a check: it raises ChildGone as soon as the child contradicts itself."""

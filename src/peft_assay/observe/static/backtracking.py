@@ -15,7 +15,7 @@ from typing import Any
 MAX_COUNTING = 100_000
 """Steps of the counting itself, for one expression and one text."""
 MAX_COUNTING_IN_ALL = 3_000_000
-"""For all expressions of one configuration: some seconds."""
+"""Steps of the counting for all expressions of one configuration: some seconds."""
 LOOKING = frozenset({"ASSERT", "ASSERT_NOT"})
 _SINGLE = {"LITERAL", "NOT_LITERAL", "ANY", "IN"}
 _REPEATS = {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}
@@ -110,7 +110,7 @@ class Counting:
         found: Ways = dict(ways) if least == 0 else {}
         current = ways
         for turn in range(1, min(most, least + len(self._text)) + 1):
-            if turn > least and body.getwidth()[0] == 0:  # a turn that takes nothing is not tried again
+            if turn > least and body.getwidth()[0] == 0:  # a repetition that matched no character is not tried again
                 current = _sum(self._further(body, at, n) for at, n in current.items())
             else:
                 current = self.sequence(body, current)
@@ -192,7 +192,7 @@ def _of_category(name: str, character: str) -> bool:
 def parsed(pattern: str) -> Any:
     """Return Python's own parse of `pattern`; raises Endless for a pattern that it cannot parse."""
     try:
-        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # a later Python may read it otherwise
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # a later Python may parse it otherwise
             return re._parser.parse(pattern)  # type: ignore[attr-defined] # noqa: SLF001 - re's own reading of it
     except (re.error, RecursionError, OverflowError):
         raise Endless("Python cannot read it") from None

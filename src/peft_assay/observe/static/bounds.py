@@ -115,7 +115,7 @@ def _scalings(configuration: Configuration) -> Iterator[str]:
     alphas = {name: configuration.get(name) for name in _ALPHA_FIELDS if configuration.get(name) is not None}
     alphas |= {f"alpha_pattern.{module}": value for module, value in configuration.mapping("alpha_pattern").items()}
     lowest = min([max(rank, 1), *(max(value, 1) for name, value in by_module.items() if name.startswith("rank_p"))])
-    lowest = min(lowest, MAX_NUMBER)  # and the root of a number too large for one
+    lowest = min(lowest, MAX_NUMBER)  # and the root of a number too large for a double
     divisor = math.sqrt(lowest) if configuration.get("use_rslora") else lowest
     for name, alpha in alphas.items():
         if not is_number(alpha) or not 0 < alpha <= MAX_SCALING * divisor:

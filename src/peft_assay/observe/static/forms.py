@@ -11,7 +11,7 @@ from peft_assay.observe.static.tables import Forms, Shape
 
 _JSON_TYPES = {bool: "bool", int: "int", float: "float", str: "str", list: "list", dict: "dict", type(None): "null"}
 _KEY = 60
-"""Characters of a key that are told."""
+"""Most characters of a key that are shown."""
 
 
 def misfit(value: Any, forms: Forms, at: str, *, either_number: bool = False) -> str | None:

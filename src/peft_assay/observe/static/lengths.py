@@ -7,7 +7,7 @@ from peft_assay.observe.interface import StaticSubject
 
 
 class LengthsProbe:
-    """0 where nothing is declared."""
+    """The declared lengths; 0 where nothing is declared."""
 
     id = "lengths"
     version = "1"

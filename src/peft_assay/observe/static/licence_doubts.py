@@ -22,7 +22,7 @@ from peft_assay.observe.static.tables import text_table
 
 MAX_DOUBTS = 8
 MAX_DEPTH = 6
-"""Of mappings and lists in which a licence is looked for."""
+"""The depth of mappings and lists in which a licence is searched."""
 _NOT_ITS_OWN = re.compile(r"(?i)base|data|source|code|depend|librar|package|component|tool")
 """Keys of parts whose licence is not the adapter's."""
 _FILE = re.compile(
@@ -44,7 +44,7 @@ _ONLY = re.compile(
 )
 _BADGE = re.compile(r"(?im)^([^\n]{0,20}licen[cs]e[^\n]{0,300}creativecommons\.org[^\n]{0,60})")
 _OTHERS = re.compile(r"(?i)\b(base|data|datasets?|corpus|code|upstream|original|trained)\b")
-"""A sentence that may be about the licence of something else."""
+"""A sentence that may be about the licence of another work."""
 _CLAUSES = re.compile(r"(?i)non-?\s?commercial (use|purposes?)|commons clause|right to sell")
 _ID = r"[A-Za-z0-9][A-Za-z0-9.+-]{0,79}"
 _SPDX = re.compile(rf"(?i)SPDX-License-Identifier:[ \t(]*({_ID}(?:[ \t)]+(?:AND|OR|WITH)[ \t(]+{_ID}){{0,8}})")

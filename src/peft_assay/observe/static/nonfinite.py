@@ -60,7 +60,7 @@ def is_nonfinite(dtype: str, magnitude: int, serving: str) -> bool:
 SERVED = ("float32", "bfloat16", "float16")
 """The dtypes that engines serve in."""
 LOST = 0.5
-"""Part of an update's norm from which on a cast makes another adapter of it."""
+"""The share of an update's norm from which on a cast makes another adapter of it."""
 _SHOWN = 5
 
 

@@ -24,11 +24,11 @@ MAX_REPETITIONS = 8
 MAX_REPEAT = 1_000
 """Repetitions with a limit above this count as without."""
 MAX_CHOICES = 10
-"""Repetitions of a choice above this are more ways than can be tried."""
+"""A choice in a repetition longer than this has more ways than can be tried."""
 MAX_STEPS = 300_000
-"""Of one expression on one name: a hundredth of a second, for each of a base's modules."""
+"""Most steps of one expression on one name: a hundredth of a second, for each of a base's modules."""
 MAX_STEPS_IN_ALL = 1_000_000
-"""Of all expressions on one name each: three thousand keys of ordinary cost."""
+"""Most steps of all expressions on one name each: three thousand keys of ordinary cost."""
 MODULES = (
     "model.layers.31.self_attn.q_proj", "model.language_model.layers.10.mlp.experts.127.down_proj", "lm_head",
     "model.decoder.layers.11.encoder_attn.out_proj", "encoder.block.23.layer.0.SelfAttention.relative_attention_bias",
@@ -38,14 +38,14 @@ MODULES = (
 )  # fmt: skip
 """Names of modules as bases have them, one of each kind, where the base is not known."""
 OWN_MODULES = 10
-"""Of the adapter's own, longest first."""
+"""Most names of the adapter's own modules that are tried, longest first."""
 _WHOLE = ("target_modules", "exclude_modules", "feedforward_modules")
 _SHORTHANDS = frozenset({"all-linear"})
 _KEYED = {"rank_pattern": r"(.*\.)?({})$", "alpha_pattern": r"(.*\.)?({})$", "lambda_pattern": r"(.*\.)?({})$",
           "n_frequency_pattern": r".*\.{}$", "block_size_pattern": r".*\.{}$"}  # fmt: skip
 _LISTED = {"modules_to_save": r"(^|.*\.){}($|\..*)", "layers_pattern": r"(?:^|.*?\.){}\.(?P<idx>\d+)\."}
 _PLAIN = re.compile(r"[A-Za-z0-9_.\-]+")
-"""A name. Its dots take any character, one each."""
+"""A plain name. Each of its dots matches any character."""
 _SHOWN = 80
 
 

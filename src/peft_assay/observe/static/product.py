@@ -15,13 +15,13 @@ from peft_assay.observe.static.header import ITEM_BYTES
 
 CASTS = ("float16", "bfloat16")
 BLOCK_ITEMS = 4 << 20
-"""Numbers of a factor that are looked at at once; most factors have fewer."""
+"""Numbers of a factor that are read at once; most factors have fewer."""
 MAX_EXACT = 20_000_000_000
-"""Multiplications of all triangles of one file: some ten CPU-seconds. Ordinary adapters need none."""
+"""Most multiplications of all triangles of one file: some ten CPU-seconds. Ordinary adapters need none."""
 _CANCELS = 1e-4
 """Share of (sum of the parts' norms) squared below which the parts cancel. At random directions it is 1 / rank."""
 _ZERO = 1e-13
-"""Share of the sum of the parts' norms that is rounding of doubles."""
+"""The share of the sum of the parts' norms that is rounding of doubles."""
 _FAINT = 1e-30
 """Squared norms below this are computed in float64: float32 ends at 1e-38."""
 
@@ -52,7 +52,7 @@ class Factor:
     """Per dtype: Frobenius norm of the change by casting."""
     problem: str | None = None
     stored: Stored | None = None
-    """None where it was not kept."""
+    """The factor's numbers; None where they were not kept."""
 
     @property
     def bytes(self) -> int:
@@ -65,11 +65,11 @@ class Update:
     """The update of one module."""
 
     rank: int
-    """Of the factors; alpha is divided by it."""
+    """The rank of the factors; alpha is divided by it."""
     norm: float
     """Frobenius norm, before the module's scale."""
     spectral_share: float
-    """Share of the squared norm in the first singular direction; 0 for an update that is zero."""
+    """The share of the squared norm in the first singular direction; 0 for an update that is zero."""
     effective_rank: float
     """Between 1 and the rank; 0 for an update that is zero."""
     cast_change: Mapping[str, float]
@@ -155,7 +155,7 @@ def _squared_singular_values(gram_down: Any, gram_up: Any) -> Any:
     root = vectors * np.sqrt(np.clip(values, 0.0, None))
     squares = np.linalg.eigvalsh(root.T @ gram_up @ root)
     squares = np.clip(squares, 0.0, None)
-    # Rounding leaves a positive dust where the true value is zero.
+    # Rounding leaves a small positive number where the true value is zero.
     return np.where(squares > squares.max(initial=0.0) * 1e-12, squares, 0.0)
 
 

@@ -18,7 +18,7 @@ from peft_assay.observe.static.header import Tensor
 from peft_assay.observe.static.reading import Configuration, is_number
 
 MAX_MATCHES = 2_000_000
-"""Expressions of patterns times modules."""
+"""Most expressions of patterns times modules."""
 PREFIX = "base_model.model."
 _READ_OTHERWISE = re.compile(r"\{,[0-9]*\}|\[:")
 """Syntax that Python, and so PEFT, reads in another way than re2: a repetition without a lower limit, and classes by
@@ -27,10 +27,10 @@ name."""
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How a type says how strong it is."""
+    """The fields by which a type declares its scale."""
 
     alpha: str
-    """The field that is multiplied with."""
+    """The field that the update is multiplied with."""
     rank: str | None = None
     """The field that it is divided by; None: it is the factor itself."""
     alphas: str | None = None
@@ -60,7 +60,7 @@ FAMILIES: Mapping[str, Family] = {
     "PEANUT": Family("scaling"),
     "XLORA": Family("global_scaling_weight"),
 }
-"""Types whose update is multiplied by something that the configuration says; all others multiply by 1."""
+"""Types whose update is multiplied by a number from the configuration; all others multiply by 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,12 @@ class Scales:
     """The scales of all modules according to the configuration."""
 
     declared: float
-    """Without patterns."""
+    """The scale without patterns."""
     usual: float
     """The scale with PEFT's defaults of the type."""
     modules: Mapping[str, float] = field(default_factory=dict)
     overlaps: tuple[str, ...] = ()
-    """Modules that several expressions match, and these do not say the same."""
+    """Modules that several expressions match with different values."""
 
 
 def scales(configuration: Configuration, tensors: Iterable[Tensor], lengths: Mapping[str, float]) -> Scales:
@@ -138,7 +138,7 @@ def expression(field_name: str, key: str) -> Any:
             f"{field_name}: {key[:80]!r} has '{{,n}}' or '[:', which readers of expressions read in two ways"
         )
     try:
-        linear.compile_linear(key)  # by itself too: `a)|(b` would come out of the parentheses around it
+        linear.compile_linear(key)  # each expression must be valid alone: `a)|(b` would leave the parentheses around it
         return linear.compile_linear(rf"(.*\.)?({key})")
     except linear.error:
         raise Unreadable(f"{field_name}: {key[:80]!r} is not an expression that takes linear time") from None

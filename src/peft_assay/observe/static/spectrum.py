@@ -34,7 +34,7 @@ MAX_MULTIPLICATIONS = 20_000_000_000
 """Sum over modules of rank cubed: some ten CPU-seconds of eigenvalues. Small files could ask for hours."""
 MAX_MODULES = 20_000
 MAX_KEPT_BYTES = 16 << 20
-"""Of factors that are kept as they are until their partner comes, in case the two cancel each other."""
+"""Most bytes of factors that are kept until their partner is read, in case the two cancel each other."""
 _DOWN = (".lora_A.weight", ".lora_embedding_A")
 _UP = (".lora_B.weight", ".lora_embedding_B")
 

@@ -11,7 +11,7 @@ from peft_assay.core.parse import parse_json, validate
 
 NAMES = ("peft_configs.json", "engines.json", "licences.json", "licence_texts.json")
 READERS = {"peft_table": NAMES[0], "engine_table": NAMES[1], "licence_table": NAMES[2], "text_table": NAMES[3]}
-"""Function of this module to the table that it gives: a probe depends on a table where it calls its function."""
+"""The functions of this module with the tables that they return: a probe depends on a table whose function it calls."""
 
 
 class _Closed(BaseModel):

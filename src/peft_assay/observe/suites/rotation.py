@@ -14,7 +14,7 @@ from peft_assay.core.suite import Case, content_of
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 GRACE = timedelta(days=31)
-"""How long the quarter that ended is still taken."""
+"""The time for which the last quarter is still accepted."""
 _DERIVED = "peft-assay/hold-back/v3"
 
 

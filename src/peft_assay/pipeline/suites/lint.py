@@ -117,7 +117,7 @@ def _null(suite: Suite, among: Sequence[Suite], policy: CompiledPolicy, *, alone
 
 
 _HALF = 0.5
-"""The least pass rate that a null answer is told of at, where the policy has no parameter floor."""
+"""The least pass rate of a null answer that is reported, where the policy has no parameter floor."""
 
 
 def _too_small(needs: tuple[Need, ...]) -> tuple[Finding, ...]:

@@ -24,9 +24,9 @@ class ControlsRecord:
     """The score of each null answer, and the generated answers where no suite would notice silence."""
 
     reached: Mapping[str, Reached]
-    """By kind; of the base only, since suites and base decide it."""
+    """Scores by kind; computed with the base only, because suites and base determine them."""
     unjudged: str | None = None
-    """Why a judge that would have had to decide gave no reply."""
+    """The reason why a judge whose verdict was needed gave no reply."""
     aloud: MuteRecord | None = None
 
 

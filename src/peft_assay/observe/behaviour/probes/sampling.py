@@ -43,7 +43,7 @@ class Loss:
 
     suite: str
     n: int
-    """Draws for prompts that the adapter answers right without."""
+    """Draws for prompts that the adapter answers rightly by greedy decoding."""
     lost: int
     base_lost: int
     only_own: int

@@ -15,7 +15,9 @@ PROMPT, ANSWER = TERMS = ("tested.prompt_tokens", "tested.answer_tokens")
 
 
 class TestedProbe(Concluding):
-    """Asks nothing: the base measured the prompts before any adapter was there, and the suites were answered."""
+    """A probe without questions: the base measured the prompts before any adapter was loaded, and suites were
+    answered.
+    """
 
     id = "tested"
     version = "1"
