@@ -184,7 +184,7 @@ class GenerateReply(_Reply):
     margins: Many[Lead] | None = None
     """Where asked: by how many nats each token of an answer led the next likeliest, at least."""
     certain: Many[Text] | None = None
-    """Where asked: how each text begins, whatever follows the tokens that led by as much; the last word left out."""
+    """Where asked: the beginning of each text whose tokens all led by as much, without its last word."""
 
 
 class ScoreReply(_Reply):

@@ -183,11 +183,11 @@ TAMPERINGS = (
     Tampering("verdict-pass", "append a verdict PASS", "one that failed since comes back", _verdict("PASS")),
     Tampering("snapshot-forged", "append a rights snapshot of one's own", "an unknown dataset gets a licence", _snapshot),
     Tampering(
-        "waiver-withdrawn", "append that a waiver was withdrawn", "what was certified on it is stopped",
+        "waiver-withdrawn", "append that a waiver was withdrawn", "certificates that rest on it end",
         lambda t: t.append("unwaived", artifact=t.adapter, envelope=NOTHING),
     ),
     Tampering(
-        "clearance-withdrawn", "append that a clearance was withdrawn", "what was certified on it is stopped",
+        "clearance-withdrawn", "append that a clearance was withdrawn", "certificates that rest on it end",
         lambda t: t.append("uncleared", artifact=t.adapter, envelope=NOTHING),
     ),
     Tampering(
@@ -203,7 +203,7 @@ TAMPERINGS = (
         "observation-filed", "move an observation to another adapter", "it counts as observed", _observation_of_another
     ),
     Tampering("last-dropped", "drop the last entry", "a withdrawal or a denial vanishes", _drop_last),
-    Tampering("middle-dropped", "drop an attempt, renumber what follows, hash anew", "attempts are understated", _renumber),
+    Tampering("middle-dropped", "drop an attempt, renumber the later entries, hash anew", "attempts are understated", _renumber),
     Tampering("reordered", "swap two entries, hash anew", "an older judgement is the newest", _swap),
     Tampering("rewritten", "rewrite an outcome, hash anew", "another history", _rewrite_outcome),
     Tampering("rolled-back", "put an older state of the database there", "all that came later is gone", _roll_back),
@@ -245,7 +245,7 @@ TAMPERINGS = (
     Tampering("checkpoints-gone", "remove all signed checkpoints", "appended entries pass for old ones",
               lambda t: t.sql(("update ledger set checkpoint = null",))),
     Tampering(
-        "checkpoint-moved", "put an older checkpoint beside the last entry", "what is appended seems signed",
+        "checkpoint-moved", "put an older checkpoint beside the last entry", "appended entries seem signed",
         lambda t: t.sql((_MOVE,)),
     ),
     Tampering("identity", "give the workspace another identity", "its mark is another one's",
