@@ -13,6 +13,7 @@ from peft_assay.cli import isolation
 from peft_assay.core.errors import ObservationError
 from peft_assay.core.sandbox import IsolationLevel
 from peft_assay.pipeline.certify import _opening
+from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import load_project
 from peft_assay.sandbox.interface import SandboxConfiguration
 from pipeline.certified_world import ZOO, World
@@ -128,7 +129,7 @@ def test_walls_are_tried_anew_where_the_document_was_edited_meanwhile(monkeypatc
     monkeypatch.setattr(isolation, "_begin", begin)
     path = ZOO / "peft-assay.yaml"
     project = load_project(path)
-    open_sandbox = isolation.sandbox_opener(None, 1, ahead=path)
+    open_sandbox = isolation.sandbox_opener(None, 1, ahead=Place(path))
     assert begun == [(project.document, path)]
     assert open_sandbox(project, 1).configuration.limits.wall_seconds == project.limits.wall_seconds
     assert len(begun) == 1

@@ -29,7 +29,7 @@ def certify(
     where = place(context, workspace, trust)
     if plan:
         _show_plan(where, sources or [], output_format)
-    open_sandbox = sandbox_opener(isolation, workers, ahead=where.context_path(), place=where)
+    open_sandbox = sandbox_opener(isolation, workers, ahead=where)
     # The rest is imported while the sandbox's walls are tried.
     from peft_assay.pipeline.certify import certify as run
     from peft_assay.pipeline.deployment import Deployment, utc_now

@@ -66,24 +66,24 @@ Workers = Annotated[
 
 
 def sandbox_opener(
-    backend: Backend | None, workers: int | None = None, *, ahead: Path | None = None, place: "Place | None" = None
+    backend: Backend | None, workers: int | None = None, *, ahead: "Place | None" = None
 ) -> "OpenSandbox":
-    """Return the function that starts the sandbox for a project's base.
+    """How to start the sandbox for a project's base.
 
-    `ahead` is the project's peft-assay.yaml: its walls are tried from now on, while the caller reads everything else.
-    `place` says where workspace and trust anchor are, which must stay outside. Raises DocumentError for an error
-    in the document.
+    `ahead` says where to act: the walls for its peft-assay.yaml are tried from now on, while the caller reads all the
+    rest, and its workspace and trust anchor must stay outside. Raises DocumentError for what is wrong in the document.
     """
-    document = None if ahead is None else read_assay(ahead)
-    trying = None if ahead is None or document is None else _begin(document, ahead, backend, place)
+    path = None if ahead is None else ahead.context_path()
+    document = None if path is None else read_assay(path)
+    trying = None if path is None or document is None else _begin(document, path, backend, ahead)
 
     def open_for(project: "Project", adapters: int) -> "Sandbox":
         from peft_assay.sandbox.pool import SandboxPool
 
         if backend is Backend.NONE:
             output.note(WITHOUT_WALLS)
-        same = (ahead, document) == (project.path, project.document)  # it is read again, and may have been edited
-        tried = (trying if trying and same else _begin(project.document, project.path, backend, place)).result()
+        same = (path, document) == (project.path, project.document)  # it is read again, and may have been edited
+        tried = (trying if trying and same else _begin(project.document, project.path, backend, ahead)).result()
         chosen = replace(tried, configuration=replace(tried.configuration, limits=_ceilings(project)))
         size = _size(workers, adapters, chosen.configuration)
         return chosen.supervise() if size == 1 else SandboxPool(chosen, size)
