@@ -27,6 +27,7 @@ from peft_assay.runtime.kept import (
     Registries,
     Settings,
     Sizes,
+    Tables,
     Tensors,
     Values,
     plain_rows,
@@ -40,6 +41,8 @@ TUNED = ("_active_adapter", "_disable_adapters", "merged_adapters", "scaling")
 UNDO = "undo it; or call deactivate() and activate it again"
 CONTENT_EVERY = 10.0
 """Least seconds between two sums of all content; more where one takes more than a hundredth of that."""
+MOMENT = 0.1
+"""Seconds for which a model's decoder need not be asked after the model around it was."""
 MARK = "_peft_assay_asks"
 """Attribute of each of PEFT's layers that holds an object which cannot be copied."""
 
@@ -62,13 +65,14 @@ class Uncopyable:
 class Question(Uncopyable):
     """The hook: asks the guard before the forward pass of the module that it was put on, and of no copy of it."""
 
-    __slots__ = ("ask", "place")
+    __slots__ = ("apart", "ask", "compiling", "place")
 
     def __init__(self, place: Any, ask: Callable[[Any, Any], None]) -> None:
         import torch
 
         # A hook traced into a compiled model would run once: the compiler leaves it as it is, and calls it each time.
-        self.place, self.ask = place, torch.compiler.disable(ask)
+        self.place, self.ask, self.apart = place, ask, torch.compiler.disable(ask)
+        self.compiling = torch.compiler.is_compiling
 
     def __call__(self, module: Any, arguments: Any, named: Any) -> None:
         """Raise ActivationDenied where the permission does not hold."""
@@ -76,7 +80,10 @@ class Question(Uncopyable):
             raise ActivationDenied(
                 "this is a copy of a governed model", check="permission", next_step="activate it on a base of its own"
             )
-        self.ask(arguments, named)
+        if self.compiling():
+            self.apart(arguments, named)
+        else:
+            self.ask(arguments, named)
 
 
 class Refusal(Uncopyable):
@@ -141,8 +148,10 @@ class Guard(Uncopyable):
             *(Mode(rows) for rows in _pieces(named, 96)),
             Settings([*settings_rows(named), *_adapter_settings(wrapped)]),
         )
+        self.tables: tuple[Look, ...] = tuple(Tables(rows) for rows in _pieces(named, 16))
+        self.turns = (*self.wide, *self.tables)
         self.turn = 0
-        self.asked = 0
+        self.asked, self.asked_until = 0, 0.0
         self.every_module = vars(torch.nn.modules.module)
         self.autocast = torch.is_autocast_enabled
         self.devices = sorted({tensor.device.type for _, tensor in self.tensors.named})
@@ -155,65 +164,79 @@ class Guard(Uncopyable):
             return self._ask_from_the_top
 
         def ask(arguments: Any, named: Any) -> None:
-            self._time()
-            if self.asked == threading.get_ident():
-                self.asked = 0  # the transformers model around it ran this check just before
-            else:
+            asked, self.asked = self.asked, 0
+            # Where the transformers model around it was asked a moment ago, it need not be asked again.
+            if asked != threading.get_ident() or time.monotonic() >= self.asked_until or os.getpid() != self.process:
                 self.quick()
                 self._next_looks(arguments, named)
 
         return ask
 
     def _ask_from_the_top(self, arguments: Any, named: Any) -> None:
-        self.quick()
+        self.asked_until = min(self.quick() + MOMENT, self.deadline)
         self._next_looks(arguments, named)
         self.asked = threading.get_ident()
 
     def _next_looks(self, arguments: Any, named: Any) -> None:
         """Run every check before a prompt is read; for each token after it, one of them in turn."""
         if _reads_a_prompt(arguments, named):
-            self.look()
+            _take(self.wide)
         else:
-            self.turn = (self.turn + 1) % len(self.wide)
-            _refuse(self.wide[self.turn].ask())
+            self.turn = (self.turn + 1) % len(self.turns)
+            _refuse(self.turns[self.turn].ask())
         self.lengths.ask(arguments, named)
 
-    def _time(self) -> None:
-        """Check process and time, which costs next to nothing; raises ActivationDenied."""
-        if os.getpid() != self.process:
-            raise ActivationDenied("the permission is another process's", check="process", next_step="activate it here")
-        if time.monotonic() >= self.deadline or self.clock() >= self.ended:
-            raise ActivationDenied(
-                f"the permission ended at {self.ended.isoformat()}",
-                check="times",
-                next_step="certify it again, then activate it again",
-            )
+    def quick(self) -> float:
+        """Check process, time, list and adapters, before every forward pass; raises ActivationDenied.
 
-    def quick(self) -> None:
-        """Check process, time, list and adapters, before every forward pass; raises ActivationDenied."""
-        self._time()
+        Returns the moment. Cold caches cost more than work, so it makes few calls, and the reasons are found elsewhere.
+        """
         now = time.monotonic()
+        if os.getpid() != self.process or now >= self.deadline or self.clock() >= self.ended:
+            self._refuse_time()
         if now - self.stood >= self.every:
             self.ask_standing()
+            _take(self.tables)
         if now - self.summed >= self.rest:
             self._sum_in_background(now)
-        _refuse(self.broken)
-        _refuse(self.adapters.ask())
-        self._circumstances()
-
-    def _circumstances(self) -> None:
-        """Check settings that are in force for the whole process or thread."""
+        if self.broken is not None:
+            _refuse(self.broken)
+        if self.adapters.changed():
+            _refuse(self.adapters.explain())
         module = self.every_module
-        if module["_global_forward_hooks"] or module["_global_forward_pre_hooks"]:
-            _refuse(Finding("hooks", "a hook on every module's forward pass is in force in this process"))
-        if any(map(self.autocast, self.devices)):
-            _refuse(Finding("mode", "autocast is on: answers are computed in another dtype than the certified one"))
-        if self.exporting() or self.tracing():
-            _refuse(
-                Finding("mode", "it is being exported or traced: the exported model would not ask for its permission")
+        if (
+            module["_global_forward_hooks"]
+            or module["_global_forward_pre_hooks"]
+            or any(map(self.autocast, self.devices))
+            or self.exporting()
+            or self.tracing()
+            or (self.dora is not None and self.dora["ENABLE_DORA_CACHING"])
+        ):
+            self._refuse_circumstances()
+        return now
+
+    def _refuse_time(self) -> NoReturn:
+        if os.getpid() != self.process:
+            raise ActivationDenied("the permission is another process's", check="process", next_step="activate it here")
+        raise ActivationDenied(
+            f"the permission ended at {self.ended.isoformat()}",
+            check="times",
+            next_step="certify it again, then activate it again",
+        )
+
+    def _refuse_circumstances(self) -> NoReturn:
+        """Raise ActivationDenied with the setting that is in force for the whole process or thread."""
+        if self.every_module["_global_forward_hooks"] or self.every_module["_global_forward_pre_hooks"]:
+            found = Finding("hooks", "a hook on every module's forward pass is in force in this process")
+        elif any(map(self.autocast, self.devices)):
+            found = Finding("mode", "autocast is on: answers are computed in another dtype than the certified one")
+        elif self.exporting() or self.tracing():
+            found = Finding(
+                "mode", "it is being exported or traced: the exported model would not ask for its permission"
             )
-        if self.dora is not None and self.dora["ENABLE_DORA_CACHING"]:
-            _refuse(Finding("mode", "PEFT's DoraCaching is on: kept norms go on answering when weights change"))
+        else:
+            found = Finding("mode", "PEFT's DoraCaching is on: kept norms go on answering when weights change")
+        raise _denial(found)
 
     def ask_standing(self) -> None:
         """Ask whether the permission still stands: the list of withdrawals, waivers, keys. Raises ActivationDenied."""
@@ -231,8 +254,7 @@ class Guard(Uncopyable):
 
     def look(self) -> None:
         """Take every look but content; raises ActivationDenied."""
-        for look in self.wide:
-            _refuse(look.ask())
+        _take(self.turns)
 
     def prove(self) -> None:
         """Check everything, content included; raises ActivationDenied."""
@@ -305,9 +327,19 @@ def _reads_a_prompt(arguments: Any, named: Any) -> bool:
     return given is None or given.ndim < 2 or bool(given.shape[1] > 1)
 
 
+def _take(looks: tuple[Look, ...]) -> None:
+    for look in looks:
+        if look.changed():
+            _refuse(look.explain())
+
+
 def _refuse(found: Finding | None) -> None:
     if found is not None:
-        raise ActivationDenied(found.message, check=found.check, next_step=UNDO)
+        raise _denial(found)
+
+
+def _denial(found: Finding) -> ActivationDenied:
+    return ActivationDenied(found.message, check=found.check, next_step=UNDO)
 
 
 def _refuse_copy() -> NoReturn:

@@ -8,6 +8,7 @@ is taken into the list, anything else is a `Finding`.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter, itemgetter
 from types import MethodType
 from typing import Any
@@ -27,7 +28,19 @@ CHECKS = {
     "_adapters_disabled": "adapters",
     "peft_config": "adapters",
 }
-"""The check that an attribute of PEFT's belongs to; any other attribute: ``base``."""
+"""Which check an attribute of PEFT's belongs to; any other: ``base``."""
+REGISTRIES = ("_parameters", "_buffers", "_modules")
+HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+MAY_GROW = {
+    **dict.fromkeys(("ModuleDict", "ModuleList"), ("_modules",)),
+    **dict.fromkeys(("ParameterDict", "ParameterList", "BufferDict"), ("_parameters", "_buffers")),
+}
+"""Tables of containers that are read though they are empty: what is put there answers."""
+UNREAD = {"torch.nn.modules.linear.Linear": frozenset({"in_features", "out_features"})}
+"""What a class keeps for its text alone: its forward pass reads weight and bias."""
+_ATTRIBUTES = attrgetter("__dict__")
+COMPILED = "_compiled_call_impl"
+"""Attribute that PyTorch calls in the place of a module's own pass, hooks included."""
 PEFT_SETS = frozenset({"prepare_inputs_for_generation"})
 """Methods that PEFT puts on instances while it generates, and leaves there."""
 
@@ -105,7 +118,7 @@ class Hooks(Look):
     """Tables of hooks that were empty, and those few that were not."""
 
     def __init__(self, named: list[tuple[str, Any]], own: Callable[[Any], bool]) -> None:
-        self.named, self.own = named, own
+        self.named, self.own = _called(named), own
         self._list()
 
     def _list(self) -> None:
@@ -147,21 +160,24 @@ class Sizes(Look):
     """The number of attributes of each module: an added attribute may stand in a method's place."""
 
     def __init__(self, named: list[tuple[str, Any]]) -> None:
-        self.named = [(at, m) for at, m in named if type(m).__name__ not in CONTAINERS]
+        self.named = _called(named)
         self.states = [vars(m) for _, m in self.named]
         self._count()
 
     def _count(self) -> None:
         self.known = [frozenset(values) for values in self.states]
         self.sizes = list(map(len, self.states))
+        self.compiled = [(values, values[COMPILED]) for values in self.states if COMPILED in values]
 
     def changed(self) -> bool:
-        return list(map(len, self.states)) != self.sizes
+        return list(map(len, self.states)) != self.sizes or any(
+            values.get(COMPILED) is not before for values, before in self.compiled
+        )
 
     def explain(self) -> Finding | None:
         for (at, module), known in zip(self.named, self.known, strict=True):
             values = vars(module)
-            for name in sorted(values.keys() ^ known):
+            for name in sorted(values.keys() ^ known | ({COMPILED} & values.keys())):
                 if name not in FREE_ATTRIBUTES and not _harmless(module, name, values.get(name)):
                     where = f"{at}.{name}" if at else name
                     done = "was put on the instance" if name in values else "was taken away"
@@ -174,7 +190,7 @@ class Kinds(Look):
     """The class of each module, and the forward pass of each class."""
 
     def __init__(self, named: list[tuple[str, Any]]) -> None:
-        self.named = [(at, m) for at, m in named if type(m).__name__ not in CONTAINERS]
+        self.named = _called(named)
         self.modules = [m for _, m in self.named]
         self.kinds = list(map(type, self.modules))
         self.distinct = list(dict.fromkeys(self.kinds))
@@ -204,16 +220,22 @@ class Registries(Look):
         rows = [
             (f"{at}." if at else "", table)
             for at, m in named
-            for table in (m._parameters, m._buffers, m._modules)  # noqa: SLF001 - named_*() walks
-            if table or type(m).__name__ in CONTAINERS
+            for name, table in zip(REGISTRIES, (m._parameters, m._buffers, m._modules), strict=True)  # noqa: SLF001
+            if table or name in MAY_GROW.get(type(m).__name__, ())
         ]
         self.places = [at for at, _ in rows]
         self.live = [table for _, table in rows]
         self.kept = [dict(table) for table in self.live]
+        self._list()
+
+    def _list(self) -> None:
+        self.empty = [table for table in self.live if not table]
+        self.filled = [table for table in self.live if table]
+        self.before = [kept for kept in self.kept if kept]
 
     def changed(self) -> bool:
         try:
-            return self.live != self.kept
+            return any(self.empty) or self.filled != self.before
         except RuntimeError:  # comparing two tensors gives no boolean
             return True
 
@@ -229,6 +251,38 @@ class Registries(Look):
                     )
                     return Finding("tensors" if name in kept else "adapters", f"{at}{name} {done}")
                 kept[name] = found
+        self._list()
+        return None
+
+
+class Tables(Look):
+    """The dictionaries themselves that hold attributes, registries and hooks: another may be put in their place."""
+
+    def __init__(self, named: list[tuple[str, Any]]) -> None:
+        self.named = named
+        self.modules = [module for _, module in named]
+        self.states = list(map(vars, self.modules))
+        self.read = itemgetter(*REGISTRIES, *HOOKS)
+        self.tables = list(chain.from_iterable(map(self.read, self.states)))
+
+    def changed(self) -> bool:
+        try:
+            # One that is equal now is as good; whatever is written to it later makes it another.
+            return (
+                list(map(_ATTRIBUTES, self.modules)) != self.states
+                or list(chain.from_iterable(map(self.read, self.states))) != self.tables
+            )
+        except (KeyError, RuntimeError, ValueError, TypeError):
+            return True
+
+    def explain(self) -> Finding | None:
+        for number, ((at, module), state) in enumerate(zip(self.named, self.states, strict=True)):
+            if not _alike(vars(module), state):
+                return Finding("forward", f"all attributes of {at or 'the model'} were replaced at once")
+            for name, kept in zip((*REGISTRIES, *HOOKS), self.tables[5 * number :], strict=False):
+                if not _alike(state.get(name), kept):
+                    check = "hooks" if name in HOOKS else "tensors"
+                    return Finding(check, f"{at}.{name} is another table" if at else f"{name} is another table")
         return None
 
 
@@ -299,8 +353,8 @@ def plain_rows(
 ) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
     """Give, for each module that has any, its attributes beyond those of every module; but tensors and objects."""
     for at, module in named:
-        values = vars(module)
-        names = (name for name in values if name not in standard and name not in FREE_ATTRIBUTES)
+        values, unread = vars(module), FREE_ATTRIBUTES | UNREAD.get(_path_of(type(module)), frozenset())
+        names = (name for name in values if name not in standard and name not in unread)
         yield f"{at}." if at else "", values, tuple(name for name in names if _comparable(values[name]))
 
 
@@ -328,6 +382,14 @@ def settings_rows(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any, 
                 yield f"{at}.{name}" if at else name, owner, free | {"pad_token_id"}
 
 
+def _called(named: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    return [(at, module) for at, module in named if type(module).__name__ not in CONTAINERS]
+
+
+def _path_of(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def _comparable(value: Any) -> bool:
     import torch
 
@@ -348,6 +410,9 @@ def _alike(found: Any, before: Any) -> bool:
 
 def _harmless(module: Any, name: str, value: Any) -> bool:
     """Whether an attribute that an instance got, or lost, is in no method's place; or is that method."""
+    if name == COMPILED:
+        # Module.compile() leaves here what torch.compile made of this module's own pass: its hooks still ask.
+        return value is None or getattr(value, "_torchdynamo_orig_callable", None) == module._call_impl  # noqa: SLF001
     if not callable(getattr(type(module), name, None)):
         return True
     own = isinstance(value, MethodType) and value.__func__.__module__.split(".", 1)[0] in ("peft", "transformers")
