@@ -48,15 +48,39 @@ def _line(part: Part) -> bytes | None:
 
 def _components(left: Any, right: Any) -> list[bytes]:
     """Return one digest for each rank that is not zero, sorted; each rank is scaled to a common size first."""
-    found = []
-    for column, row in zip(left.T, right, strict=True):
-        largest = np.abs(row).max(initial=0.0)
-        if largest == 0 or not column.any():
-            continue
-        power = float(np.ldexp(1.0, -int(np.frexp(largest)[1])))
-        sign = np.sign(row[np.flatnonzero(row)[0]])
-        found.append(hashlib.sha256(_array(row * power * sign) + _array(column / power * sign)).digest())
-    return sorted(found)
+    largest = np.abs(right).max(axis=1, initial=0.0)
+    acts = (largest > 0) & left.any(axis=0)
+    if not acts.any():
+        return []
+    right, columns = right[acts], np.ascontiguousarray(left.T[acts])
+    powers = np.ldexp(1.0, -np.frexp(largest[acts])[1])[:, None]
+    signs = np.sign(right[np.arange(len(right)), (right != 0).argmax(axis=1)])[:, None]
+    rows, columns = _arrays(right * powers * signs), _arrays(columns / powers * signs)
+    return sorted(hashlib.sha256(row + column).digest() for row, column in zip(rows, columns, strict=True))
+
+
+def _arrays(matrix: Any) -> list[bytes]:
+    """Return what `_array` gives for each row of `matrix`, with the whole matrix converted at once."""
+    length = matrix.shape[1]
+    if not 0 < length <= PIECE:
+        return [_array(row) for row in matrix]
+    if not np.isfinite(matrix).all():
+        raise Uncomputable("its numbers overflow when its scale is applied", where=WEIGHTS_FILE)
+    matrix = np.ascontiguousarray(matrix, dtype="<f8") + 0.0  # no negative zero
+    with np.errstate(all="ignore"):
+        single = matrix.astype("<f4")
+    exact = (single == matrix).all(axis=1)
+    bits = single.view("<u4")
+    short = exact & ~(bits & np.uint32(0xFFFF)).any(axis=1)
+    halves = (bits >> np.uint32(16)).astype("<u2") if short.any() else bits
+    found, start = [], hashlib.sha256(str(length).encode())
+    for row in range(len(matrix)):
+        name, held = ("BF16", halves) if short[row] else ("F32", single) if exact[row] else ("F64", matrix)
+        digest = start.copy()
+        digest.update(f"\0{name}\0".encode())
+        digest.update(held[row].data)
+        found.append(digest.digest())
+    return found
 
 
 def _array(values: Any) -> bytes:

@@ -103,7 +103,9 @@ def _tensor(name: str, entry: Any, stored: memoryview, cast: Cast | None) -> Ten
 
 def _wide(dtype: str, raw: Any) -> Any:
     if dtype == "BF16":
-        return (raw.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+        bits = raw.astype(np.uint32)
+        bits <<= np.uint32(16)
+        return bits.view(np.float32).astype(np.float64)
     if dtype.startswith("F8"):
         return _eighths(dtype)[raw]
     return raw.astype(np.float64)
