@@ -108,7 +108,7 @@ class Activation:
     artifact: Digest
     certificate: Digest
     lock: Digest
-    files: Mapping[str, bytes]
+    files: Mapping[str, bytes] = field(repr=False)
     """Path -> exactly the bytes that were verified."""
     granted_at: datetime
     not_after: datetime

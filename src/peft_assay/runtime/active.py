@@ -13,7 +13,7 @@ from peft_assay.core.certificate import Activation
 from peft_assay.core.digest import parse_digest
 from peft_assay.core.errors import ActivationDenied, ObservationError
 from peft_assay.core.protocols import Authorizer
-from peft_assay.runtime.foreign import replaced_code
+from peft_assay.runtime.foreign import Code
 from peft_assay.runtime.guard import Guard, Refusal, Uncopyable, retire
 from peft_assay.runtime.twin import check_likeness
 from peft_assay.trust import capability
@@ -67,11 +67,9 @@ class ActiveAdapter(Uncopyable):
         self._alive()
         if self._guard.permission is not self.permission:
             _refuse_change()
-        self._guard.quick()
+        self._guard.ask_time()
         capability.check_held(self.permission)
         self._guard.prove()
-        for name in replaced_code(self._model):
-            raise ActivationDenied(f"{name} was replaced in this process", check="forward", next_step="undo it")
 
     def _alive(self) -> None:
         if self._model is None:
@@ -127,7 +125,7 @@ def activate(
     """
     try:
         from peft_assay_loading.errors import LoadingError
-        from peft_assay_loading.load import attach, refuse_altered
+        from peft_assay_loading.load import attach, detach, refuse_altered
         from peft_assay_loading.state import base_state
     except ImportError as error:
         raise ObservationError(f"{NEEDS}: {error}", next_step="pip install 'peft-assay[runtime]'") from None
@@ -145,5 +143,10 @@ def activate(
         raise ActivationDenied(
             str(error), check="load", next_step="certify it again under the installed PEFT"
         ) from None
+    for name in Code(wrapped).replaced():  # of PEFT's, which the bare model had none of
+        detach(wrapped)
+        raise ActivationDenied(
+            f"{name} was replaced in this process", check="load", next_step="leave out what replaces it"
+        )
     guard = Guard(wrapped, permission, clock, authorizer.stand, look_every)
     return ActiveAdapter(permission, guard, wrapped)

@@ -8,6 +8,7 @@ openly.
 import contextlib
 import functools
 import inspect
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -17,29 +18,38 @@ from typing import Any
 LIBRARIES = ("transformers", "torch", "peft")
 MODELS = "transformers.models."
 """Modules whose functions a forward pass calls."""
+COMPILED = ("__compiled_fn_", "__resume_at_")
+"""What torch.compile adds to a module: the source of the library calls none of it."""
 WRAPPING = (contextlib.__file__, functools.__file__)
 """Modules that define Python's own decorators: the wrapped function is looked at instead."""
 
 
-def replaced_code(model: Any) -> Iterator[str]:
-    """Give the qualified names of methods and functions, behind `model`, that their library did not define."""
-    roots = (
-        *(str(Path(sys.modules[name].__file__ or "").parent) for name in LIBRARIES if name in sys.modules),
-        *WRAPPING,
-    )
-    classes = {kind for module in model.modules() for kind in type(module).__mro__ if kind is not object}
-    for kind in sorted(classes, key=lambda kind: (kind.__module__, kind.__qualname__)):
-        for name, value in vars(kind).items():
-            if isinstance(value, types.FunctionType) and not _own(value, roots):
-                yield f"{kind.__module__}.{kind.__qualname__}.{name}"
-        # torch's Module has a placeholder in the place of a forward pass
-        forward = vars(kind).get("forward") if kind.__name__ != "Module" else None
-        if isinstance(forward, types.FunctionType) and not _in_place(forward, kind):
-            yield f"{kind.__module__}.{kind.__qualname__}.forward"
-    for home in sorted({kind.__module__ for kind in classes if _library(kind)}):
-        for name, value in list(vars(sys.modules[home]).items()):
-            if isinstance(value, types.FunctionType) and not _standard(value) and not _own(value, roots):
-                yield f"{home}.{name}"
+class Code:
+    """The classes behind a model, and the modules of transformers that they call functions of."""
+
+    def __init__(self, model: Any) -> None:
+        classes = {kind for module in model.modules() for kind in type(module).__mro__ if kind is not object}
+        self.classes = sorted(classes, key=lambda kind: (kind.__module__, kind.__qualname__))
+        self.homes = sorted({kind.__module__ for kind in classes if _library(kind)})
+        self.roots = (*map(_folder, filter(sys.modules.__contains__, LIBRARIES)), *WRAPPING)
+
+    def replaced(self) -> Iterator[str]:
+        """Give the qualified names of methods and functions that their library did not define."""
+        for kind in self.classes:
+            for name, value in list(vars(kind).items()):
+                if isinstance(value, types.FunctionType) and not _own(value, self.roots):
+                    yield f"{kind.__module__}.{kind.__qualname__}.{name}"
+            forward = vars(kind).get("forward")
+            # torch's own Module has none to replace
+            if kind.__name__ != "Module" and isinstance(forward, types.FunctionType) and not _in_place(forward, kind):
+                yield f"{kind.__module__}.{kind.__qualname__}.forward"
+        for home in self.homes:
+            for name, value in list(vars(sys.modules[home]).items()):
+                if isinstance(value, types.FunctionType) and not name.startswith(COMPILED) and not self._known(value):
+                    yield f"{home}.{name}"
+
+    def _known(self, function: types.FunctionType) -> bool:
+        return _standard(function) or _own(function, self.roots)
 
 
 def foreign_attention(model: Any) -> str | None:
@@ -49,7 +59,7 @@ def foreign_attention(model: Any) -> str | None:
     """
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    root = str(Path(sys.modules["transformers"].__file__ or "").parent)
+    root = _folder("transformers")
     for name in sorted(_implementations(model)):
         function = ALL_ATTENTION_FUNCTIONS.get(name)
         if function is None and name in ("eager", "None"):
@@ -57,6 +67,11 @@ def foreign_attention(model: Any) -> str | None:
         if not isinstance(function, types.FunctionType) or not _own(function, (root,)):
             return name
     return None
+
+
+def _folder(library: str) -> str:
+    """The folder of an imported library, with its last separator: others begin with the same letters."""
+    return str(Path(sys.modules[library].__file__ or "").parent) + os.sep
 
 
 def _implementations(model: Any) -> set[str]:

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from peft_assay.core.certificate import Activation
 from peft_assay.core.errors import ActivationDenied, AssayError
+from peft_assay.runtime.foreign import Code
 from peft_assay.runtime.kept import (
     Counters,
     Finding,
@@ -134,14 +135,14 @@ class Guard(Uncopyable):
         tuned = [(at, m) for at, m in named if "_active_adapter" in vars(m)]
         for _, module in tuned:
             module.__dict__[MARK] = Question(module, self._asker(module))
-        standard = frozenset(vars(torch.nn.Module())) | {MARK, *TUNED}
+        standard = frozenset(vars(torch.nn.Module())) | {MARK}
         self.adapters = Values((f"{at}.", vars(m), tuple(n for n in TUNED if n in vars(m))) for at, m in tuned)
         hooks = Hooks(named, lambda hook: isinstance(hook, Question) and hook.place in self.places)
         count = range(len(self.tensors.named))
         self.wide: tuple[Look, ...] = (
             hooks,
             Sizes(named),
-            *(Values(rows) for rows in _pieces([row for row in plain_rows(named, standard) if row[2]], 8)),
+            *(Values(rows) for rows in _pieces([row for row in plain_rows(named, standard, TUNED) if row[2]], 8)),
             *(Counters(self.tensors, numbers) for numbers in _pieces(list(count), 16)),
             *(Registries(rows, self.tensors) for rows in _pieces(named, 48)),
             *(Kinds(rows) for rows in _pieces(named, 96)),
@@ -158,6 +159,7 @@ class Guard(Uncopyable):
         self.exporting = torch.compiler.is_exporting
         self.tracing = torch.jit.is_tracing
         self.dora = _dora_module(named)
+        self.code = Code(wrapped)
 
     def _asker(self, place: Any) -> Callable[[Any, Any], None]:
         if place is self.inner:
@@ -185,6 +187,11 @@ class Guard(Uncopyable):
             self.turn = (self.turn + 1) % len(self.turns)
             _refuse(self.turns[self.turn].ask())
         self.lengths.ask(arguments, named)
+
+    def ask_time(self) -> None:
+        """Check process and time only; raises ActivationDenied."""
+        if os.getpid() != self.process or time.monotonic() >= self.deadline or self.clock() >= self.ended:
+            self._refuse_time()
 
     def quick(self) -> float:
         """Check process, time, list and adapters, before every forward pass; raises ActivationDenied.
@@ -262,8 +269,13 @@ class Guard(Uncopyable):
         self.broken = None
         self.quick()
         self.look()
-        _refuse(next(self.tensors.altered(), None))
+        _refuse(next(self._deep_findings(), None))
         self.summed = time.monotonic()
+
+    def _deep_findings(self) -> Iterator[Finding]:
+        """Give what only a walk over all bytes and all code shows."""
+        yield from self.tensors.altered()
+        yield from (Finding("forward", f"{name} was replaced in this process") for name in self.code.replaced())
 
     def _sum_in_background(self, now: float) -> None:
         self.summed = now
@@ -272,7 +284,7 @@ class Guard(Uncopyable):
     def _sum(self) -> None:
         begun = time.thread_time()
         with self.lock:
-            self.broken = next(self.tensors.altered(), None)
+            self.broken = next(self._deep_findings(), None)
         self.rest = max(CONTENT_EVERY, 100 * (time.thread_time() - begun))
 
 

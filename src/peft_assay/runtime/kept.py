@@ -41,6 +41,7 @@ UNREAD = {"torch.nn.modules.linear.Linear": frozenset({"in_features", "out_featu
 _ATTRIBUTES = attrgetter("__dict__")
 COMPILED = "_compiled_call_impl"
 """Attribute that PyTorch calls in the place of a module's own pass, hooks included."""
+NAMES_ADAPTERS = frozenset({"_active_adapter", "active_adapter"})
 PEFT_SETS = frozenset({"prepare_inputs_for_generation"})
 """Methods that PEFT puts on instances while it generates, and leaves there."""
 
@@ -74,6 +75,9 @@ class Values(Look):
 
     def __init__(self, rows: Iterable[tuple[str, Mapping[str, Any], tuple[str, ...]]]) -> None:
         self.rows = [(at, values, names) for at, values, names in rows if names]
+        self._list()
+
+    def _list(self) -> None:
         self.getters = [(itemgetter(*names), values) for _, values, names in self.rows]
         self.kept = [tuple(_copy(values[name]) for name in names) for _, values, names in self.rows]
         self.quick: list[Any] = [kept[0] if len(kept) == 1 else kept for kept in self.kept]
@@ -88,9 +92,10 @@ class Values(Look):
         for (at, values, names), kept in zip(self.rows, self.kept, strict=True):
             for name, before in zip(names, kept, strict=True):
                 found = values.get(name, "<absent>")
-                if not _alike(found, before):
+                if not _alike(found, before) and not (name in NAMES_ADAPTERS and _named(found) == _named(before)):
                     said = f"{text_of(found)}, and {text_of(before)} is certified"
                     return Finding(CHECKS.get(name, "base"), f"{at}{name} is {said}")
+        self._list()
         return None
 
 
@@ -98,7 +103,7 @@ class Settings(Look):
     """Objects of settings, compared whole; `free` names may change."""
 
     def __init__(self, owners: Iterable[tuple[str, Any, frozenset[str]]]) -> None:
-        self.rows = [(at, vars(owner), dict(vars(owner)), free) for at, owner, free in owners]
+        self.rows = [(at, vars(owner), _copy(dict(vars(owner))), free) for at, owner, free in owners]
 
     def changed(self) -> bool:
         return any(live != kept for _, live, kept, _ in self.rows)
@@ -110,7 +115,7 @@ class Settings(Look):
                     said = f"{text_of(live.get(name))}, and {text_of(kept.get(name))} is certified"
                     return Finding("base", f"{at}.{name} is {said}")
             kept.clear()
-            kept.update(live)
+            kept.update(_copy(dict(live)))
         return None
 
 
@@ -349,12 +354,16 @@ class Counters(Look):
 
 
 def plain_rows(
-    named: Iterable[tuple[str, Any]], standard: frozenset[str]
+    named: Iterable[tuple[str, Any]], standard: frozenset[str], tuned: tuple[str, ...]
 ) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
-    """Give, for each module that has any, its attributes beyond those of every module; but tensors and objects."""
+    """Give, for each module that has any, its attributes beyond those of every module; but tensors and objects.
+
+    On PEFT's layers those of `tuned` are looked at elsewhere; on others they are something else (attention's scaling).
+    """
     for at, module in named:
         values, unread = vars(module), FREE_ATTRIBUTES | UNREAD.get(_path_of(type(module)), frozenset())
-        names = (name for name in values if name not in standard and name not in unread)
+        elsewhere = standard | unread | (set(tuned) if "_active_adapter" in values else set())
+        names = (name for name in values if name not in elsewhere)
         yield f"{at}." if at else "", values, tuple(name for name in names if _comparable(values[name]))
 
 
@@ -397,8 +406,17 @@ def _comparable(value: Any) -> bool:
 
 
 def _copy(value: Any) -> Any:
-    """Return a copy of the content of an object that can be changed in place."""
-    return type(value)(value) if type(value) in (dict, list, set) else value
+    """Return a copy of the content of an object that can be changed in place, however deep."""
+    if type(value) is dict:
+        return {name: _copy(one) for name, one in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_copy, value))
+    return set(value) if type(value) is set else value
+
+
+def _named(adapters: Any) -> Any:
+    """Return the names of adapters as a list: PEFT writes one name by itself too."""
+    return [adapters] if isinstance(adapters, str) else adapters
 
 
 def _alike(found: Any, before: Any) -> bool:

@@ -37,9 +37,12 @@ class Lengths:
         """Look at one forward pass; raises ActivationDenied with check ``lengths`` where longer ones are refused."""
         given = _given(arguments, named)
         if self.encodes:
-            if given is not None and named.get("encoder_outputs") is None:
-                self._judge(self._words(named, _tokens(given)), 0)
+            encoded = named.get("encoder_outputs")
+            read = given if encoded is None else encoded[0]  # a caller may hand over what another encoder read
+            if read is not None:
+                self._judge(self._words(named, _tokens(read)), 0)
             decoded = named.get("decoder_input_ids")
+            decoded = named.get("decoder_inputs_embeds") if decoded is None else decoded
             if decoded is not None:
                 virtual = self.virtual if self.prefixed else 0
                 self._judge(0, _held(named.get("past_key_values")) + _tokens(decoded) - virtual)
@@ -50,10 +53,10 @@ class Lengths:
         cache, new = named.get("past_key_values"), _tokens(given)
         held = _held(cache)
         whole = held + new
-        read = self._continued(given) if held == 0 else self._cached(cache, held) if new == 1 else None
+        read = self._cached(cache, held) if held and new == 1 else self._continued(given) if cache is None else None
         prompt = whole if read is None else read
         if held == 0 or read is None:
-            self._keep(cache, given, prompt, cached=held > 0)
+            self._keep(cache, given, prompt)
         if read is not None and whole - prompt >= self.answer:
             # The pass that reads an answer's k-th token makes the next one.
             self._judge(0, whole - prompt + 1)
@@ -76,8 +79,8 @@ class Lengths:
         same = bool((given[:, :-1] == before).all())
         return int(self.last.prompt) if same else None
 
-    def _keep(self, cache: Any, given: Any, prompt: int, *, cached: bool) -> None:
-        self.last.prompt, self.last.given = prompt, None if cached else given
+    def _keep(self, cache: Any, given: Any, prompt: int) -> None:
+        self.last.prompt, self.last.given = prompt, given if cache is None else None
         try:
             if cache is not None:
                 self.read[cache] = prompt
@@ -88,7 +91,7 @@ class Lengths:
         """Return the tokens of `whole` without padding and virtual tokens, of the longest row."""
         mask = named.get("attention_mask")
         if mask is not None and mask.ndim == 2 and mask.shape[1] == whole:
-            whole = int(mask.sum(dim=1).max())
+            whole = int((mask != 0).sum(dim=1).max())  # transformers reads whatever is not 0 as "attend"
         return whole if self.encodes and self.prefixed else max(whole - self.virtual, 0)
 
     def _judge(self, prompt: int, answer: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from peft_assay.core.errors import ActivationDenied
-from peft_assay.runtime.foreign import foreign_attention, replaced_code
+from peft_assay.runtime.foreign import Code, foreign_attention
 from peft_assay.runtime.likeness import FREE_SETTINGS, Likeness
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
@@ -42,7 +42,7 @@ def check_likeness(model: Any, documents: Mapping[str, bytes], task: str) -> Non
             break
     if found:
         raise ActivationDenied(f"the same tensors, but another model: {'; '.join(found)}", check="base", next_step=step)
-    for name in replaced_code(model):
+    for name in Code(model).replaced():
         raise ActivationDenied(
             f"the same tensors, but other code: {name} was replaced in this process",
             check="base",

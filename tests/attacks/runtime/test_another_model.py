@@ -9,6 +9,7 @@ import pytest
 
 from peft_assay import activate
 from peft_assay.core.errors import ActivationDenied
+from peft_assay.runtime.foreign import Code
 from peft_assay_loading.state import base_state
 from runtime.conftest import ZOO
 
@@ -165,6 +166,23 @@ def test_code_that_was_replaced_in_its_class_or_module(certified, monkeypatch) -
                 assert not torch.equal(logits(model), plain)
             refused(certified, model, "was replaced in this process")
     go(certified, load()).deactivate()
+
+
+def test_a_library_beside_with_a_longer_name_is_not_the_library(monkeypatch) -> None:
+    """Control: the folder begins with the same letters, as those of many extensions do."""
+    from pathlib import Path
+
+    import torch
+    from transformers.models.llama import modeling_llama
+
+    beside = f"{Path(torch.__file__).parent}_extension/patch.py"
+    made: dict = {}
+    exec(compile("def forward(self, states):\n    return states\n", beside, "exec"), made)
+    patch = made["forward"]
+    patch.__module__, patch.__qualname__ = modeling_llama.__name__, "LlamaMLP.forward"
+    assert not list(Code(load()).replaced())
+    monkeypatch.setattr(modeling_llama.LlamaMLP, "forward", patch)
+    assert list(Code(load()).replaced()) == [f"{modeling_llama.__name__}.LlamaMLP.forward"]
 
 
 def _wrapping(own):

@@ -30,11 +30,15 @@ def governed(base_model, name="lora", beyond=Beyond.REFUSE):
     """A real adapter of the zoo on the real base, with a permission for 10 and 4 tokens."""
     folder = ZOO / "adapters" / name
     model = attach(base_model(), (folder / CONFIG_FILE).read_bytes(), (folder / WEIGHTS_FILE).read_bytes())
+    return model, Guard(model, permitted(beyond), utc_now, lambda: None, 60.0)
+
+
+def permitted(beyond=Beyond.REFUSE):
     now, any_digest = utc_now(), sha256(b"")
     given = Activation(
         any_digest, any_digest, any_digest, {}, now, now + timedelta(hours=1), os.getpid(), PROMPT, ANSWER, beyond
     )
-    return model, Guard(model, sealed(given), utc_now, lambda: None, 60.0)
+    return sealed(given)
 
 
 def ids(count, rows=1, start=5):
@@ -81,6 +85,12 @@ def in_pieces(model, tokens, piece):
         said(model, tokens[:, at : at + piece], past_key_values=cache, use_cache=True)
 
 
+def one_more_than_before(model):
+    """The text that was just answered, and one token more: a new prompt, no answer going on."""
+    generated(model, ids(10), 2)
+    generated(model, ids(11), 1)
+
+
 BEYOND = {
     "a longer prompt": (lambda m: said(m, ids(11)), "prompt of 11 tokens: 10"),
     "a longer prompt, by place": (lambda m: m(ids(11)), "prompt of 11"),
@@ -92,6 +102,12 @@ BEYOND = {
         lambda m: said(m, ids(11, 2), attention_mask=(ids(11, 2) > 9).long()),
         "prompt of 11",
     ),
+    "a mask of other numbers than 0 and 1": (
+        lambda m: said(m, ids(11), attention_mask=-ids(11).clamp(max=1)),
+        "prompt of 11",
+    ),
+    "a mask of parts": (lambda m: said(m, ids(11), attention_mask=ids(11) / 1000), "prompt of 11"),
+    "one token more than the prompt before": (one_more_than_before, "prompt of 11"),
     "a prompt in pieces": (lambda m: in_pieces(m, ids(14), 7), "prompt of 14"),
     "a prompt token by token": (lambda m: one_by_one(m, ids(16)), "tokens"),
     "a longer answer": (lambda m: generated(m, ids(3), 5), "answer of 5 tokens: 4"),
@@ -155,6 +171,29 @@ def test_a_warning_comes_once_and_says_what_was_found(base_model):
         generated(model, ids(3), 9)
     assert sum(issubclass(one.category, BeyondTested) for one in met) == 1
     assert guard.lengths.found == "prompt of 12 tokens: 10 is the longest that was tested or declared"
+
+
+def test_what_another_encoder_read_is_counted():
+    """Control: without the guard the decoder answers to it."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    sizes = {"vocab_size": 256, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    model = T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0)).eval()
+    wrapped = get_peft_model(model, LoraConfig(task_type="SEQ_2_SEQ_LM", target_modules=["q"])).eval()
+    with torch.no_grad():
+        short, long = (model.get_encoder()(input_ids=ids(count)) for count in (10, 11))
+        start = torch.zeros(1, 1, dtype=torch.long)
+        wrapped(encoder_outputs=long, decoder_input_ids=start)
+        guard = Guard(wrapped, permitted(), utc_now, lambda: None, 60.0)
+        wrapped(encoder_outputs=short, decoder_input_ids=start)
+        wrapped.generate(input_ids=ids(10), max_new_tokens=3)
+        refused(lambda: wrapped(encoder_outputs=long, decoder_input_ids=start), "prompt of 11 tokens: 10")
+        refused(lambda: wrapped.generate(encoder_outputs=long, max_new_tokens=1), "prompt of 11 tokens: 10")
+        beyond = torch.zeros(1, 9, 16)
+        refused(lambda: wrapped(encoder_outputs=short, decoder_inputs_embeds=beyond), "answer of 9 tokens: 4")
+    assert guard.lengths.found is None
 
 
 @pytest.mark.sandbox

@@ -15,6 +15,7 @@ import pytest
 from peft_assay import activate
 from peft_assay.core.errors import ActivationDenied
 from peft_assay.pipeline.deployment import utc_now
+from peft_assay.runtime.kept import Settings
 from runtime.conftest import ZOO
 
 pytestmark = [pytest.mark.model, pytest.mark.sandbox]
@@ -123,6 +124,7 @@ CHANGES = {
     "class": (_class, "forward"),
     "epsilon": (_epsilon, "base"),
     "activation": (_activation, "tensors"),
+    "attention's scaling": (lambda m: setattr(inner(m).self_attn, "scaling", 1.0), "scale"),
 }
 
 
@@ -191,6 +193,73 @@ def test_writes_that_no_counter_counts_are_found_by_content(certified, base_mode
     refused(lambda: logits(model), "tensors")
 
 
+def test_code_that_is_replaced_later_is_found_in_the_background(certified, base_model, monkeypatch) -> None:
+    """Control: the function is the library's module's own name, so no class and no module shows it; answers change."""
+    import torch
+    from transformers.models.llama import modeling_llama
+
+    active = go(certified, base_model)
+    model = active.model
+    before = logits(model)
+    with monkeypatch.context() as scope:
+        scope.setattr(modeling_llama, "apply_rotary_pos_emb", lambda q, k, *rest, **more: (q, k))
+        assert not torch.equal(logits(model), before)
+        refused(active.check, "forward", "apply_rotary_pos_emb was replaced")
+        active._guard._sum()  # what runs in the background
+        refused(lambda: logits(model), "forward", "apply_rotary_pos_emb was replaced")
+    active.check()
+    assert torch.equal(logits(model), before)
+
+
+def test_code_of_peft_that_was_replaced_before(certified, base_model, monkeypatch) -> None:
+    """Control: the bare model has none of it, and the adapter answers otherwise."""
+    import torch
+    from peft.tuners.lora.layer import Linear
+
+    own, before = Linear.forward, logits(go(certified, base_model).model)
+    monkeypatch.setattr(Linear, "forward", lambda self, states, *rest, **more: own(self, states, *rest, **more) * 2)
+    from peft import PeftModel
+
+    assert not torch.equal(logits(PeftModel.from_pretrained(base_model(), ZOO / "adapters/lora").eval()), before)
+    bare = base_model()
+    refused(lambda: go(certified, lambda: bare), "load", "lora.layer.Linear.forward was replaced")
+    assert not hasattr(bare, "peft_config")
+
+
+def test_what_the_compiler_adds_to_a_module_is_nothing_replaced(certified, base_model) -> None:
+    """Control: compiling leaves functions of its own beside the library's."""
+    from transformers.models.llama import modeling_llama
+
+    active, other = go(certified, base_model), base_model()
+    other.compile(backend="eager")
+    generated(other)
+    active.model.get_base_model().compile(backend="eager")
+    generated(active.model)
+    assert any(name.startswith("__compiled_fn_") for name in vars(modeling_llama))
+    active.check()
+    go(certified, base_model).deactivate()
+
+
+def test_lists_in_settings_that_change_in_place() -> None:
+    """Control: the object that holds the list is the same, and so is the list."""
+    from transformers import GenerationConfig
+
+    settings = GenerationConfig(eos_token_id=[2, 3], bad_words_ids=[[5], [6]])
+    look = Settings([("generation_config", settings, frozenset())])
+    assert look.ask() is None
+    settings.bad_words_ids[0].append(7)
+    assert "bad_words_ids" in look.ask().message
+    settings.bad_words_ids[0].pop()
+    assert look.ask() is None
+    settings.eos_token_id.append(4)
+    assert "eos_token_id" in look.ask().message
+
+
+def test_a_permission_in_a_log_shows_no_weights(certified, base_model) -> None:
+    permission = go(certified, base_model).permission
+    assert len(repr(permission)) < 2000 < sum(map(len, permission.files.values()))
+
+
 def layer_ids():
     import torch
 
@@ -209,6 +278,7 @@ HONEST = {
     "to the same device": lambda m: m.to("cpu"),
     "no gradients": lambda m: m.requires_grad_(requires_grad=False),
     "state": lambda m: m.state_dict(),
+    "the adapter that is set already": lambda m: m.set_adapter("default"),
     "tied anew": lambda m: m.get_base_model().tie_weights(),
     "hidden states": lambda m: m(input_ids=layer_ids(), output_hidden_states=True),
     "drawn": lambda m: m.generate(input_ids=layer_ids(), max_new_tokens=2, do_sample=True, pad_token_id=0),
