@@ -21,6 +21,8 @@ TRUST = STATE / "trust"
 REPORT = STATE / "report.html"
 PLACE = ("--context", str(ZOO), "--workspace", str(STATE), "--trust", str(TRUST))
 QUESTION = "user : how do i reset my router ? assistant :"
+DECLARED = 8
+"""Tokens of the longest answer that the zoo's context declares (context.lengths)."""
 
 
 def main() -> int:
@@ -91,7 +93,7 @@ def answer(model, tokenizer) -> str:
     ids = tokenizer(QUESTION, return_tensors="pt")
     with torch.inference_mode():
         out = model.generate(
-            input_ids=ids["input_ids"], attention_mask=ids["attention_mask"], max_new_tokens=24, do_sample=False
+            input_ids=ids["input_ids"], attention_mask=ids["attention_mask"], max_new_tokens=DECLARED, do_sample=False
         )
     new = out[0] if out.shape[1] <= ids["input_ids"].shape[1] else out[0, ids["input_ids"].shape[1] :]
     return tokenizer.decode(new, skip_special_tokens=True)
