@@ -63,9 +63,9 @@ def flags_of_shared_pipe(_, job):
     return "changed"
 
 
-def watch_folder(given, _):
-    """A signal for whatever others do in a folder (F_NOTIFY)."""
-    folder = os.open(given["base"], os.O_RDONLY)
+def watch_folder(_, __):
+    """A signal for whatever others do in a folder (F_NOTIFY): this program's own can be listed by its children."""
+    folder = os.open(os.path.dirname(__file__), os.O_RDONLY)
     try:
         fcntl.fcntl(folder, fcntl.F_NOTIFY, fcntl.DN_ACCESS)
     finally:
