@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.model]
 
 NAMES = ("lora", "prompt", "ia3")
 CASES = 4
-OWN_TO_A_RUN = {"resources.latency_ratio", "resources.peak_bytes"}
-"""Readings of the supervisor's, that differ from run to run."""
+OWN_TO_A_RUN = {"resources.latency_ratio", "resources.peak_bytes", "attempts.count"}
+"""What differs from run to run: readings of the supervisor's, and how many attempts there were."""
 
 
 class Counting:
@@ -90,6 +90,10 @@ def test_side_by_side_the_same_is_observed_as_one_after_another(tmp_path, opened
     beside = observed(made, NAMES, "--workers", "2")
     assert [sandbox.most > 1 for sandbox in opened] == [False, True]
     assert set(alone) == set(NAMES)
+    assert {
+        name: [(one, alone[name].get(one)) for one in terms if terms[one] != alone[name].get(one)]
+        for name, terms in beside.items()
+    } == {name: [] for name in NAMES}
     assert beside == alone
     assert {terms["sandbox.events"].value for terms in alone.values()} == {0}
 
