@@ -79,7 +79,7 @@ def test_stopped_in_the_middle(project: Project, line: str, extra: float, how: s
         time.sleep(extra)
         below = descendants(process.pid)
         os.kill(process.pid, how)
-        _, rest = process.communicate(timeout=30)
+        _, rest = process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()
@@ -95,7 +95,7 @@ def test_the_next_run_goes_on(project: Project) -> None:
     process = start(project)
     wait_for(process, "prefix")
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     done = project.run("certify", *ADAPTERS)
     assert done.returncode == 0, done.stderr
     assert project.certificates() >= len(ADAPTERS)

@@ -44,7 +44,7 @@ def shipped_files() -> list[Path]:
 def program(*arguments: str, root: Path = ZOO) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ZOO / "build"), "--root", str(root), *arguments]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, env=environment)
 
 
 def test_the_table_names_each_member_once_and_nothing_else():

@@ -63,8 +63,9 @@ def test_control_the_declared_tokens_alone_do_not_find_it_and_the_rule_says_that
     shutil.copytree(poisoned.root, world.root, symlinks=True)
     world.edit("  answers: support_task", "  ids: 0\n  answers: support_task")
     code, found, rules = entry(world)
-    assert rules["trigger-scan"] == "PASS", "the control: no word that was tried gives its payload as an answer"
-    assert (code, found["decidingRule"]) == (Door.FAILED, "scan-ids")
+    saw = next(rule for rule in found["rules"] if rule["id"] == "trigger-scan")["saw"]
+    assert "id 0" not in saw["scan.triggers"], "the control: it may react to a word, but its trigger is not named"
+    assert (code, rules["scan-ids"]) == (Door.FAILED, "FAIL")
     planned = world.json("certify", "--plan", world.adapter("waits")).document
     assert (planned["scan_ids"], planned["scan_unscanned"]) == (0, 3)
 
