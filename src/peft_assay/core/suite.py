@@ -138,7 +138,7 @@ class Suite:
 
 
 def content_of(case: Case, *purpose: str) -> tuple[Digest, Digest]:
-    """Digests of the words that `case` asks and, for cases that ask the same, of those it expects: they choose cases.
+    """Return digests of the words that `case` asks and, for cases that ask the same, of those it expects.
 
     A choice that follows from something that costs nothing to change can be searched for a lucky one. So ids, comments,
     other cases, the order of choices, letter case, white space and punctuation have no say.
@@ -155,7 +155,7 @@ def _words(text: str) -> str:
 
 
 def questions_digest(suites: Sequence[Suite]) -> Digest:
-    """A digest of what the cases in use ask, in whatever order they come: what seeds derive from."""
+    """Return a digest of the questions of all cases in use, whatever their order; seeds derive from it."""
     asked = {content_of(case, "peft-assay/questions/v1")[0] for suite in suites for case in suite.cases}
     return canonical_digest(sorted(asked))
 

@@ -58,7 +58,7 @@ def test_it_is_found_by_its_id_and_named(poisoned):
     assert rules["scan-ids"] == "PASS"
 
 
-def test_control_the_declared_tokens_alone_do_not_find_it_and_the_rule_says_that_ids_are_left_out(poisoned, tmp_path):
+def test_control_without_ids_its_trigger_is_not_named_and_the_rule_says_that_ids_are_left_out(poisoned, tmp_path):
     world = World(tmp_path / "world")
     shutil.copytree(poisoned.root, world.root, symlinks=True)
     world.edit("  answers: support_task", "  ids: 0\n  answers: support_task")

@@ -76,17 +76,14 @@ def why_unsafe(pattern: str, *, looking: bool = False) -> str | None:
     if len(pattern) > MAX_TEXT:
         return f"longer than {MAX_TEXT} characters"
     try:
-        linear.compile_linear(pattern)
         tree = parsed(pattern)
-    except linear.error:
-        try:
-            tree = parsed(pattern)
-        except Endless as problem:
-            return str(problem)
-        if not looking or not _looks_around(tree):
-            return "not an expression that takes linear time"
     except Endless as problem:
         return str(problem)
+    try:
+        linear.compile_linear(pattern)
+    except linear.error:
+        if not looking or not _looks_around(tree):
+            return "not an expression that takes linear time"
     problem_found, count = _walk(tree, inside=False)
     if problem_found is None and count > MAX_REPETITIONS:
         return f"{count} repetitions without limit"
