@@ -31,8 +31,16 @@ def asked(monkeypatch):
     return questions
 
 
+def cases_of(world, name):
+    return world.project / "suites" / name / "cases.jsonl"
+
+
+def prompts_of(world, name="support_task"):
+    return [json.loads(line)["prompt"] for line in cases_of(world, name).read_text().splitlines()]
+
+
 def edit_one_case(world, name="support_task"):
-    path = world.project / "suites" / name / "cases.jsonl"
+    path = cases_of(world, name)
     lines = path.read_text().splitlines()
     case = json.loads(lines[0])
     lines[0] = json.dumps({**case, "prompt": case["prompt"].replace(" ?", " please ?")})
@@ -48,6 +56,7 @@ def answered(world):
 def test_after_an_edit_only_the_new_case_is_asked_and_the_age_counts_from_the_oldest_answer(world, asked, pristine):
     first = next(e for e in pristine.certified.document if e["adapter"] == "lora")["certificate"]["observedAt"]
     prompt = edit_one_case(world)
+    of_suite = set(prompts_of(world))
     (done,) = world.json("certify", world.adapter("lora")).document
     assert done["outcome"] == "PASS"
     assert done["certificate"]["observedAt"] <= first
@@ -57,8 +66,9 @@ def test_after_an_edit_only_the_new_case_is_asked_and_the_age_counts_from_the_ol
             for base, question in asked
             if base is of_base and question["op"] == "generate" and "margins" in question
         ]
-        whole = [prompts for prompts in generated if prompt in prompts]
-        assert whole == [[prompt]], "the edited case alone is asked of the suite it belongs to"
+        # A round of the scan repeats clean prompts, this one perhaps, among prompts that no suite has.
+        of_cases_alone = [prompts for prompts in generated if of_suite.issuperset(prompts)]
+        assert of_cases_alone == [[prompt]], "the edited case alone is asked of the suite it belongs to"
 
 
 def test_fresh_asks_everything(world, asked):
