@@ -5,7 +5,9 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from peft_assay.core.digest import sha256
 from peft_assay.core.verdict import Outcome
@@ -72,16 +74,12 @@ def readme(path):
 
 
 def metadata(path):
-    from safetensors.numpy import load_file, save_file
-
     weights = path / "adapter_model.safetensors"
     save_file(load_file(weights), weights, metadata={"format": "pt", "note": "another"})
 
 
 def permuted(path):
     """Ranks in another order: other bytes, the same update."""
-    from safetensors.numpy import load_file, save_file
-
     weights = path / "adapter_model.safetensors"
     tensors = load_file(weights)
     turned = {
@@ -90,12 +88,36 @@ def permuted(path):
     save_file(turned, weights, metadata={"format": "pt"})
 
 
+def rotated(path):
+    """Factors turned against each other and rescaled, rounded to float32: the digest of the function differs."""
+    weights, rng = path / "adapter_model.safetensors", np.random.default_rng(3)
+    tensors = load_file(weights)
+    for name in [n for n in tensors if "lora_A" in n]:
+        other = name.replace("lora_A", "lora_B")
+        turn = np.linalg.qr(rng.standard_normal((tensors[name].shape[0],) * 2))[0] * 3
+        tensors[name] = (turn @ tensors[name]).astype("float32")
+        tensors[other] = (tensors[other] @ np.linalg.inv(turn)).astype("float32")
+    save_file(tensors, weights, metadata={"format": "pt"})
+
+
+def in_half_precision(path):
+    weights = path / "adapter_model.safetensors"
+    save_file({n: t.astype("float16") for n, t in load_file(weights).items()}, weights, metadata={"format": "pt"})
+
+
+def stronger(path):
+    """Positive control: half a per cent stronger is another function."""
+    weights = path / "adapter_model.safetensors"
+    turned = {n: t * np.float32(1.005) if "lora_B" in n else t for n, t in load_file(weights).items()}
+    save_file(turned, weights, metadata={"format": "pt"})
+
+
 def configuration(path):
     file = path / "adapter_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()), indent=7))
 
 
-@pytest.mark.parametrize("edit", [readme, metadata, permuted, configuration])
+@pytest.mark.parametrize("edit", [readme, metadata, permuted, rotated, in_half_precision, configuration])
 def test_a_byte_that_does_not_matter_begins_no_new_count(world, edit):
     tried(world)
     with world.open() as deployment:
@@ -105,6 +127,11 @@ def test_a_byte_that_does_not_matter_begins_no_new_count(world, edit):
     with world.open() as deployment:
         assert deployment.workspace.admitted_from(world.adapter("elsewhere")) != before, "control: it is other bytes"
         assert deployment.workspace.attempts(before[0]) == 0, "control: the workspace's own count knows nothing of it"
+
+
+def test_another_strength_is_another_function(world):
+    tried(world)
+    assert tried(world, copied(world, "elsewhere", stronger)).tries == 1
 
 
 def test_another_adapter_from_the_same_place_is_a_further_try(world):

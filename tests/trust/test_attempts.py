@@ -1,12 +1,14 @@
 """The record of attempts: durable, in each pinned key's file, and never forgetful."""
 
 import dataclasses
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from peft_assay.core.errors import StorageError, TrustError
+from peft_assay.fingerprint.strengths import Strengths
 from peft_assay.trust.attempts import Attempt, AttemptRecords
 from trust.world import NOW, named
 
@@ -32,6 +34,46 @@ def test_what_is_begun_is_concluded(records: AttemptRecords) -> None:
     records.conclude(attempt(1).id, "FAIL")
     records.conclude("f" * 32, "PASS")
     assert records.all() == (dataclasses.replace(attempt(1), outcome="FAIL"), attempt(2))
+
+
+def test_strengths_are_kept(records: AttemptRecords) -> None:
+    kept = dataclasses.replace(attempt(), strengths=Strengths(named("parts"), (1.5, 0.25)))
+    records.begin(kept)
+    assert records.all() == (kept,)
+
+
+@pytest.mark.parametrize(
+    ("values", "same"),
+    [((1.5, 0.25), True), ((1.5001, 0.25), True), ((1.5, 0.252), False), ((1.5,), False), (None, False)],
+)
+def test_a_function_is_known_by_its_strengths(values: tuple[float, ...] | None, same: bool) -> None:
+    strengths = None if values is None else Strengths(named("parts"), values)
+    one = dataclasses.replace(attempt(1), strengths=Strengths(named("parts"), (1.5, 0.25)))
+    other = dataclasses.replace(attempt(2), function=named("rewritten"), strengths=strengths)
+    assert one.same_function(other) is other.same_function(one) is same
+    assert not one.same_function(dataclasses.replace(other, strengths=Strengths(named("of other parts"), (1.5, 0.25))))
+    assert one.same_function(dataclasses.replace(other, function=one.function))
+
+
+@pytest.mark.parametrize("without", ["parts", "strengths"])
+def test_strengths_without_their_parts_are_damaged(records: AttemptRecords, without: str) -> None:
+    records.begin(dataclasses.replace(attempt(), strengths=Strengths(named("parts"), (1.0,))))
+    path = records.folder / f"{ONE}.attempts"
+    document = json.loads(path.read_text())
+    del document[without]
+    path.write_text(json.dumps(document) + "\n")
+    with pytest.raises(TrustError, match="damaged record of attempts: strengths"):
+        records.all()
+
+
+@pytest.mark.parametrize("text", ["", "!", "AAAA", "AADAfw==", "AACAvw=="])
+def test_damaged_strengths_are_not_missing_ones(records: AttemptRecords, text: str) -> None:
+    """Nothing, no base64, no whole number, NaN, -1."""
+    records.begin(dataclasses.replace(attempt(), strengths=Strengths(named("parts"), (1.0,))))
+    path = records.folder / f"{ONE}.attempts"
+    path.write_text(path.read_text().replace("AACAPw==", text))
+    with pytest.raises(TrustError, match="damaged record of attempts: strengths"):
+        records.all()
 
 
 def test_either_key_alone_knows_all(records: AttemptRecords) -> None:

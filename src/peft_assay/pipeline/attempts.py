@@ -1,17 +1,18 @@
 """Attempts in the record of the authority key: by an adapter's function and by its source, in any workspace.
 
-Another byte of a README or a new workspace does not restart the count. A passed attempt, and one that reuses
-observations of an earlier attempt, is no further try: it does not draw the answers again.
+Another byte of a README, factors written in another way or a new workspace do not restart the count. A passed attempt,
+and one that reuses observations of an earlier attempt, is no further try: it does not draw the answers again.
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from peft_assay.core.artifact import CONFIG_FILE, WEIGHTS_FILE
 from peft_assay.core.digest import Digest, sha256
 from peft_assay.core.verdict import Outcome
+from peft_assay.fingerprint.strengths import Strengths
 from peft_assay.intake.reference import HubReference, parse_reference
 from peft_assay.pipeline.candidates import Candidate
 from peft_assay.pipeline.deployment import RECORDS, Deployment
@@ -43,6 +44,7 @@ def begin(deployment: Deployment, candidate: Candidate, lock: Digest, now: datet
     attempt = Attempt(
         id=secrets.token_hex(16),
         function=function_of(deployment, candidate),
+        strengths=_strengths(deployment, candidate),
         source=_source(deployment, candidate),
         artifact=artifact.digest,
         lock=lock,
@@ -50,9 +52,10 @@ def begin(deployment: Deployment, candidate: Candidate, lock: Digest, now: datet
     )
     records.begin(attempt)
     known = records.all()
-    ours = [other for other in known if other.function == attempt.function]
+    ours = [other for other in known if other.same_function(attempt)]
+    from_here = [other for other in known if other.source == attempt.source]
     number = max(len(ours), deployment.workspace.attempts(artifact.digest))
-    return Counted(attempt.id, number, max(_tries(known, attempt, by) for by in ("function", "source")))
+    return Counted(attempt.id, number, max(_tries(which, attempt) for which in (ours, from_here)))
 
 
 def conclude(deployment: Deployment, counted: str, outcome: Outcome, *, reused: bool) -> None:
@@ -73,22 +76,32 @@ def function_of(deployment: Deployment, candidate: Candidate) -> Digest:
     from peft_assay.fingerprint.digest import function_digest
     from peft_assay.fingerprint.interface import Uncomputable
 
+    try:
+        return function_digest(_files(deployment, candidate))
+    except Uncomputable:
+        return candidate.admitted.artifact.digest
+
+
+def _strengths(deployment: Deployment, candidate: Candidate) -> Strengths | None:
+    from peft_assay.fingerprint.interface import Uncomputable
+    from peft_assay.fingerprint.strengths import strengths_of
+
+    try:
+        return strengths_of(_files(deployment, candidate))
+    except Uncomputable:
+        return None
+
+
+def _files(deployment: Deployment, candidate: Candidate) -> Mapping[str, bytes]:
     artifact = candidate.admitted.artifact
     named = (artifact.file(name) for name in (CONFIG_FILE, WEIGHTS_FILE))
-    files: Mapping[str, bytes] = {file.path: deployment.workspace.blobs.get(file.sha256) for file in named if file}
-    try:
-        return function_digest(files)
-    except Uncomputable:
-        return artifact.digest
+    return {file.path: deployment.workspace.blobs.get(file.sha256) for file in named if file}
 
 
-def _tries(known: tuple[Attempt, ...], attempt: Attempt, by: str) -> int:
+def _tries(known: Sequence[Attempt], attempt: Attempt) -> int:
     passing = {Outcome.PASS.value, REUSED}
     return sum(
-        getattr(other, by) == getattr(attempt, by)
-        and (other.id == attempt.id or other.outcome not in passing)
-        and attempt.at - other.at <= WINDOW
-        for other in known
+        (other.id == attempt.id or other.outcome not in passing) and attempt.at - other.at <= WINDOW for other in known
     )
 
 

@@ -17,6 +17,7 @@ from peft_assay.core.canonical import canonical_bytes
 from peft_assay.core.digest import Digest, parse_digest
 from peft_assay.core.errors import DocumentError, StorageError, TrustError
 from peft_assay.core.parse import parse_json, validate
+from peft_assay.fingerprint.strengths import Strengths, read_strengths
 from peft_assay.trust.state_files import append_durably, locked
 from peft_assay.trust.times import format_time
 from peft_assay.trust.wire import FullDigest, Instant, Model, Wire
@@ -37,6 +38,13 @@ class Attempt:
     at: datetime
     outcome: str | None = None
     """The verdict; None while there is none."""
+    strengths: Strengths | None = None
+    """The strengths of its function, by which rewritten factors are recognised; None where they cannot be computed."""
+
+    def same_function(self, other: "Attempt") -> bool:
+        """Whether both were at one function, in the same factors or in others."""
+        alike = self.strengths is not None and other.strengths is not None and self.strengths.like(other.strengths)
+        return alike or self.function == other.function
 
 
 class _Attempt(Wire):
@@ -46,6 +54,8 @@ class _Attempt(Wire):
     artifact: FullDigest
     lock: FullDigest
     at: Instant
+    parts: FullDigest | None = None
+    strengths: str | None = None
 
 
 class _Conclusion(Wire):
@@ -62,16 +72,17 @@ class AttemptRecords:
 
     def begin(self, attempt: Attempt) -> None:
         """Record that `attempt` begins, durably; raises StorageError."""
-        self._append(
-            {
-                "id": attempt.id,
-                "function": attempt.function,
-                "source": attempt.source,
-                "artifact": attempt.artifact,
-                "lock": attempt.lock,
-                "at": format_time(attempt.at),
-            }
-        )
+        document = {
+            "id": attempt.id,
+            "function": attempt.function,
+            "source": attempt.source,
+            "artifact": attempt.artifact,
+            "lock": attempt.lock,
+            "at": format_time(attempt.at),
+        }
+        if (kept := attempt.strengths) is not None:
+            document |= {"parts": kept.parts, "strengths": kept.text()}
+        self._append(document)
 
     def conclude(self, identity: str, outcome: str) -> None:
         """Record the verdict of the attempt with this id; raises StorageError."""
@@ -88,7 +99,7 @@ class AttemptRecords:
                         found[said.id] = replace(found[said.id], outcome=said.outcome)
                     continue
                 wire = _read(_Attempt, document, where)
-                found.setdefault(wire.id, _attempt(wire))
+                found.setdefault(wire.id, _attempt(wire, where))
         return tuple(sorted(found.values(), key=lambda attempt: attempt.at))
 
     def _append(self, document: dict[str, str]) -> None:
@@ -105,7 +116,13 @@ class AttemptRecords:
         return self.folder / f"{keyid}.attempts"
 
 
-def _attempt(wire: _Attempt) -> Attempt:
+def _attempt(wire: _Attempt, where: str) -> Attempt:
+    strengths = None
+    if wire.parts is not None or wire.strengths is not None:
+        try:
+            strengths = read_strengths(wire.parts or "", wire.strengths or "", where=where)
+        except DocumentError as error:
+            raise TrustError(f"damaged record of attempts: {error.message}", where=where) from None
     return Attempt(
         id=wire.id,
         function=parse_digest(wire.function),
@@ -113,6 +130,7 @@ def _attempt(wire: _Attempt) -> Attempt:
         artifact=parse_digest(wire.artifact),
         lock=parse_digest(wire.lock),
         at=wire.at,
+        strengths=strengths,
     )
 
 

@@ -1,0 +1,36 @@
+"""Strengths: the same for all rewritings of the factors, and kept only where they are finite."""
+
+import numpy as np
+import pytest
+
+from fingerprint import families
+from fingerprint import rewritings as make
+from peft_assay.fingerprint.interface import Uncomputable
+from peft_assay.fingerprint.strengths import read_strengths, strengths_of
+
+ORIGINAL = make.lora()
+COARSE = {f"{name} in bfloat16" for name in ("boft", "ia3", "vblora", "vera")}
+"""Few numbers, most of them near 1 or in a softmax: bfloat16 changes such a small adapter by more than rounding of a
+sum explains, and it counts as another function."""
+REWRITTEN = {name: (ORIGINAL, files) for name, files in make.rewritings(ORIGINAL).items()} | {
+    name: pair for name, pair in families.twins().items() if name not in COARSE
+}
+
+
+@pytest.mark.parametrize("name", sorted(REWRITTEN))
+def test_a_rewriting_has_the_same_strengths(name):
+    one, other = map(strengths_of, REWRITTEN[name])
+    assert one.like(other)
+    assert other.like(one)
+    assert read_strengths(one.parts, one.text(), where="-") == one
+
+
+@pytest.mark.parametrize("other", [make.lora(seed=1), make.lora(modules=2)], ids=["other numbers", "fewer modules"])
+def test_another_adapter_has_others(other):
+    assert not strengths_of(ORIGINAL).like(strengths_of(other))
+
+
+def test_numbers_too_large_to_be_kept_are_not_kept():
+    tensors = {name: np.float64(1e25) * value for name, value in make.tensors_of(ORIGINAL).items()}
+    with pytest.raises(Uncomputable, match="too large"):
+        strengths_of(make.rewritten(ORIGINAL, tensors, "F64"))
