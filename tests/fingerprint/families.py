@@ -131,6 +131,7 @@ def twins():
     for name in ("adalora", "embedding", "loha", "lokr", "vera", "gralora", "delora", "vblora"):
         files = every[name]
         found[f"{name} as LoRA"] = (files, as_lora(files))
+    found.update(_ia3_twins())
     loha = make.tensors_of(every["loha"])
     swapped = {n: loha[n.replace("w1", "w0").replace("w2", "w1").replace("w0", "w2")] for n in loha}
     found["loha swapped"] = (every["loha"], make.rewritten(every["loha"], swapped))
@@ -172,3 +173,17 @@ def _permuted_in_heads(prefix):
         for head in range(2):
             divided[:, layer, :, head] = divided[orders.permutation(5), layer, :, head]
     return divided.reshape(5, 48)
+
+
+def _ia3_twins():
+    """The base's own symmetry: one factor written at another module, or spread over two."""
+    mlp, attention = "base_model.model.layers.0.mlp", "base_model.model.layers.0.self_attn"
+    factor, value = 1 + _normal(1, 24) / 8, 1 + _normal(16, 1) / 8
+    one = {f"{mlp}.down_proj.ia3_l": factor, f"{attention}.v_proj.ia3_l": value}
+    withdrawn = make.adapter(one, peft_type="IA3")
+    moved = {f"{mlp}.up_proj.ia3_l": factor.T, f"{attention}.o_proj.ia3_l": value.T}
+    spread = {**one, f"{mlp}.down_proj.ia3_l": factor * 2, f"{mlp}.up_proj.ia3_l": np.full((24, 1), 0.5)}
+    return {
+        "ia3 moved to the counterpart": (withdrawn, make.adapter(moved, peft_type="IA3")),
+        "ia3 spread over two": (withdrawn, make.adapter(spread, peft_type="IA3")),
+    }

@@ -134,3 +134,16 @@ def test_a_prefix_whose_columns_are_of_no_head_is_compared_as_it_is_stored(said)
     ordered = make.adapter({"prompt_embeddings": numbers[::-1]}, **{**PREFIX, **said})
     assert function_digest(files) != function_digest(ordered)
     assert _equal(files, files)
+
+
+@pytest.mark.parametrize(
+    ("place", "shape", "same"),
+    [("up_proj", (24, 1), True), ("up_proj", (1, 24), False), ("gate_proj", (24, 1), False)],
+    ids=["what the gated product is multiplied by", "what goes into up_proj", "what goes into the gate"],
+)
+def test_a_factor_counts_where_it_acts(place, shape, same):
+    factor = 1 + np.arange(24.0) / 8
+    mlp = "base_model.model.layers.0.mlp"
+    one = make.adapter({f"{mlp}.down_proj.ia3_l": factor.reshape(1, 24)}, peft_type="IA3")
+    other = make.adapter({f"{mlp}.{place}.ia3_l": factor.reshape(shape)}, peft_type="IA3")
+    assert (function_digest(one) == function_digest(other)) is same

@@ -56,6 +56,7 @@ def _parts(files: Mapping[str, bytes], cast: Cast | None) -> Iterator[Part]:
         raise Uncomputable("is absent", where=WEIGHTS_FILE)
     grouped, others = sort_tensors(read_tensors(content, cast))
     config.check_patterns(len(grouped))
+    grouped = vectors.in_one_place(grouped)
     shared = {name: tensor for path, tensor in others.items() if (name := _last(path)) in SHARED}
     for module, at in sorted(grouped.items()):
         families = [parts for marks, parts in FAMILIES if not at.keys().isdisjoint(marks)]
