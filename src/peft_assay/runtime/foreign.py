@@ -11,16 +11,21 @@ import inspect
 import os
 import sys
 import types
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import typing_extensions
+
 LIBRARIES = ("transformers", "torch", "peft")
 MODELS = "transformers.models."
 """Modules whose functions a forward pass calls."""
+OPERATIONS = ("torch", "torch.nn.functional")
+"""Modules by which models call torch's operations."""
 COMPILED = ("__compiled_fn_", "__resume_at_")
 """What torch.compile adds to a module: the source of the library calls none of it."""
-WRAPPING = (contextlib.__file__, functools.__file__)
+WRAPPING = (contextlib.__file__, functools.__file__, warnings.__file__, typing_extensions.__file__)
 """Modules that define Python's own decorators: the wrapped function is looked at instead."""
 
 
@@ -30,7 +35,7 @@ class Code:
     def __init__(self, model: Any) -> None:
         classes = {kind for module in model.modules() for kind in type(module).__mro__ if kind is not object}
         self.classes = sorted(classes, key=lambda kind: (kind.__module__, kind.__qualname__))
-        self.homes = sorted({kind.__module__ for kind in classes if _library(kind)})
+        self.homes = sorted({kind.__module__ for kind in classes if _library(kind)} | set(OPERATIONS))
         self.roots = (*map(_folder, filter(sys.modules.__contains__, LIBRARIES)), *WRAPPING)
 
     def replaced(self) -> Iterator[str]:
@@ -50,6 +55,29 @@ class Code:
 
     def _known(self, function: types.FunctionType) -> bool:
         return _standard(function) or _own(function, self.roots)
+
+
+class Modes:
+    """The modes of torch that are in force in this thread, which may compute something else for each operation."""
+
+    def __init__(self) -> None:
+        import torch
+
+        # torch counts them in C; a version without such a count has no such modes
+        self.functions = getattr(torch._C, "_len_torch_function_stack", int)  # noqa: SLF001 - there is no public way
+        self.dispatches = getattr(torch._C, "_len_torch_dispatch_stack", int)  # noqa: SLF001 - there is no public way
+        self.root = _folder("torch")
+
+    def foreign(self) -> str | None:
+        """Return the name of the first such mode; those of torch choose a device, count or record."""
+        from torch.overrides import _get_current_function_mode_stack
+        from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+
+        for mode in (*_get_current_function_mode_stack(), *_get_current_dispatch_mode_stack()):
+            source = getattr(sys.modules.get(type(mode).__module__), "__file__", None) or ""
+            if not source.startswith(self.root):
+                return f"{type(mode).__module__}.{type(mode).__qualname__}"
+        return None
 
 
 def foreign_attention(model: Any) -> str | None:

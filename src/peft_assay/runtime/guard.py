@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from peft_assay.core.certificate import Activation
 from peft_assay.core.errors import ActivationDenied, AssayError
-from peft_assay.runtime.foreign import Code
+from peft_assay.runtime.foreign import Code, Modes
 from peft_assay.runtime.kept import (
     Counters,
     Finding,
@@ -158,6 +158,7 @@ class Guard(Uncopyable):
         self.devices = sorted({tensor.device.type for _, tensor in self.tensors.named})
         self.exporting = torch.compiler.is_exporting
         self.tracing = torch.jit.is_tracing
+        self.modes = Modes()
         self.dora = _dora_module(named)
         self.code = Code(wrapped)
 
@@ -217,6 +218,7 @@ class Guard(Uncopyable):
             or any(map(self.autocast, self.devices))
             or self.exporting()
             or self.tracing()
+            or ((self.modes.functions() or self.modes.dispatches()) and self.modes.foreign() is not None)
             or (self.dora is not None and self.dora["ENABLE_DORA_CACHING"])
         ):
             self._refuse_circumstances()
@@ -241,6 +243,8 @@ class Guard(Uncopyable):
             found = Finding(
                 "mode", "it is being exported or traced: the exported model would not ask for its permission"
             )
+        elif (mode := self.modes.foreign()) is not None:
+            found = Finding("mode", f"{mode} is in force: it may compute something else than torch does")
         else:
             found = Finding("mode", "PEFT's DoraCaching is on: kept norms go on answering when weights change")
         raise _denial(found)

@@ -168,6 +168,58 @@ def test_code_that_was_replaced_in_its_class_or_module(certified, monkeypatch) -
     go(certified, load()).deactivate()
 
 
+def test_operations_of_torch_that_were_replaced(certified, monkeypatch) -> None:
+    """Before activation it is refused; after it, `check` notices. Control: the model answers otherwise."""
+    import torch
+
+    model = load()
+    plain, own = logits(model), torch.nn.functional.linear
+    active = go(certified, model)
+    for module, name, other in (
+        (torch.nn.functional, "linear", lambda *given: own(*given) * 2),
+        (torch, "rsqrt", lambda states: states),
+        (torch, "matmul", _wrapping(torch.matmul)),
+    ):
+        with monkeypatch.context() as scope:
+            scope.setattr(module, name, other)
+            if name != "matmul":  # this base's operators do not call it by name
+                assert not torch.equal(logits(load()), plain)
+            refused(certified, load(), f"{module.__name__}.{name} was replaced in this process")
+            with pytest.raises(ActivationDenied, match="was replaced in this process"):
+                active.check()
+    active.check()
+
+
+def test_a_mode_that_computes_something_else(certified) -> None:
+    """Neighbours: a mode that torch dispatches to. Control: the model answers otherwise; torch's own modes do not count."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Doubling(TorchFunctionMode):
+        def __torch_function__(self, function, kinds, given=(), named=None):
+            found = function(*given, **(named or {}))
+            return found * 2 if function is torch.nn.functional.linear else found
+
+    class Halving(TorchDispatchMode):
+        def __torch_dispatch__(self, function, kinds, given=(), named=None):
+            found = function(*given, **(named or {}))
+            return found / 2 if function is torch.ops.aten.mm.default else found
+
+    model = load()
+    plain = logits(model)
+    for mode in (Doubling, Halving):
+        with mode():
+            assert not torch.equal(logits(model), plain)
+    active = go(certified, model)
+    right = logits(active.model)
+    for mode in (Doubling, Halving):
+        with mode(), pytest.raises(ActivationDenied, match=f"{mode.__name__} is in force"):
+            logits(active.model)
+    with torch.device("cpu"):
+        assert torch.equal(logits(active.model), right)
+
+
 def test_a_library_beside_with_a_longer_name_is_not_the_library(monkeypatch) -> None:
     """Control: the folder begins with the same letters, as those of many extensions do."""
     from pathlib import Path
