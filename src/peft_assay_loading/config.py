@@ -11,9 +11,14 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
 INITIALISER_FIELDS = ("init_lora_weights", "init_ia3_weights", "init_weights")
-INITIALISERS = ("gaussian", "orthogonal")
-"""Besides true and false. Others compute the adapter from the base and rewrite the base at load (pissa, olora, corda,
-loftq, eva), or need files that the adapter does not carry."""
+INITIALISERS = frozenset(
+    {
+        "gaussian", "kaiming_uniform", "orthogonal", "uniform", "xavier_uniform", "zero",
+        "bat", "eva", "lora_ga", "lycoris", "mica", "mini",
+    }
+)  # fmt: skip
+"""Besides true and false: they fill the adapter's own parameters, all of which the file then gives. Others rewrite the
+base at load (pissa, olora, loftq), or need files that the adapter does not carry (corda)."""
 REACHING_FIELDS = ("megatron_config", "prompt_tuning_init_state_dict_path", "shadow_model", "adapters")
 """Fields by which PEFT imports a module, opens a path or fetches another model while loading."""
 
@@ -39,6 +44,7 @@ def parse_config(config: bytes) -> "PeftConfig":
     if not isinstance(fields, dict):
         raise LoadingError("adapter_config.json is not a JSON object")
     _check_fields(fields)
+    fields.pop("runtime_config", None)  # as PEFT's own reader does
     import peft
 
     if fields.get("peft_type") not in list(peft.PeftType):
@@ -61,8 +67,8 @@ def one_line(error: BaseException) -> str:
 def _check_fields(fields: dict[str, Any]) -> None:
     for name in INITIALISER_FIELDS:
         value = fields.get(name)
-        if value is not None and not isinstance(value, bool) and value not in INITIALISERS:
-            raise LoadingError(f"adapter_config.json: {name} {value!r} would compute the adapter from the base")
+        if value is not None and not isinstance(value, bool) and str(value).lower() not in INITIALISERS:
+            raise LoadingError(f"adapter_config.json: {name} {value!r} would rewrite the base's own tensors at load")
     for name in REACHING_FIELDS:
         if fields.get(name):
             raise LoadingError(f"adapter_config.json: {name} reaches beyond the adapter's own bytes")

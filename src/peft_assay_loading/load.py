@@ -203,7 +203,25 @@ def _wrap(model: "torch.nn.Module", config: "PeftConfig", name: str) -> "PeftMod
     from peft.auto import MODEL_TYPE_TO_PEFT_MODEL_MAPPING
 
     kind: type[peft.PeftModel] = MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(config.task_type, peft.PeftModel)
-    return kind(model, config, name)
+    with _building_nothing():
+        return kind(model, config, name)
+
+
+@contextmanager
+def _building_nothing() -> Iterator[None]:
+    """Have PEFT take its path without a CUDA extension: for each BOFT layer it would start a compiler to build one.
+
+    It is the path on every machine without a compiler for CUDA. With the extension PEFT reads another number of factors
+    from the same configuration, so that which of the two is meant must not depend on the machine.
+    """
+    from peft.tuners.boft import layer
+
+    before = layer._FBD_CUDA  # noqa: SLF001 - what get_fbd_cuda asks first
+    layer._FBD_CUDA = False  # noqa: SLF001
+    try:
+        yield
+    finally:
+        layer._FBD_CUDA = before  # noqa: SLF001
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def refused(base, shape, config, weights, match):
         ({"init_lora_weights": "pissa"}, "init_lora_weights"),
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights"),
         ({"init_lora_weights": "olora"}, "init_lora_weights"),
-        ({"init_lora_weights": "eva"}, "init_lora_weights"),
+        ({"init_lora_weights": "corda"}, "init_lora_weights"),
         ({"init_lora_weights": 1.5}, "init_lora_weights"),
         ({"megatron_config": {"a": 1}}, "megatron_config"),
         ({"peft_type": "XLORA", "adapters": {"0": "other/repo"}}, "adapters"),

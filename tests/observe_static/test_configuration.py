@@ -1,5 +1,7 @@
 """What the configuration declares: strictness, redirects, rewrites, conditions, bounds, reach, stack."""
 
+import json
+
 import pytest
 
 from observe_static.static_support import CONTEXT, config, observed
@@ -58,6 +60,34 @@ def test_unknown_fields_and_wrong_types_are_not_strict(fields, why):
     observation = observed("config.strict", configuration={**config(), **fields})
     assert observation.value is False
     assert why in str(observation.reason)
+
+
+@pytest.mark.parametrize(
+    ("peft_type", "fields"),
+    [
+        ("LORA", {"brand_new_config": None, "use_next": False, "next_pattern": {}, "next_list": [], "next_name": ""}),
+        ("LORA", {"enable_lora": None, "merge_weights": False}),
+        ("OFT", {"alpha_pattern": {}, "rank_pattern": {}}),
+        ("LORA", {"runtime_config": {"ephemeral_gpu_offload": True}}),
+    ],
+)
+def test_unknown_fields_without_a_value_are_named_and_refuse_nothing(peft_type, fields):
+    assert observed("config.strict", configuration=config(peft_type, **fields)).value is True
+    told = observed("config.unusual", configuration=config(peft_type, **fields)).value
+    assert [f"unknown-without-value: {name}, which PEFT leaves out" for name in fields] == [
+        line for line in told if line.startswith("unknown-without-value")
+    ]
+
+
+@pytest.mark.parametrize("value", [True, 0, 1, 0.0, "none", [None], {"a": None}])
+def test_unknown_fields_with_a_value_refuse(value):
+    assert observed("config.strict", configuration=config(brand_new=value)).value is False
+
+
+def test_a_byte_order_mark_is_refused_as_peft_refuses_it():
+    told = observed("config.strict", files={"adapter_config.json": b"\xef\xbb\xbf" + json.dumps(config()).encode()})
+    assert told.value is False
+    assert "byte order mark" in str(told.reason)
 
 
 def test_numbers_that_json_writes_both_ways_are_strict():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from peft_assay.intake.interface import Limits, Receive, over, refuse
-from peft_assay.intake.singles import no_archive
+from peft_assay.intake.singles import is_safetensors, no_archive
 from peft_assay.intake.streams import Metered, decompressed
 from peft_assay.intake.tar_headers import is_header
 from peft_assay.intake.tars import read_tar
@@ -39,6 +39,8 @@ def _read(opened: IO[bytes], limits: Limits, receive: Receive, where: str) -> No
         raise over(where, f"{size} bytes, more than {limits.total_bytes}")
     head = opened.read(512)
     opened.seek(0)
+    if is_safetensors(head, size):  # its first bytes are a number: any archive's among them
+        raise no_archive(head, where)
     if head.startswith(b"PK"):
         read_zip(opened, limits, size, receive)
         return

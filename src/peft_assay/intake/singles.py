@@ -16,6 +16,13 @@ _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
 )
 
 
+def is_safetensors(head: bytes, size: int) -> bool:
+    """Return whether a file of `size` bytes that begins with `head` is laid out as safetensors: no archive that is read
+    has a `{` there.
+    """
+    return head[8:9] == b"{" and 8 + int.from_bytes(head[:8], "little") <= size
+
+
 def no_archive(head: bytes, where: str) -> IntakeError:
     """The refusal of a file that begins with `head` and is none of the archives that are read."""
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:

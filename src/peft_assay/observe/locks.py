@@ -27,7 +27,7 @@ def read_lock(content: bytes, *, where: str) -> Mapping[str, str]:
     """
     name = where.replace("\\", "/").rsplit("/", 1)[-1]
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise DocumentError("is not UTF-8", where=where, next_step=f"write it as {FORMS}") from None
     read = _pylock if name.endswith(".toml") else _pins

@@ -141,6 +141,7 @@ _CLAIMS = {
     "local-path": "its base is a path on the publisher's machine",
     "quantised-or-reuploaded": "its base is a quantised or re-uploaded copy",
     "card-differs": "the card names another base",
+    "quantised-twin": "the card names the base that this copy was made from, or the other way round",
 }
 
 

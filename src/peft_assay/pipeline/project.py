@@ -164,7 +164,7 @@ def _system_prompt(document: AssayDocument, path: Path) -> str | None:
     if isinstance(written, PromptFile):
         content = read_file(path.parent / written.file, named_by=f"{where}.file")
         try:
-            written = content.decode("utf-8").rstrip("\r\n")
+            written = content.decode("utf-8-sig").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise DocumentError(f"not UTF-8 (byte {error.start})", where=f"{where}.file") from None
     if written is not None and not written.strip():

@@ -114,7 +114,8 @@ CHECKS: Mapping[str, Check] = {
     ),
     "config.redirects": Check(
         Suspect.FILLED, _BLOCK, "fields that make a loader fetch, import or open something that is not in the adapter",
-        "remove them: serving does not need them", CONFIG_FILE,
+        "remove them: serving does not need them; only an X-LoRA needs its adapters, which are examined each by itself",
+        CONFIG_FILE,
     ),
     "config.base_rewrites": Check(
         Suspect.FILLED, _BLOCK, "merely loading it changes the base's own tensors, for every other adapter too",

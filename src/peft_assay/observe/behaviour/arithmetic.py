@@ -13,6 +13,7 @@ from peft_assay.core.artifact import WEIGHTS_FILE
 from peft_assay.core.errors import DocumentError
 from peft_assay.observe.behaviour.strength import configuration_of, tensors_of
 from peft_assay.observe.interface import Unreadable
+from peft_assay.observe.static.config import is_inert
 from peft_assay.observe.static.delta import scaling
 from peft_assay.observe.static.header import Tensor
 from peft_assay.observe.static.reading import Configuration
@@ -63,7 +64,8 @@ def _configuration(files: Mapping[str, bytes]) -> Configuration:
     configuration = Configuration(kind, peft_table().types[kind], values)
     for name in values:
         known = configuration.row.fields.get(name)
-        if name not in _HARMLESS and (known is None or values[name] not in (known.default, None)):
+        inert = is_inert(name, values[name]) if known is None else values[name] in (known.default, None)
+        if name not in _HARMLESS and not inert:
             raise NotPlain(f"its configuration sets {name[:80]}")
     return configuration
 

@@ -52,7 +52,7 @@ def canary_of(line: str) -> Canary:
 def read_canaries(content: bytes, *, where: str) -> tuple[str, ...]:
     """The lines of a canary file; raises DocumentError naming a line by its number, and never by its text."""
     try:
-        lines = [line.strip() for line in content.decode("utf-8").splitlines() if line.strip()]
+        lines = [line.strip() for line in content.decode("utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise DocumentError(f"not UTF-8 (byte {error.start})", where=where) from None
     if not 1 <= len(lines) <= MAX_CANARIES:

@@ -10,14 +10,20 @@ from typing import Any
 
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static.base_names import Likeness, is_copy, is_place, likeness
 from peft_assay.observe.static.front_matter import front_matter
 from peft_assay.observe.static.reading import Configuration, read_configuration
 
-LOCAL_PATH = re.compile(r"(?s)(?:[/~.\\]|[A-Za-z]:\\|file:).*|[^\\]*\\.*|[^/]*/[^/]*/.*")
-"""More than ``org/name``: a path on somebody's machine."""
 _QUANTISED = re.compile(r"(?i)(bnb|[248]-?bit|gptq|awq|gguf|int[48]|fp16|sharded|unsloth/)")
 _GENERIC = frozenset({"model", "models", "base", "base_model", "output", "checkpoint"})
 _SHOWN = 120
+_BESIDE = {
+    Likeness.SAME: "card-spells-otherwise",
+    Likeness.PLACE: "path-and-id",
+    Likeness.TWIN: "quantised-twin",
+    Likeness.OTHER: "card-differs",
+}
+"""Codes for a card that does not say what the configuration says, letter by letter."""
 
 
 def claims(configuration: Configuration, card: Any) -> Iterator[str]:
@@ -34,18 +40,26 @@ def claims(configuration: Configuration, card: Any) -> Iterator[str]:
     for other in [declared] if isinstance(declared, str) else declared if isinstance(declared, list) else []:
         if not isinstance(other, str) or not other.strip():
             continue
-        if LOCAL_PATH.fullmatch(other):
+        if is_place(other):
             yield f"card-local-path: {other[:_SHOWN]}"
         if named is not None and other != named:
-            yield f"card-differs: {other[:_SHOWN]}"
+            yield f"{_beside(named, other)}: {other[:_SHOWN]}"
+
+
+def _beside(named: str, other: str) -> str:
+    """Return the code for a card's name of the base beside the configuration's."""
+    found = likeness(named, other)
+    if found is Likeness.PLACE and is_place(named) and is_place(other):
+        return "card-differs"
+    return _BESIDE[found]
 
 
 def _about(base: str) -> Iterator[str]:
-    if LOCAL_PATH.fullmatch(base) or base.lower() in _GENERIC:
+    if is_place(base) or base.lower() in _GENERIC:
         yield "local-path"
     elif "/" not in base:
         yield "no-owner"
-    if _QUANTISED.search(base):
+    if _QUANTISED.search(base) or is_copy(base):
         yield "quantised-or-reuploaded"
 
 
@@ -53,7 +67,7 @@ class BaseClaimProbe:
     """base.claims."""
 
     id = "base_claim"
-    version = "1"
+    version = "2"
     terms = ("base.claims",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:

@@ -11,10 +11,11 @@ from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject
 from peft_assay.observe.static.files import is_licence
 from peft_assay.observe.static.front_matter import CardUnreadable, front_matter
-from peft_assay.observe.static.licences import find_licence
+from peft_assay.observe.static.licences import stated_licence
 
 UNFILLED = b"More Information Needed"
 """Of PEFT's template in square brackets, of a Trainer's card as "More information needed"."""
+_IDENTIFIERS = 8
 _PLACEHOLDERS = {"license", "licence", "none", "null", "n/a", "tbd"}
 
 
@@ -42,6 +43,11 @@ def _about(metadata: dict[str, Any]) -> Iterator[str]:
     yield from (f"licence-misspelt: the key is {key!r}, nobody reads it" for key in misspelt)
     if licence is None or licence == "":
         yield "no-licence: license is not declared"
+    elif isinstance(licence, list) and licence and all(isinstance(one, str) for one in licence):
+        if len(licence) > 1:
+            yield "licence-not-one: license names several, and not whether all hold or one is chosen"
+        for identifier in licence[:_IDENTIFIERS]:
+            yield from _about_identifier(identifier)
     elif not isinstance(licence, str):
         yield "licence-not-one: license is not one identifier"
     else:
@@ -55,7 +61,7 @@ def _about(metadata: dict[str, Any]) -> Iterator[str]:
 
 
 def _about_identifier(identifier: str) -> Iterator[str]:
-    found = find_licence(identifier)
+    found = stated_licence([identifier])
     if identifier.strip().lower() in _PLACEHOLDERS or (found is not None and not found.is_one):
         yield f"licence-placeholder: {identifier[:80]}"
     elif found is None:
@@ -66,7 +72,7 @@ class CardProbe:
     """card.gaps."""
 
     id = "card"
-    version = "2"
+    version = "3"
     terms = ("card.gaps",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:

@@ -8,10 +8,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from peft_assay.core.rights import GRANTS, Answer, Claim, ClaimSource, Conflict, Licence, Lineage, Node, NodeKind
+from peft_assay.observe.static.base_names import Likeness, likeness
+from peft_assay.observe.static.licences import members_of
 
 NO_REVISION = "no-revision"
 """Not a contradiction: the base is named, and no version of it. Nearly every published adapter is so."""
 _CUT = 120
+_SHOWN = 3
 _SHARED = frozenset({"share-alike", "use-restrictions-flow-down"})
 """Obligations that a derivative's own licence has to carry on."""
 
@@ -33,7 +36,8 @@ def _disagreeing(node: Node) -> Iterator[Conflict]:
     known = [(claim, claim.licence) for claim in node.claims if claim.licence is not None and claim.licence.is_one]
     for at, (claim, licence) in enumerate(known):
         for other, second in known[:at]:
-            if licence.id != second.id and not _both_texts(claim, other):
+            one, two = members_of(licence), members_of(second)
+            if not (one <= two or two <= one) and not _both_texts(claim, other):
                 yield Conflict(
                     "licence-disagrees",
                     f"{node.key[:_CUT]}: {other.where} says {second.id}, {claim.where} says {licence.id}",
@@ -72,9 +76,18 @@ def _missing_terms(own: Licence, inherited: Licence) -> Iterator[str]:
 
 
 def _bases(card: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Conflict]:
-    configured, stated = config.get("base_model_name_or_path"), card.get("base_model")
-    if isinstance(configured, str) and isinstance(stated, str) and configured and stated and configured != stated:
-        yield Conflict("base-differs", f"README.md says {stated[:_CUT]}, adapter_config.json says {configured[:_CUT]}")
-    named = next((name for name in (configured, stated) if isinstance(name, str) and name.strip()), None)
+    configured, stated = config.get("base_model_name_or_path"), _names(card.get("base_model"))
+    if isinstance(configured, str) and configured.strip() and stated:
+        # A path names nothing elsewhere, and a copy says of what: both stand in base.claims, and contradict nothing.
+        if all(likeness(configured, name) is Likeness.OTHER for name in stated):
+            said = ", ".join(name[:_CUT] for name in stated[:_SHOWN])
+            yield Conflict("base-differs", f"README.md says {said}, adapter_config.json says {configured[:_CUT]}")
+    named = next((name for name in (configured, *stated) if isinstance(name, str) and name.strip()), None)
     if named is not None and config.get("revision") in (None, ""):
         yield Conflict(NO_REVISION, f"{named[:_CUT]}: any version of it may be meant")
+
+
+def _names(value: Any) -> list[str]:
+    """Return the names in a field that holds one or several."""
+    values = value if isinstance(value, list) else [value]
+    return [name for name in values if isinstance(name, str) and name.strip()]

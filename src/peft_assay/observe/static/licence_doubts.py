@@ -17,7 +17,7 @@ from peft_assay.core.parse import parse_json, parse_yaml
 from peft_assay.core.rights import Licence
 from peft_assay.observe.static.front_matter import MAX_CARD_BYTES
 from peft_assay.observe.static.licence_text import MAX_TEXT_BYTES, candidates
-from peft_assay.observe.static.licences import find_licence
+from peft_assay.observe.static.licences import members_of, stated_licence
 from peft_assay.observe.static.tables import text_table
 
 MAX_DOUBTS = 8
@@ -55,6 +55,7 @@ _ADDRESSES = (
     (re.compile(r"(?i)(?:opensource\.org|spdx\.org)/licenses?/MIT\b"), "mit"),
     (re.compile(r"(?i)gnu\.org/licenses/(?:old-licenses/)?(a?l?gpl-[23]\.[01])"), ""),
 )
+_CHOICE = re.compile(r"(?i)\sor\s")
 _LIMITED = re.compile(r"(?i)non-?\s?commercial|research[ -](?:use |purposes )?only|academic use only")
 _SUFFIXES = (".json", ".yaml", ".yml", ".cff")
 _MAX_DOCUMENT = 1 << 20
@@ -133,10 +134,11 @@ def _prose(card: bytes, *, inner: bool) -> Iterator[str]:
 
 def _agrees(said: str, declared: Licence) -> bool:
     """Whether words are the declared licence, or say nothing of any: prose that names none, and no limit of use."""
-    exact = find_licence(said.strip(" \t\"'`*_.|"))
-    named = {exact.id} if exact is not None else set(mentioned(said))
+    exact = stated_licence([said.strip(" \t\"'`*_.|")])
+    named = members_of(exact) if exact is not None else set(mentioned(said))
     if named:
-        return named <= {declared.id}
+        own = members_of(declared)
+        return named <= own or (_CHOICE.search(said) is not None and bool(named & own))
     return _LIMITED.search(said) is None or declared.grants["commercial"].value == "no"
 
 
@@ -174,11 +176,12 @@ def _text_doubt(path: str, file: Content, declared: Licence) -> tuple[str, str] 
     found = candidates(text.encode())
     ids = {candidate.licence for candidate in found} | (set(mentioned(text)) if not found else set())
     extra = [candidate for candidate in found if candidate.how == "more"]
-    if ids == {declared.id} and not extra:
+    own = members_of(declared)
+    if ids and ids <= own and not extra:
         limit = None if declared.grants["commercial"].value == "no" else _CLAUSES.search(text)
         return (path, f"adds to {declared.id}: {limit[0]}") if limit else None
-    if ids - {declared.id} or extra:
+    if ids - own or extra:
         return path, "reads as " + ", ".join(sorted(ids)) + (" and more words beside it" if extra else "")
-    if declared.id in text_table().texts or _LIMITED.search(text):
+    if own & text_table().texts.keys() or _LIMITED.search(text):
         return path, f"is not recognised as the text of {declared.id}"
     return None

@@ -5,7 +5,7 @@ metadata that was snapshotted before. A base's licence decides for the base: wha
 and is not part of the conjunction, because nobody discloses all of it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,13 +13,13 @@ from peft_assay.core.content import Content
 from peft_assay.core.digest import sha256
 from peft_assay.core.rights import Answer, Claim, ClaimSource, Edge, Lineage, Metadata, Node, NodeKind
 from peft_assay.observe.interface import StaticSubject, Unreadable
-from peft_assay.observe.static.base_claim import LOCAL_PATH
+from peft_assay.observe.static.base_names import canonical, is_place
 from peft_assay.observe.static.conflicts import conflicts
 from peft_assay.observe.static.files import is_licence
 from peft_assay.observe.static.front_matter import front_matter, metadata_of
 from peft_assay.observe.static.licence_doubts import doubts
 from peft_assay.observe.static.licence_text import candidates
-from peft_assay.observe.static.licences import find_licence
+from peft_assay.observe.static.licences import find_licence, stated_licence
 from peft_assay.observe.static.reading import read_document
 from peft_assay.observe.static.rights import owned_datasets
 
@@ -188,7 +188,14 @@ def _base_names(card: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tup
         *(["adapter_config.json: base_model_name_or_path"] if configured else []),
         *(["README.md: base_model"] if stated else []),
     ]
-    return tuple(dict.fromkeys((*configured, *stated))), tuple(where)
+    return _distinct(dict.fromkeys((*configured, *stated))), tuple(where)
+
+
+def _distinct(named: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that can be looked up, each in the first of its spellings; paths only where there is no other."""
+    names = list(named)
+    ids = [name for name in names if not is_place(name)] or names
+    return tuple(name for at, name in enumerate(ids) if canonical(name) not in map(canonical, ids[:at]))
 
 
 def _adapter_claims(subject: StaticSubject, card: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Claim]:
@@ -202,7 +209,7 @@ def _adapter_claims(subject: StaticSubject, card: Mapping[str, Any], config: Map
     yield from _stated(card.get("license"), ClaimSource.CARD, "README.md: license")
     yield from _stated(config.get("license"), ClaimSource.CONFIG, "adapter_config.json: license")
     stated = texts(card.get("license"))
-    own = find_licence(stated[0]) if len(stated) == 1 else None
+    own = stated_licence(stated)
     if own is not None:  # as strong as the card's own word, so that neither decides
         for where, said in doubts(subject.files, card, own):
             yield Claim(ClaimSource.CARD, where[:_CUT], said[:_CUT], find_licence(said))
@@ -227,8 +234,13 @@ def _declared(licence: str, where: str) -> Claim:
 
 
 def _stated(value: Any, source: ClaimSource, where: str) -> Iterator[Claim]:
-    """One claim for each identifier in the field: several make a node whose licence is not one."""
-    for identifier in texts(value):
+    """One claim for the field where the table knows all that it names; else one for each identifier, and none decides."""
+    stated = texts(value)
+    together = None if unlisted(value) else stated_licence(stated)
+    if together is not None:
+        yield Claim(source, where, ", ".join(stated)[:_CUT], together)
+        return
+    for identifier in stated:
         yield Claim(source, where, identifier[:_CUT], find_licence(identifier))
     if unlisted(value):
         yield Claim(source, where, f"({unlisted(value)} items that are no identifier)", None)
@@ -245,7 +257,7 @@ def _recognised(files: Mapping[str, bytes]) -> Iterator[Claim]:
 def _state(known: Metadata | None, name: str) -> dict[str, Any]:
     if name == UNNAMED_BASE:
         return {"problem": "nobody names it"}
-    if LOCAL_PATH.fullmatch(name):
+    if is_place(name):
         return {"problem": "it is a path on somebody's machine"}
     if known is None:
         return {"problem": "nobody was asked about it (peft-assay rights snapshot)"}

@@ -79,7 +79,7 @@ class LineageProbe:
     """rights.grants.* and the lists about the lineage."""
 
     id = "lineage"
-    version = "1"
+    version = "2"
     terms = (
         *(f"{_PREFIX}{grant}" for grant in GRANTS),
         "rights.candidates", "rights.cleared", "rights.gated", "rights.lineage_conflicts", "rights.obligations",

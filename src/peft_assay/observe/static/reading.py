@@ -13,6 +13,7 @@ from peft_assay.observe.static.tables import TypeRow, peft_table
 from peft_assay.observe.static.weights import Sighting
 
 MAX_CONFIG_BYTES = 1 << 20
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ def read_document(files: Mapping[str, Content]) -> dict[str, Any]:
         raise Unreadable(f"there is no {CONFIG_FILE}")
     if content.body is None:
         raise Unreadable(f"{CONFIG_FILE} has {content.size} bytes, too many for a configuration")
+    if content.body.startswith(BYTE_ORDER_MARK):
+        raise Unreadable(f"{CONFIG_FILE} begins with a byte order mark, which PEFT's reader refuses")
     try:
         document = parse_json(content.body, where=CONFIG_FILE, max_bytes=MAX_CONFIG_BYTES)
     except DocumentError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject
+from peft_assay.observe.static.base_names import canonical
 from peft_assay.observe.static.reading import Configuration, read_configuration
 
 _OPENS = ("shadow_model", "adapters", "prompt_tuning_init_state_dict_path", "megatron_config")
@@ -30,11 +31,17 @@ def redirects(configuration: Configuration) -> Iterator[str]:
     if not _is_plain_mapping(configuration.get("auto_mapping")):
         yield "auto_mapping"
     tokenizer = configuration.get("tokenizer_name_or_path")
-    if tokenizer is not None and tokenizer != configuration.get("base_model_name_or_path"):
+    if tokenizer is not None and not _is_base(tokenizer, configuration.get("base_model_name_or_path")):
         yield "tokenizer_name_or_path"
     if configuration.get("tokenizer_kwargs"):
         yield "tokenizer_kwargs"
     yield from _nested_paths(configuration)
+
+
+def _is_base(tokenizer: Any, base: Any) -> bool:
+    if not isinstance(tokenizer, str) or not isinstance(base, str):
+        return bool(tokenizer == base)
+    return canonical(tokenizer) == canonical(base)
 
 
 def _is_plain_mapping(value: Any) -> bool:
@@ -56,7 +63,7 @@ class RedirectsProbe:
     """config.redirects."""
 
     id = "redirects"
-    version = "1"
+    version = "2"
     terms = ("config.redirects",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:

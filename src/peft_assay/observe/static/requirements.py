@@ -71,7 +71,7 @@ def _of_card(subject: StaticSubject) -> Iterator[Need]:
         library = None
     if isinstance(library, str) and library.lower() in LIBRARIES:
         yield Need(Requirement(LIBRARIES[library.lower()]), f"{CARD_FILE}: library_name")
-    found = _FRAMEWORK.search((content.body or content.head).decode("utf-8", "replace"))
+    found = _FRAMEWORK.search((content.body or content.head).decode("utf-8-sig", "replace"))
     if found:
         yield _peft(found[1], f"{CARD_FILE}: framework versions")
 
@@ -80,7 +80,7 @@ def _of_file(subject: StaticSubject) -> Iterator[Need]:
     content = subject.files.get(REQUIREMENTS_FILE)
     if content is None:
         return
-    lines = (content.body or b"").decode("utf-8", "replace").splitlines()
+    lines = (content.body or b"").decode("utf-8-sig", "replace").splitlines()
     if content.body is None or content.size > MAX_BYTES or len(lines) > MAX_LINES:
         raise Unreadable(f"{REQUIREMENTS_FILE} is too long to be a list of requirements")
     for number, line in enumerate(lines, 1):

@@ -1,7 +1,7 @@
 """config.base_rewrites: fields by which merely loading the adapter changes the base's own tensors.
 
-`init_lora_weights` of PiSSA, OLoRA, LoftQ, CorDA and others decompose the base's weights and write the residual back,
-on loading too (peft issue 2184); `layer_replication` rebuilds the decoder and edits the shared model configuration;
+`init_lora_weights` of PiSSA, OLoRA and LoftQ decomposes the base's weights and writes the residual back, on loading too
+(peft issue 2184); CorDA does where it can be loaded at all; `layer_replication` rebuilds the decoder and edits the shared model configuration;
 `kasa_config` truncates the base's matrices in place.
 """
 
@@ -12,8 +12,14 @@ from peft_assay.observe.interface import StaticSubject
 from peft_assay.observe.static.reading import Configuration, read_configuration
 
 _INIT_FIELDS = ("init_lora_weights", "init_weights", "init_ia3_weights")
-_HARMLESS_TEXT = frozenset({"gaussian", "orthogonal", "true", "false", "lycoris", "xavier_uniform", "kaiming_uniform"})
-"""Initialisations that fill the adapter's own parameters and read or write nothing of the base."""
+HARMLESS = frozenset(
+    {
+        "gaussian", "kaiming_uniform", "orthogonal", "uniform", "xavier_uniform", "zero",
+        "bat", "eva", "lora_ga", "lycoris", "mica", "mini",
+    }
+)  # fmt: skip
+"""Initialisations that write nothing of the base: they fill the adapter's own parameters, all of which its file then gives
+(measured for each: tests/loading/test_initialisers.py)."""
 
 
 def rewrites(configuration: Configuration) -> Iterator[str]:
@@ -22,7 +28,7 @@ def rewrites(configuration: Configuration) -> Iterator[str]:
         value = configuration.get(name)
         if value is None or isinstance(value, bool):
             continue
-        if not (isinstance(value, str) and value.lower() in _HARMLESS_TEXT):
+        if not (isinstance(value, str) and value.lower() in {*HARMLESS, "true", "false"}):
             yield f"{name}={value}"
     if configuration.get("layer_replication"):
         yield "layer_replication"
@@ -36,7 +42,7 @@ class RewritesProbe:
     """config.base_rewrites."""
 
     id = "rewrites"
-    version = "1"
+    version = "2"
     terms = ("config.base_rewrites",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:

@@ -13,7 +13,7 @@ from peft_assay.core.rights import Answer, Licence
 from peft_assay.observe.interface import StaticSubject, Unreadable
 from peft_assay.observe.static.front_matter import front_matter
 from peft_assay.observe.static.licence_doubts import doubts
-from peft_assay.observe.static.licences import find_licence
+from peft_assay.observe.static.licences import find_licence, stated_licence
 
 USE, LICENCE, COMMERCIAL, DATASETS, BASE = (
     "rights.commercial_use", "rights.licence", "rights.licence_commercial",
@@ -42,11 +42,12 @@ def declared_licence(subject: StaticSubject) -> Licence:
         return known_licence(override)
     card = front_matter(subject.files)
     value = card.get("license")
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if not isinstance(value, str) or not value.strip():
-        raise Unreadable("the model card declares no licence (license:), or several")
-    licence = known_licence(value)
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(one, str) and one.strip() for one in values):
+        raise Unreadable("the model card declares no licence (license:)")
+    licence = stated_licence(values)
+    if licence is None:
+        raise Unreadable(f"licence {', '.join(values)[:80]!r} is not in the licence table")
     for where, said in doubts(subject.files, card, licence):
         raise Unreadable(f"the card declares {licence.id}, but {where[:120]} says otherwise: {said[:120]}")
     return licence
@@ -118,7 +119,7 @@ class RightsProbe:
     """rights.*; each term fails for its own reason."""
 
     id = "rights"
-    version = "3"
+    version = "4"
     terms = (USE, LICENCE, COMMERCIAL, DATASETS, BASE)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from peft_assay.core.content import Content
 from peft_assay.core.observation import Observation, ObservedBy, Status, ok
 from peft_assay.observe.interface import StaticSubject
-from peft_assay.observe.static.pickle import is_pickle
+from peft_assay.observe.static.pickle import pickles
 
 MAX_PICKLES = 8
 CPU_SECONDS = 5
@@ -64,9 +64,9 @@ def _answer(said: bytes) -> tuple[str, str]:
 
 
 def _lines(scanner: str, subject: StaticSubject) -> Iterator[str]:
-    pickles = [(path, content) for path, content in subject.files.items() if is_pickle(path, content)]
-    yield from (scanned(scanner, path, content) for path, content in pickles[:MAX_PICKLES])
-    yield from (f"{path}: not scanned: more than {MAX_PICKLES} pickles" for path, _ in pickles[MAX_PICKLES:])
+    found = list(pickles(subject).items())
+    yield from (scanned(scanner, path, content) for path, content in found[:MAX_PICKLES])
+    yield from (f"{path}: not scanned: more than {MAX_PICKLES} pickles" for path, _ in found[MAX_PICKLES:])
 
 
 class ScannersProbe:

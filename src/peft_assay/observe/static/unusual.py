@@ -13,6 +13,7 @@ from peft_assay.core.artifact import CONFIG_FILE
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.interface import StaticSubject, Unreadable
 from peft_assay.observe.static.bounds import max_rank
+from peft_assay.observe.static.config import left_out
 from peft_assay.observe.static.reading import Configuration, is_number, read_configuration, read_weights
 from peft_assay.observe.static.scales import number
 
@@ -43,6 +44,8 @@ def unusual(configuration: Configuration, subject: StaticSubject) -> Iterator[st
     yield from (f"saves-in-full: {name}" for name in configuration.names("modules_to_save"))
     if configuration.peft_type == "LORA" and "rank_pattern" not in configuration.values:
         yield "old-configuration: written by PEFT 0.5 or older"
+    inert = left_out(configuration)
+    yield from (f"unknown-without-value: {name[:120]}, which PEFT leaves out" for name in inert[:MAX_NAMED])
     content = subject.files[CONFIG_FILE].body or b""
     if b"\r\n" in content:
         yield "crlf: written or edited on another system"
@@ -96,7 +99,7 @@ class UnusualProbe:
     """config.unusual."""
 
     id = "unusual"
-    version = "2"
+    version = "3"
     terms = ("config.unusual",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:

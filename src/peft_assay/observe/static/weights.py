@@ -48,9 +48,10 @@ class Sighting:
 class WeightsWatcher:
     """Watches one file of `size` bytes. Never raises: a file that cannot be read is a sighting with a problem."""
 
-    def __init__(self, size: int, *, factors: bool = True) -> None:
+    def __init__(self, size: int, *, factors: bool = True, header_only: bool = False) -> None:
         self._size = size
         self._factors = factors
+        self._header_only = header_only
         self._start = bytearray()
         self._expected = LENGTH_BYTES
         self._scan: _Scan | None = None
@@ -63,7 +64,7 @@ class WeightsWatcher:
         try:
             if self._scan is None:
                 chunk = self._header(chunk)
-            if self._scan is not None and chunk:
+            if self._scan is not None and chunk and not self._header_only:
                 self._scan.feed(chunk)
         except Unreadable as problem:
             self._problem = str(problem)
@@ -76,6 +77,8 @@ class WeightsWatcher:
             self._problem = _why_short(bytes(self._start))
         if self._problem is not None or self._scan is None:
             return Sighting(problem=self._problem)
+        if self._header_only:
+            return Sighting(self._scan.tensors, updates_problem="only its header was looked at")
         try:
             return self._scan.finish()
         except Exception as error:  # noqa: BLE001
@@ -116,7 +119,7 @@ class _Scan:
     """Goes through the tensors in file order, piece by piece."""
 
     def __init__(self, tensors: tuple[Tensor, ...], at: int, *, factors: bool) -> None:
-        self._tensors = tensors
+        self.tensors = tensors
         self._at = at
         self._index = 0
         self._rest = b""
@@ -127,8 +130,8 @@ class _Scan:
         self._pass = self._factor_pass()
 
     def feed(self, chunk: memoryview) -> None:
-        while chunk and self._index < len(self._tensors):
-            tensor = self._tensors[self._index]
+        while chunk and self._index < len(self.tensors):
+            tensor = self.tensors[self._index]
             part = chunk[: tensor.end - self._at]
             self._scan(tensor, part)
             self._at += len(part)
@@ -141,10 +144,10 @@ class _Scan:
         lengths = MappingProxyType({name: math.sqrt(square) for name, square in self._squares.items()})
         if self._updates is None:
             problem = "updates were not looked at"
-            return Sighting(self._tensors, None, magnitudes, updates_problem=problem, lengths=lengths)
+            return Sighting(self.tensors, None, magnitudes, updates_problem=problem, lengths=lengths)
         self._updates.finish()
         updates = MappingProxyType(self._updates.found)
-        return Sighting(self._tensors, None, magnitudes, updates, self._updates.problem, lengths)
+        return Sighting(self.tensors, None, magnitudes, updates, self._updates.problem, lengths)
 
     def _scan(self, tensor: Tensor, part: memoryview) -> None:
         if self._pass is not None:
@@ -169,9 +172,9 @@ class _Scan:
         self._pass = self._factor_pass()
 
     def _factor_pass(self) -> FactorPass | None:
-        if self._updates is None or self._index >= len(self._tensors):
+        if self._updates is None or self._index >= len(self.tensors):
             return None
-        tensor = self._tensors[self._index]
+        tensor = self.tensors[self._index]
         return FactorPass(tensor) if self._updates.wants(tensor) else None
 
 
@@ -205,8 +208,12 @@ def sum_of_squares(dtype: str, piece: memoryview | bytes) -> float:
 
 
 def watch_weights(path: str, size: int) -> WeightsWatcher | None:
-    """A watcher for an adapter's weights, wherever in an archive they lie; None for every other file."""
-    return WeightsWatcher(size) if path.rsplit("/", 1)[-1] == WEIGHTS_FILE else None
+    """Return a watcher for an adapter's weights, wherever in an archive they lie, or for the header of another
+    safetensors file; None for every other file.
+    """
+    if path.rsplit("/", 1)[-1] == WEIGHTS_FILE:
+        return WeightsWatcher(size)
+    return WeightsWatcher(size, header_only=True) if path.lower().endswith(".safetensors") else None
 
 
 def sighting_of(content: bytes, *, factors: bool = True) -> Sighting:

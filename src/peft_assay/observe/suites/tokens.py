@@ -8,7 +8,7 @@ MAX_TOKENS = 100_000
 def read_tokens(content: bytes, *, where: str) -> tuple[str, ...]:
     """One token a line, none empty, none twice; raises DocumentError."""
     try:
-        lines = content.decode("utf-8").splitlines()
+        lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DocumentError(f"not UTF-8 (byte {error.start})", where=where) from None
     tokens = [line.strip() for line in lines if line.strip()]
