@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from peft_assay.core.errors import IntakeError
 from peft_assay.intake.admit import admit
 
 LONG = "l" * 110
@@ -129,3 +130,74 @@ class _Pipe:
 
     def __init__(self, out) -> None:
         self.write, self.flush = out.write, out.flush
+
+
+def _zip(at: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(at, "w") as archive:
+        for path, content in files.items():
+            archive.writestr(path, content)
+    return at
+
+
+LEFT = {
+    "__MACOSX/x": b"",
+    ".DS_Store": b"",
+    "._adapter_config.json": b"\0\5\x16\7",
+    "a/._b": b"",
+    "Thumbs.db": b"",
+    "a/desktop.ini": b"",
+}
+
+
+@pytest.mark.parametrize("folders", ["", "adapter/", "home/me/runs/adapter/"])
+def test_folders_around_the_adapter_and_what_systems_leave_are_no_part_of_it(folders, tmp_path):
+    expected = admit(_folder(tmp_path / "folder", FILES)).artifact
+    packed = {f"{folders}{path}": content for path, content in {**FILES, **LEFT}.items()}
+    assert admit(_zip(tmp_path / "a.zip", packed)).artifact == expected
+    assert admit(_folder(tmp_path / "left", {**FILES, **LEFT})).artifact == expected
+
+
+SEVERAL = {f"run/checkpoint-{n}/{path}": content + str(n).encode() for n in (5, 10) for path, content in PLAIN.items()}
+
+
+@pytest.mark.parametrize("inner", ["run/checkpoint-5", "checkpoint-5", "checkpoint-5/"])
+def test_one_folder_of_several_is_named_after_a_colon(inner, tmp_path):
+    folder = _folder(tmp_path / "folder", SEVERAL) / "run"
+    expected = admit(folder / "checkpoint-5").artifact
+    archive = _zip(tmp_path / "a.zip", SEVERAL)
+    assert admit(Path(f"{archive}:{inner}")).artifact == expected
+    assert admit(Path(f"{folder}:checkpoint-5")).artifact == expected
+
+
+def test_several_adapters_are_listed_and_the_next_step_names_one(tmp_path):
+    archive, folder = _zip(tmp_path / "a.zip", SEVERAL), _folder(tmp_path / "folder", SEVERAL)
+    for source in (archive, folder, folder / "run"):
+        with pytest.raises(IntakeError, match="2 files claim to be the configuration") as refused:
+            admit(source)
+        _, _, named = (refused.value.next_step or "").partition(": ")
+        assert admit(Path(named)).artifact == admit(folder / "run" / "checkpoint-5").artifact
+
+
+@pytest.mark.parametrize("inner", ["checkpoint-7", "run", "../folder", "/etc"])
+def test_a_folder_that_is_not_in_it_is_refused_with_those_that_are(inner, tmp_path):
+    archive = _zip(tmp_path / "a.zip", {**SEVERAL, "notes.txt": b""})
+    with pytest.raises(IntakeError) as refused:
+        admit(Path(f"{archive}:{inner}"))
+    if inner == "checkpoint-7":
+        assert "'run/checkpoint-10', 'run/checkpoint-5'" in str(refused.value)
+        assert admit(Path((refused.value.next_step or "").removeprefix("name "))).artifact
+
+
+def test_a_colon_in_a_name_that_exists_is_part_of_it(tmp_path):
+    folder = _folder(tmp_path / "a:b", PLAIN)
+    assert admit(folder).artifact == admit(_folder(tmp_path / "plain", PLAIN)).artifact
+    with pytest.raises(IntakeError, match="cannot be read"):
+        admit(tmp_path / "absent:b")
+
+
+@pytest.mark.parametrize("length", [19280, 35615, 0x685A42])
+def test_safetensors_that_begin_like_an_archive_are_named_for_what_they_are(length, tmp_path):
+    """19280 begins with PK, 35615 like gzip, the last like bzip2."""
+    (tmp_path / "adapter_model.safetensors").write_bytes(length.to_bytes(8, "little") + b"{}".ljust(length))
+    with pytest.raises(IntakeError, match="one safetensors file"):
+        admit(tmp_path / "adapter_model.safetensors")

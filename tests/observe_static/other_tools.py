@@ -115,6 +115,61 @@ TOOLS: Mapping[str, tuple[Kind, dict[str, bytes]]] = {
         {"style.safetensors": _half("lora_unet_down_blocks_0_attn1_to_q.lora_down.weight"), "README.md": b"---\n---\n"},
     ),
     "LyCORIS": (Kind.IMAGE_LORA, {"style.safetensors": _half("lycoris_block_0_attn.lokr_w1")}),
+    "LyCORIS on a unet": (Kind.IMAGE_LORA, {"style.safetensors": _half("lycoris_down_blocks_0_attn1.oft_blocks")}),
+    **{
+        f"LyCORIS on a language model ({part})": (
+            kind,
+            {"lycoris.safetensors": _half(f"lycoris_{module}.{part}", f"lycoris_{module}.alpha")},
+        )
+        for module, part, kind in (
+            ("model_layers_0_self_attn_q_proj", "lora_down.weight", Kind.LYCORIS),
+            ("model_language_model_layers_0_mlp_up_proj", "hada_w1_a", Kind.LYCORIS),
+            ("transformer_h_0_attn_c_attn", "lokr_w1", Kind.LYCORIS),
+            ("roberta_encoder_layer_0_attention_self_query", "lora_up.weight", Kind.LYCORIS),
+            ("model_layers_0_self_attn_q_proj", "diff", Kind.LYCORIS_UNHELD),
+            ("model_layers_0_self_attn_q_proj", "oft_blocks", Kind.LYCORIS_UNHELD),
+            ("lm_head", "dora_scale", Kind.LYCORIS_UNHELD),
+        )
+    },
+    "PEFT 0.15's OFT": (
+        Kind.PEFT_OLD_OFT,
+        {
+            "adapter_config.json": _json(config("OFT")),
+            "adapter_model.safetensors": _half("base_model.model.q_proj.oft_r", "base_model.model.q_proj.oft_s"),
+        },
+    ),
+    "OFT of today": (
+        Kind.PEFT_ADAPTER,
+        {
+            "adapter_config.json": _json(config("OFT")),
+            "adapter_model.safetensors": _half("base_model.model.q_proj.oft_R.weight"),
+        },
+    ),
+    "PEFT 0.18's Bone": (
+        Kind.PEFT_BONE,
+        {
+            "adapter_config.json": _json({"peft_type": "BONE", "r": 64}),
+            "adapter_model.safetensors": _half("base_model.model.q_proj.bone_block"),
+        },
+    ),
+    "torchtune for PEFT": (
+        Kind.PEFT_UNTYPED,
+        {
+            "adapter_config.json": _json({"r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}),
+            "adapter_model.safetensors": WEIGHTS,
+        },
+    ),
+    "a Windows editor": (
+        Kind.MARKED_CONFIG,
+        {"adapter_config.json": b"\xef\xbb\xbf" + PEFT, "adapter_model.safetensors": WEIGHTS},
+    ),
+    "AdapterHub's LoRA": (
+        Kind.ADAPTER_HUB_LORA,
+        {
+            "adapter_config.json": _json({"config": {"architecture": "lora", "r": 8}, "model_class": "BertModel"}),
+            "pytorch_adapter.bin": TORCH,
+        },
+    ),
     "diffusers": (Kind.DIFFUSERS_LORA, {"pytorch_lora_weights.safetensors": _half("unet.to_q.lora_A.weight")}),
     "MLX": (
         Kind.MLX_ADAPTER,

@@ -1,6 +1,8 @@
 """classify: what a folder is when it is no adapter."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from peft_assay.core.content import content_of as _content
 from peft_assay.observe.static.header import LFS_POINTER
 from peft_assay.observe.static.kind import classify
 from peft_assay.observe.static.kinds import DESCRIPTIONS, Kind
+from peft_assay.pipeline.inspection import kind_words
 
 PEFT = json.dumps(config()).encode()
 
@@ -43,6 +46,29 @@ def test_what_other_tools_leave_is_named_with_what_to_do(tool):
     found = classify({path: _content(body) for path, body in files.items()})
     assert found.kind is kind
     assert kind is Kind.PEFT_ADAPTER or "; " in found.description
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_sentence_has_one_what_one_why_and_one_step(kind):
+    what, why, step = kind_words(DESCRIPTIONS[kind])
+    assert what and "docs/how-to" not in what + why
+    for page in re.findall(r"docs/\S+\.md", step):
+        assert (Path(__file__).parents[2] / page).is_file()
+
+
+def test_the_folders_of_several_adapters_are_named_in_order_and_hostile_names_are_counted():
+    folders = ["checkpoint-500", "checkpoint-1000", "\x1b[2Jx", "a; rm -rf /", *(f"x{n}" for n in range(9))]
+    files = {f"{folder}/adapter_config.json": _content(PEFT) for folder in folders}
+    assert classify(files).description.endswith("x1, x2, x3, x4, x5, x6, x7, x8, 5 more")
+    few = {path: body for path, body in files.items() if path.startswith(("check", "a;"))}
+    assert classify(few).description.endswith("name one of them: checkpoint-500, checkpoint-1000, 1 more")
+
+
+def test_of_an_adapter_with_checkpoints_below_it_is_said_which_is_meant():
+    files = {path: kept.body for path, kept in subject().files.items()}
+    files |= {"checkpoint-5/adapter_model.safetensors": b"", "checkpoint-10/adapter_config.json": PEFT}
+    found = classify({path: _content(body) for path, body in files.items()})
+    assert found.description == "a PEFT adapter, the one at the top (not those in checkpoint-5, checkpoint-10)"
 
 
 def test_every_kind_has_its_sentence():

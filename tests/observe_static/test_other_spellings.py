@@ -113,7 +113,9 @@ def test_several_licences_that_permit_alike_are_known(stated):
     assert observed("rights.lineage_conflicts", card=card, files={"LICENSE": b"MIT License"}).value == ()
 
 
-@pytest.mark.parametrize("stated", ["[mit, cc-by-nc-4.0]", "mit OR cc-by-nc-4.0", "[mit, other]", "[mit, 5]", "[]", "mit OR"])
+@pytest.mark.parametrize(
+    "stated", ["[mit, cc-by-nc-4.0]", "mit OR cc-by-nc-4.0", "[mit, other]", "[mit, 5]", "[]", "mit OR"]
+)
 def test_several_licences_that_do_not_are_unknown(stated):
     card = CARD.replace("apache-2.0", stated)
     assert observed("rights.grants.commercial", card=card).status is Status.FAILED
@@ -165,13 +167,16 @@ def test_a_pickle_under_any_name_is_one(path, protocol):
     assert is_pickle(path, kept(pickle.dumps({"a": print}, protocol)))
 
 
-@pytest.mark.parametrize("text", [b"click\nnumpy\npandas==2.0\n", b"cat\ndog\nelephant\n", b"(d1) is a list\n", b"(l2 norm)\n"])
+@pytest.mark.parametrize(
+    "text", [b"click\nnumpy\npandas==2.0\n", b"cat\ndog\nelephant\n", b"(d1) is a list\n", b"(l2 norm)\n"]
+)
 def test_lists_of_words_are_no_pickles(text):
     assert observed("weights.pickle_files", files={"requirements.txt": text, "vocab.txt": text * 9000}).value == ()
 
 
 @pytest.mark.parametrize(
-    "text", [b"cos\nsystem\n(S'id'\ntR.", b"ccollections\nOrderedDict\nI0x1\n", b"cbuiltins\nprint\n(lp0\n" * 9000, b"(lp0\n."]
+    "text",
+    [b"cos\nsystem\n(S'id'\ntR.", b"ccollections\nOrderedDict\nI0x1\n", b"cbuiltins\nprint\n(lp0\n" * 9000, b"(lp0\n."],
 )
 def test_what_other_readers_may_go_on_with_is_one(text):
     assert is_pickle("vocab.txt", kept(text))

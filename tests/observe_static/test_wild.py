@@ -46,7 +46,9 @@ def test_each_is_admitted_and_observed_as_its_index_row_says(name):
         assert found["config.strict"].value is False
         return
     assert kind in {Kind.PEFT_ADAPTER, Kind.PEFT_CONFIG_ONLY, Kind.PEFT_UNFETCHED}
-    assert found["config.strict"].value is ("alpha" not in row["unknown_keys"].split("|")), found["config.strict"].reason
+    assert found["config.strict"].value is ("alpha" not in row["unknown_keys"].split("|")), found[
+        "config.strict"
+    ].reason
     assert found["bounds.exceeded"].value == ()
     assert found["config.base_rewrites"].value == ()
     assert (found["reach.full_weights"].value != ()) == (row["modules_to_save"] != "")

@@ -36,7 +36,8 @@ def inspect(
     sources: Annotated[
         list[str],
         typer.Argument(
-            help="Adapters: folders, archives (.zip, .tar.*), hf://org/name@revision, or s3:// gs:// az:// prefixes.",
+            help="Adapters: folders, archives (.zip, .tar.*), SOURCE:FOLDER for one folder in it, "
+            "hf://org/name@revision, or s3:// gs:// az:// prefixes.",
             metavar="SOURCE",
         ),
     ],

@@ -22,8 +22,8 @@ class Format(StrEnum):
 Sources = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Folders or archives (.zip, .tar.*) of adapters, hf://org/name@revision, s3:// gs:// az:// prefixes, or "
-        "aliases of peft-assay.yaml. Default: all its aliases.",
+        help="Folders or archives (.zip, .tar.*) of adapters, SOURCE:FOLDER for one folder in it, "
+        "hf://org/name@revision, s3:// gs:// az:// prefixes, or aliases of peft-assay.yaml. Default: all its aliases.",
         metavar="SOURCE",
     ),
 ]

@@ -18,6 +18,7 @@ from pathlib import Path
 from peft_assay.cli import output
 from peft_assay.cli.options import Format
 from peft_assay.core.errors import Door, IntakeError
+from peft_assay.intake.admit import parted
 
 MEMORY = 512 << 20
 """Bytes beyond what the interpreter has when it begins; docs/threat-model.md states this and the next two."""
@@ -148,6 +149,7 @@ def _refusal(named: str, why: str) -> IntakeError:
 
 def _seconds(source: Path) -> int:
     """CPU-seconds that looking at `source` may take."""
+    source, _ = parted(source)
     size, unread, left = 0, [source], MAX_COUNTED
     with suppress(OSError, ValueError):
         if source.is_file():

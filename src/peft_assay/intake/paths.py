@@ -10,12 +10,15 @@ from collections.abc import Iterable
 from peft_assay.core.artifact import CONFIG_FILE
 from peft_assay.intake.interface import Limits, refuse
 
-IGNORED_NAMES = frozenset({".git", "__pycache__", ".DS_Store", "__MACOSX"})
+IGNORED_NAMES = frozenset({".git", "__pycache__", ".DS_Store", "__MACOSX", "Thumbs.db", "desktop.ini"})
 """Left by tools at any depth, never part of an adapter: not read, not hashed, not handed on."""
+IGNORED_BEGINNING = "._"
+"""Of files that macOS writes beside each file on other file systems and in archives, at any depth."""
 IGNORED_AT_ROOT = (".cache/huggingface",)
 """Download bookkeeping that `hf download --local-dir` leaves beside the files."""
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_SHOWN = 8
 _RENAME = "rename or remove the file, then try again"
 
 
@@ -23,7 +26,7 @@ def is_ignored(path: str) -> bool:
     """Whether `path` lies under a name of the fixed ignore list."""
     if any(path == prefix or path.startswith(prefix + "/") for prefix in IGNORED_AT_ROOT):
         return True
-    return any(component in IGNORED_NAMES for component in path.split("/"))
+    return any(part in IGNORED_NAMES or part.startswith(IGNORED_BEGINNING) for part in path.split("/"))
 
 
 def check_path(path: str, limits: Limits) -> str:
@@ -56,12 +59,22 @@ def _problem(path: str, limits: Limits) -> str | None:
 
 
 def without_top(paths: Iterable[str]) -> dict[str, str]:
-    """Each path by itself, or without the one top folder that all of them share."""
+    """Return each path by itself, or without the top folders that all of them share."""
     known = list(paths)
-    tops = {path.split("/", 1)[0] for path in known}
-    if len(tops) != 1 or any("/" not in path for path in known):
-        return {path: path for path in known}
-    return {path: path.split("/", 1)[1] for path in known}
+    shared = min((path.count("/") for path in known), default=0)
+    while shared and len({tuple(path.split("/")[:shared]) for path in known}) != 1:
+        shared -= 1
+    return {path: path.split("/", shared)[shared] for path in known}
+
+
+def below(paths: Iterable[str], folder: str) -> dict[str, str]:
+    """Return the paths under `folder`, each without it; `folder` may leave out the top folders that all paths share."""
+    shorter = without_top(paths)
+    for known in ({path: path for path in shorter}, shorter):
+        found = {old: new[len(folder) + 1 :] for old, new in known.items() if new.startswith(folder + "/")}
+        if found:
+            return found
+    return {}
 
 
 def folded(path: str) -> str:
@@ -69,8 +82,11 @@ def folded(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
-def check_unambiguous(paths: Iterable[str]) -> None:
-    """Raises IntakeError when two of `paths` claim to be one file, or several claim to be the configuration."""
+def check_unambiguous(paths: Iterable[str], *, named: str = "") -> None:
+    """Raises IntakeError when two of `paths` claim to be one file, or several claim to be the configuration.
+
+    `named` and the path of a folder are what a person writes to mean that folder alone.
+    """
     seen: dict[str, str] = {}
     configs: list[str] = []
     for path in paths:
@@ -83,7 +99,7 @@ def check_unambiguous(paths: Iterable[str]) -> None:
             configs.append(path)
     _check_prefixes(seen)
     _check_folders(seen.values())
-    _check_configs(configs)
+    _check_configs(configs, named)
 
 
 def _check_prefixes(seen: dict[str, str]) -> None:
@@ -115,15 +131,22 @@ def _check_folders(paths: Iterable[str]) -> None:
                 )
 
 
-def _check_configs(configs: list[str]) -> None:
+def _check_configs(configs: list[str], named: str) -> None:
     """One configuration nearest to the top decides; two at the same depth are two adapters or a disguise."""
     if not configs:
         return
     top = min(path.count("/") for path in configs)
     nearest = sorted(path for path in configs if path.count("/") == top)
     if len(nearest) > 1:
+        folders = [path.rpartition("/")[0] for path in nearest]
         raise refuse(
-            f"ambiguous: {len(nearest)} files claim to be the configuration ({nearest[0]!r}, {nearest[1]!r})",
+            f"ambiguous: {len(nearest)} files claim to be the configuration ({_listed(nearest)})",
             where=nearest[1],
-            next_step="name the folder of one adapter",
+            next_step=f"name the folder of one adapter: {named}{folders[-1]}" if all(folders) else "keep one of them",
         )
+
+
+def _listed(paths: list[str]) -> str:
+    """Return the first of `paths`, and how many more there are."""
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return ", ".join(map(repr, paths[:_SHOWN])) + more

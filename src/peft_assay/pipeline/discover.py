@@ -111,6 +111,10 @@ _OBSTACLES = {
     Kind.PEFT_UNFETCHED: "weights not fetched (Git LFS pointer)",
     Kind.MLX_ADAPTER: "MLX: PEFT does not read it",
     Kind.DIFFUSERS_LORA: "diffusers' own format: PEFT does not read it",
+    Kind.PEFT_BONE: "Bone of an older PEFT: rename it to MiSS",
+    Kind.PEFT_OLD_OFT: "OFT of PEFT 0.15 or older: PEFT does not read it since",
+    Kind.PEFT_UNTYPED: "a LoRA without peft_type: PEFT does not read it",
+    Kind.MARKED_CONFIG: "adapter_config.json begins with a byte order mark: PEFT refuses it",
     Kind.PEFT_SHARDED: "weights in several files: PEFT reads one",
     Kind.PEFT_UNKNOWN_TYPE: "a peft_type that this version does not know",
 }

@@ -14,7 +14,7 @@ from peft_assay.core.content import Content
 from peft_assay.core.context import Engine
 from peft_assay.core.errors import IntakeError
 from peft_assay.core.observation import Observation
-from peft_assay.intake.admit import admit
+from peft_assay.intake.admit import admit, parted
 from peft_assay.intake.fetching import Tell
 from peft_assay.observe.catalogue import PROBES, observe_static
 from peft_assay.observe.interface import StaticContext, StaticSubject, Unreadable
@@ -68,7 +68,7 @@ def _look(named: str, located: Located, source: Path) -> InspectionReport:
         obstacle="" if is_adapter else f"{kind}: {why}" if why else kind,
         remedy="" if is_adapter else remedy or "name a folder that holds adapter_config.json and its weights",
         pages={term: probe.id for probe in PROBES for term in probe.terms},
-        archive=source.is_file(),
+        archive=parted(source)[0].is_file(),
     )
 
 

@@ -23,6 +23,7 @@ from peft_assay.core.vocabulary import vocabulary
 from peft_assay.evaluate.builtin import builtin_policy
 from peft_assay.evaluate.document import load_policy
 from peft_assay.evaluate.interface import CompiledPolicy
+from peft_assay.intake.admit import parted
 from peft_assay.intake.fetching import Tell
 from peft_assay.intake.reference import parse_reference
 from peft_assay.observe.behaviour.catalogue import BEHAVIOUR_PROBES
@@ -266,7 +267,9 @@ def absent_sources(project: Project, named: Sequence[str]) -> tuple[str, ...]:
     Raises UsageError for malformed names.
     """
     places = [(text, within or Path(), parse_reference(text)) for text, within in (_spelt(project, n) for n in named)]
-    return tuple(text for text, within, path in places if isinstance(path, Path) and not (within / path).exists())
+    return tuple(
+        text for text, within, path in places if isinstance(path, Path) and not parted(within / path)[0].exists()
+    )
 
 
 def _spelt(project: Project, named: str) -> tuple[str, Path | None]:

@@ -10,7 +10,7 @@ from peft_assay.core.certificate import Function, Revocation, Scope
 from peft_assay.core.digest import Digest, parse_digest
 from peft_assay.core.errors import TrustError, UsageError
 from peft_assay.fingerprint.interface import Uncomputable
-from peft_assay.intake.admit import admit
+from peft_assay.intake.admit import admit, parted
 from peft_assay.intake.interface import WHOLE
 from peft_assay.pipeline.deployment import Deployment
 from peft_assay.pipeline.evidence import certificate_in
@@ -59,7 +59,7 @@ def subject_of(deployment: Deployment, scope: Scope, target: str) -> Subject:
         _check_name(scope, target)
         return Subject(scope, target, _stored(deployment, scope, target))
     path = resolve_source(deployment.project, target)
-    if not path.exists():
+    if not parted(path)[0].exists():
         raise UsageError(
             "there is no adapter here: name its folder, archive, alias or full digest",
             where=target,

@@ -1,8 +1,8 @@
 """config.strict: adapter_config.json against the fields of PEFT's own configuration class.
 
 PEFT drops unknown fields with a warning and checks no types; JSON parsers take the last of two equal keys. A field that
-is unknown or of another type is a configuration that means something else here than where it was written. An unknown one
-that is null, false or empty means nothing there either: config.unusual names it.
+is unknown or of another type is a configuration that means something else here than where it was written. An unknown
+one that is null, false or empty means nothing there either: config.unusual names it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,8 @@ def problems(configuration: Configuration) -> Iterator[str]:
         row = configuration.row.fields.get(name)
         if row is None:
             if not is_inert(name, value):
-                yield f"{name}: not a field of {configuration.peft_type} in PEFT {peft_table().peft}, and it has a value"
+                kind = configuration.peft_type
+                yield f"{name}: not a field of {kind} in PEFT {peft_table().peft}, and it has a value"
             continue
         found = misfit(value, row.forms, name, either_number="alpha" in name)
         if found is not None:

@@ -77,11 +77,11 @@ def _missing_terms(own: Licence, inherited: Licence) -> Iterator[str]:
 
 def _bases(card: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Conflict]:
     configured, stated = config.get("base_model_name_or_path"), _names(card.get("base_model"))
-    if isinstance(configured, str) and configured.strip() and stated:
-        # A path names nothing elsewhere, and a copy says of what: both stand in base.claims, and contradict nothing.
-        if all(likeness(configured, name) is Likeness.OTHER for name in stated):
-            said = ", ".join(name[:_CUT] for name in stated[:_SHOWN])
-            yield Conflict("base-differs", f"README.md says {said}, adapter_config.json says {configured[:_CUT]}")
+    own = configured if isinstance(configured, str) and configured.strip() else None
+    # A path names nothing elsewhere, and a copy says of what: both stand in base.claims, and contradict nothing.
+    if own is not None and stated and all(likeness(own, name) is Likeness.OTHER for name in stated):
+        said = ", ".join(name[:_CUT] for name in stated[:_SHOWN])
+        yield Conflict("base-differs", f"README.md says {said}, adapter_config.json says {own[:_CUT]}")
     named = next((name for name in (configured, *stated) if isinstance(name, str) and name.strip()), None)
     if named is not None and config.get("revision") in (None, ""):
         yield Conflict(NO_REVISION, f"{named[:_CUT]}: any version of it may be meant")

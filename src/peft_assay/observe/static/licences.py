@@ -33,8 +33,8 @@ def find_licence(identifier: str) -> Licence | None:
 def stated_licence(identifiers: Sequence[str]) -> Licence | None:
     """Return what the field `license` of a card or a configuration declares; None where the table does not know all.
 
-    Several identifiers, and an SPDX expression of AND or OR, do not say alike whether all of them hold or one is chosen. A
-    grant is given where each gives it and refused where each refuses it, and is unknown otherwise.
+    Of several identifiers it is not said whether all of them hold or one is chosen; an SPDX expression is read alike. A
+    grant is given where each gives it, refused where each refuses it, and unknown otherwise.
     """
     parts = [part.strip("() ") for identifier in identifiers for part in _JOINED.split(identifier.strip())]
     found = [find_licence(part) for part in parts]

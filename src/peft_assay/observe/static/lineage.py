@@ -192,7 +192,7 @@ def _base_names(card: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tup
 
 
 def _distinct(named: Iterable[str]) -> tuple[str, ...]:
-    """Return the names that can be looked up, each in the first of its spellings; paths only where there is no other."""
+    """Return names to look up, each in the first of its spellings; paths only where there is no other name."""
     names = list(named)
     ids = [name for name in names if not is_place(name)] or names
     return tuple(name for at, name in enumerate(ids) if canonical(name) not in map(canonical, ids[:at]))
@@ -234,7 +234,7 @@ def _declared(licence: str, where: str) -> Claim:
 
 
 def _stated(value: Any, source: ClaimSource, where: str) -> Iterator[Claim]:
-    """One claim for the field where the table knows all that it names; else one for each identifier, and none decides."""
+    """One claim for the field where the table knows all that it names; else one for each, of which none decides."""
     stated = texts(value)
     together = None if unlisted(value) else stated_licence(stated)
     if together is not None:

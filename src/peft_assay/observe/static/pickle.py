@@ -1,9 +1,9 @@
 """weights.pickle_files: files that a loader would unpickle, by name and by content.
 
 Unpickling runs code; `weights_only=True` narrows that and has had holes of its own (CVE-2025-32434, CVE-2026-24747).
-Nothing here opens a pickle: names and first bytes decide. First bytes alone accuse others: a safetensors file begins with
-the length of its header, any number; a list of words may begin like the oldest pickles. What has another reading, and
-no reading as a pickle, is none.
+Nothing here opens a pickle: names and first bytes decide. First bytes alone accuse others: a safetensors file begins
+with the length of its header, any number; a list of words may begin like the oldest pickles. What has another reading,
+and no reading as a pickle, is none.
 """
 
 import io

@@ -1,8 +1,8 @@
 """config.base_rewrites: fields by which merely loading the adapter changes the base's own tensors.
 
 `init_lora_weights` of PiSSA, OLoRA and LoftQ decomposes the base's weights and writes the residual back, on loading too
-(peft issue 2184); CorDA does where it can be loaded at all; `layer_replication` rebuilds the decoder and edits the shared model configuration;
-`kasa_config` truncates the base's matrices in place.
+(peft issue 2184); CorDA does where it can be loaded at all; `layer_replication` rebuilds the decoder and edits the
+shared model configuration; `kasa_config` truncates the base's matrices in place.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,8 +18,8 @@ HARMLESS = frozenset(
         "bat", "eva", "lora_ga", "lycoris", "mica", "mini",
     }
 )  # fmt: skip
-"""Initialisations that write nothing of the base: they fill the adapter's own parameters, all of which its file then gives
-(measured for each: tests/loading/test_initialisers.py)."""
+"""Initialisations that write nothing of the base: they fill the adapter's own parameters, all of which its file then
+gives (measured for each: tests/loading/test_initialisers.py)."""
 
 
 def rewrites(configuration: Configuration) -> Iterator[str]:
