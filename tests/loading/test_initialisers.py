@@ -8,7 +8,7 @@ import torch
 
 from peft_assay.observe.static.rewrites import HARMLESS
 from peft_assay_loading.config import INITIALISERS
-from peft_assay_loading.load import attach
+from peft_assay_loading.load import attach, shapes_of
 from peft_assay_loading.state import base_state
 
 LORA = ("eva", "gaussian", "lora_ga", "mica", "orthogonal")
@@ -91,5 +91,5 @@ def test_a_boft_adapter_is_loaded_without_starting_a_compiler(base_in, logits, t
     assert started  # the positive control: PEFT by itself asks for a compiler
     started.clear()
     config, weights = (folder / "adapter_config.json").read_bytes(), (folder / "adapter_model.safetensors").read_bytes()
-    assert torch.equal(logits(attach(base_in(), config, weights)), expected)
+    assert torch.equal(logits(attach(base_in(), config, weights, required=shapes_of(weights))), expected)
     assert started == []
