@@ -46,8 +46,11 @@ class Fetched:
     """What the same revision name meant when it was last fetched here, where that was something else."""
 
 
-def check_listing(files: Sequence[Remote], limits: Limits, *, where: str) -> None:
-    """Raises IntakeError when what a server announces could not be admitted: before a byte of it is fetched."""
+def check_listing(files: Sequence[Remote], limits: Limits, *, where: str, named: str = "") -> None:
+    """Raises IntakeError when what a server announces could not be admitted: before a byte of it is fetched.
+
+    `named` and the path of a folder in the listing are what a person writes to mean that folder alone.
+    """
     if not files:
         raise refuse(
             "there are no files", where=where, next_step="look at the repository; name its subfolder with :FOLDER"
@@ -58,7 +61,7 @@ def check_listing(files: Sequence[Remote], limits: Limits, *, where: str) -> Non
         check_path(file.path, limits)
         if file.size > limits.file_bytes:
             raise over(f"{where}: {file.path}", f"{file.size} bytes, more than {limits.file_bytes}")
-    check_unambiguous([file.path for file in files])
+    check_unambiguous([file.path for file in files], named=named)
     total = sum(file.size for file in files)
     if total > limits.total_bytes:
         raise over(where, f"{total} bytes, more than {limits.total_bytes}")

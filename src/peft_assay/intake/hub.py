@@ -111,7 +111,8 @@ class _Hub:
         siblings = [s for s in found.siblings or [] if s.rfilename.startswith(prefix)]
         files = [self._remote(sibling) for sibling in siblings]
         named = [Remote(file.path.removeprefix(prefix), file.size, file.check) for file in files]
-        check_listing(named, self.limits, where=_pinned(reference, found.sha))
+        pinned = _pinned(reference, found.sha)
+        check_listing(named, self.limits, where=pinned, named=f"{pinned}{'/' if reference.subfolder else ':'}")
         return found.sha, sorted(files, key=lambda file: file.path)
 
     def _remote(self, sibling: Any) -> Remote:

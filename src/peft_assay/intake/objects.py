@@ -40,7 +40,9 @@ class _Objects:
         store = open_store(self.reference)
         listed = self._listed(store)
         files = [Remote(path, meta["size"], "none") for path, meta in listed.items()]
-        check_listing(files, self.limits, where=self._where())
+        place = self.reference
+        named = f"{place.scheme}://{place.bucket}/{place.prefix}/"
+        check_listing(files, self.limits, where=self._where(), named=named)
         version = hashlib.sha256(canonical_bytes({path: _known(meta) for path, meta in listed.items()})).hexdigest()
         if self.reference.version not in (None, version):
             raise self._refused(
