@@ -42,7 +42,7 @@ def declared_licence(subject: StaticSubject) -> Licence:
         return known_licence(override)
     card = front_matter(subject.files)
     value = card.get("license")
-    values = value if isinstance(value, list) else [value]
+    values: list[Any] = value if isinstance(value, list) else [value]
     if not values or not all(isinstance(one, str) and one.strip() for one in values):
         raise Unreadable("the model card declares no licence (license:)")
     licence = stated_licence(values)
