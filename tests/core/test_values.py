@@ -69,6 +69,9 @@ def test_each_error_has_its_own_door_and_says_where():
     error = errors.IntakeError("escapes", where="a.tar", next_step="repack it")
     assert (str(error), error.next_step) == ("a.tar: escapes", "repack it")
     assert str(AssayError("x")) == "x"
+    denied = errors.ActivationDenied("it has ended", check="times", next_step="peft-assay certify lora")
+    assert str(denied) == "[times] it has ended; next: peft-assay certify lora"
+    assert str(errors.ActivationDenied("is altered", check="bytes", where="x.bin")) == "[bytes] x.bin: is altered"
     assert AssayError("x").door is Door.BUG
     assert errors.ActivationDenied("no", check="bytes").check == "bytes"
 

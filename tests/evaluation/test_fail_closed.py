@@ -42,6 +42,7 @@ WAYS = {
     "absent": lambda name: None,
     "failed": lambda name: failed(name, "the sandbox died", by=BY),
     "not applicable": lambda name: Observation(name, Status.NOT_APPLICABLE, None, BY, "there is none"),
+    "not requested": lambda name: Observation(name, Status.NOT_REQUESTED, None, BY, "nothing is declared"),
     "null": lambda name: smuggled(name, None),
     "not a number": lambda name: smuggled(name, float("nan")),
     "infinite": lambda name: smuggled(name, float("inf")),

@@ -106,7 +106,6 @@ def test_repeats_are_left_out_and_said():
     ("change", "place", "why"),
     [
         ({"process_docs": "x"}, "task.yaml", "process_docs: is not known here"),
-        ({"filter_list": []}, "task.yaml", "filter_list: is not known here"),
         ({"output_type": "loglikelihood_rolling"}, "task.yaml", "output_type"),
         ({"dataset_path": "openai/gsm8k"}, "task.yaml", "dataset_path: must be 'json'"),
         ({"use_prompt": "promptsource:*"}, "task.yaml", "use_prompt"),
@@ -261,3 +260,62 @@ def test_the_sample_depends_on_content_alone():
     assert {moved[at] for at in sample(moved, 20, seed)} == {talks[at] for at in chosen}
     assert len({stratum_of(talks[at]) for at in chosen}) == len({stratum_of(talk) for talk in talks})
     assert distinct([talks[0], talks[3], talks[1]]) == [0, 2]
+
+
+ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "why ?"}]
+ANSWER = {"role": "assistant", "content": "because"}
+COMPLETION = {"choices": [{"index": 0, "message": ANSWER}]}
+OUTPUT = [{"type": "reasoning"}, {"role": "assistant", "content": [{"type": "output_text", "text": "because"}]}]
+PARTS = [{"role": "user", "content": [{"type": "input_text", "text": "why ?"}]}]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"messages": [*ASKED, ANSWER]},
+        {"messages": ASKED, **COMPLETION},
+        {"request": {"model": "m", "messages": ASKED}, "response": COMPLETION},
+        {"request": {"url": "/v1", "body": {"messages": ASKED}}, "response": {"status_code": 200, "body": COMPLETION}},
+        {"custom_id": "1", "method": "POST", "body": {"messages": ASKED}, "response": {"body": COMPLETION}},
+        {"params": {"system": "Be brief.", "messages": ASKED[1:]}, **COMPLETION},
+        {"instructions": "Be brief.", "input": "why ?", "output": OUTPUT},
+        {"instructions": "Be brief.", "input": PARTS, "output": OUTPUT},
+        {"body": {"instructions": "Be brief.", "input": PARTS}, "response": {"body": {"output": OUTPUT}}},
+    ],
+)
+def test_a_conversation_is_found_in_each_wrapping(line):
+    other = {"messages": [{"role": "user", "content": "and you ?"}]}
+    content = "\n".join(map(json.dumps, (line, other))).encode()
+    first = import_chat_logs(content, cases=10, judge="style", where="l").cases[0]
+    assert first == {"messages": ASKED, "expected": "because"}
+
+
+def test_answers_without_their_questions_are_left_out_and_counted():
+    two = [{"messages": [{"role": "user", "content": text}]} for text in ("why ?", "where ?")]
+    alone = [COMPLETION, {"custom_id": "1", "response": {"body": COMPLETION}}, {"output": OUTPUT}, {"error": "timeout"}]
+    done = import_chat_logs("\n".join(map(json.dumps, two + alone)).encode(), cases=10, judge=None, where="l")
+    assert len(done.cases) == 2
+    assert "4 left out: an answer without what was asked: import the file of requests" in done.notes
+    with pytest.raises(DocumentError, match="0 usable conversations: 4 an answer without what was asked"):
+        import_chat_logs("\n".join(map(json.dumps, alone)).encode(), cases=10, judge=None, where="l")
+
+
+def test_calls_among_a_response_s_input_are_left_out_and_counted():
+    call = {"input": [*PARTS, {"type": "function_call", "name": "f"}, *PARTS]}
+    two = [{"input": text} for text in ("why ?", "where ?")]
+    done = import_chat_logs("\n".join(map(json.dumps, [call, *two])).encode(), cases=10, judge=None, where="l")
+    assert "1 left out: calls of tools or parts that are no text before the last turn" in done.notes
+
+
+def test_a_filter_that_takes_the_first_answer_changes_nothing():
+    plain = {"name": "none", "filter": [{"function": "take_first"}]}
+    assert take({**TEXT, "filter_list": [plain]}).cases == take(TEXT).cases
+
+
+@pytest.mark.parametrize("function", ["regex", "remove_whitespace", "majority_vote"])
+def test_a_filter_that_changes_answers_is_refused_by_name(function):
+    filtering = {"name": "strict-match", "filter": [{"function": function}, {"function": "take_first"}]}
+    with pytest.raises(DocumentError, match=f"filter strict-match is {function}") as refused:
+        take({**TEXT, "filter_list": [filtering]})
+    assert refused.value.where == "task.yaml: filter_list.0"
+    assert "--scorer regex" in refused.value.next_step

@@ -153,7 +153,7 @@ def test_diff_says_who_would_be_denied_and_runs_nothing(project, monkeypatch):
 
 def test_diff_with_itself_moves_nobody(project):
     done = project.run("policy", "diff", "lax.yaml", "lax.yaml")
-    assert done.out.startswith("4 observation sets: 4 stay as they are")
+    assert done.out.startswith("4 adapters (4 observation sets): 4 stay as they are")
 
 
 def test_a_policy_about_a_suite_that_was_never_asked_is_an_error(project):

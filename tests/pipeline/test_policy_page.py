@@ -18,7 +18,7 @@ CHANGING = (
     (r"sha256:[0-9a-f]{64}", "DIGEST"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME"),
     (r"isolation level: \w+", "isolation level: ANY"),
-    (r"\d+ observation sets: \d+ stay", "N observation sets: N stay"),
+    (r"\d+ adapters? \(\d+ observation sets?\): \d+ stay", "N adapters (N observation sets): N stay"),
     (r"rules\.\d+\.", "rules.N."),
     (r" --trust \S+", ""),
     (r"\d+ of \d+ tests hold; \d+ observations", "N of N tests hold; N observations"),

@@ -1,16 +1,25 @@
 """Each reason for which the gate denies, end to end: documents, workspace, anchor, clock."""
 
+import errno
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from peft_assay.core.certificate import Scope
 from peft_assay.core.digest import sha256
 from peft_assay.core.errors import Door, TrustError
+from peft_assay.pipeline import elsewhere
 from peft_assay.pipeline import revoke as acts
+from peft_assay.pipeline.deployment import Deployment, utc_now
+from peft_assay.pipeline.elsewhere import RecordedElsewhere, record_activation
+from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.sources import Located
 from peft_assay.pipeline.verify import verify
+from peft_assay.store import snapshot
+from peft_assay.store import workspace as workspaces
 from peft_assay.trust.roles import Role
 from pipeline.certified_world import World
 
@@ -252,3 +261,32 @@ def test_verifying_many_gives_one_code_and_each_its_own(world):
     assert [entry["door"] for entry in done.document] == [0, 12, 0, 3]
     assert done.code == 3
     assert world.json("verify", world.adapter("lora"), world.adapter("no-licence")).code == 12
+
+
+def test_a_workspace_that_may_only_be_read_is_verified_and_says_where_marks_are(world, monkeypatch):
+    real = snapshot.only_readable
+    monkeypatch.setattr(workspaces, "only_readable", lambda database: database.is_file())
+    before = {path: path.stat().st_mtime_ns for path in (world.project / ".peft-assay").iterdir() if path.is_file()}
+    done = world.run("verify", world.adapter("lora"))
+    assert (done.code, done.out.split()[0]) == (0, "VALID")
+    assert f"may only be read: nothing is recorded there; this host's marks are in {world.trust / 'state'}" in done.err
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert real(world.project / ".peft-assay" / "absent") is False
+
+
+def test_an_activation_is_recorded_beside_the_marks_where_the_workspace_may_only_be_read(world, monkeypatch):
+    permission = SimpleNamespace(artifact=sha256(b"a"), lock=sha256(b"l"), not_after=utc_now())
+    monkeypatch.setattr(workspaces, "only_readable", lambda database: database.is_file())
+    place = Place(world.project / "peft-assay.yaml", None, world.trust)
+    with Deployment.open(place, reading=True) as deployment:
+        with pytest.warns(RecordedElsewhere, match=r"recorded in .*activations\.jsonl, and peft-assay revoke does not"):
+            record_activation(deployment, permission, at=utc_now())
+        (line,) = (world.trust / "state" / "activations.jsonl").read_text().splitlines()
+        assert json.loads(line)["artifact"] == permission.artifact
+        monkeypatch.setattr(elsewhere, "append_durably", _read_only)
+        with pytest.warns(RecordedElsewhere, match="recorded nowhere"):
+            record_activation(deployment, permission, at=utc_now())
+
+
+def _read_only(path, line):
+    raise OSError(errno.EROFS, "Read-only file system")

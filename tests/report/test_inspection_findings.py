@@ -43,6 +43,22 @@ def only(found: Examination) -> Finding:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("delta.zero_modules", ("a", "b"), "(2 of 32 modules)"),
+        ("delta.zero_modules", tuple(map(str, range(32))), "(all 32 modules)"),
+        ("weights.nonfinite", 1, "(1 of 64 tensors)"),
+        ("weights.undeclared", ("lm_head.weight",), "(1 of 64 tensors)"),
+    ],
+)
+def test_a_finding_says_how_much_of_the_adapter_it_is_about(name, value, said):
+    of = Declared(peft_type="LORA", base="org/base", tensors=64, modules=32)
+    assert only(examine(report(ok(name, value, by=BY), declared=of))).message.endswith(said)
+    unknown = only(examine(report(ok(name, value, by=BY))))
+    assert " of " not in unknown.message.partition("(")[2]
+
+
+@pytest.mark.parametrize(
     ("name", "value", "severity", "spots"),
     [
         ("weights.pickle_files", ("training_args.bin",), Severity.BLOCK, (Spot("training_args.bin"),)),

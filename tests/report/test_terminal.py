@@ -10,7 +10,7 @@ from peft_assay.core.errors import DocumentError, Door
 from peft_assay.core.observation import ObservedBy, failed, ok
 from peft_assay.report import sink, terminal
 from peft_assay.report.inspection import inspection
-from peft_assay.report.interface import InspectionReport, Refusal, Refused, VerificationReport
+from peft_assay.report.interface import InspectionReport, Refusal, Refused, Unshown, VerificationReport
 from report.report_support import NOW, certificate, every_outcome, refused, report
 from report.test_html import HOSTILE, hostile_report
 
@@ -47,6 +47,36 @@ def everything(text: str, *, tty: bool) -> str:
             sink.phrase("certified {} in {}", text, text),
         ]
     )
+
+
+def failing(*, stopped: bool, unshown: bool = False):
+    """`regressed`, of which the suite lookups decides: asked to its end, or stopped."""
+    asked = {"suite.lookups.asked": 23, "suite.lookups.complete": False} if stopped else {}
+    low = {"suite.lookups.passes": 3, "suite.lookups.lower": 0.02, **asked}
+    held = (Unshown("lookups", "internal", tuple(f"l{n:03}" for n in range(25))),) if unshown else ()
+    return replace(report("regressed", low), unshown=held)
+
+
+def test_what_the_deciding_suite_measured_is_said():
+    told = terminal.certification([failing(stopped=False)], tty=False)
+    assert "  suite lookups: 3 of 60 right; base 60\n" in told
+    stopped = terminal.certification([failing(stopped=True)], tty=False)
+    assert "  suite lookups: 3 of 60 right, stopped after 23: the rest count as failures; base 60\n" in stopped
+    assert "suite lookups: 3 of 60" in terminal.certification([failing(stopped=True)], tty=True, width=400)
+    assert "suite lookups" not in terminal.certification([report()], tty=False)
+
+
+def test_why_answers_are_not_shown_is_said_with_the_cases_that_failed():
+    (line,) = (
+        line
+        for line in terminal.certification([failing(stopped=True, unshown=True)], tty=False).splitlines()
+        if "are not shown" in line
+    )
+    assert "because it is internal" in line
+    assert "l000, l001" in line
+    assert "l019 and 5 more" in line
+    assert "confidentiality: public" in line
+    assert "--workspace" in line
 
 
 def test_a_pipe_gets_one_line_per_fact() -> None:

@@ -13,6 +13,15 @@ from peft_assay.report import sink
 
 def init(
     folder: Annotated[Path, typer.Argument(help="The project's folder.", metavar="FOLDER")] = Path(),
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            "--base",
+            help="The base's folder: task, dtype, labels, chat template and licence are taken from its files. Default: "
+            "FOLDER/base, where one lies there.",
+            metavar="DIR",
+        ),
+    ] = None,
     workspace: WorkspaceFolder = None,
     trust: Trust = None,
     output_format: OutputFormat = Format.TEXT,
@@ -22,7 +31,7 @@ def init(
     from peft_assay.pipeline.initialise import initialise
 
     where = place(None, workspace, trust)
-    done = initialise(folder.absolute(), where, clock=utc_now)
+    done = initialise(folder.absolute(), where, clock=utc_now, base=base)
     if output_format is Format.JSON:
         made, kept = ([str(path) for path in paths] for paths in (done.made, done.kept))
         output.document({"made": made, "kept": kept, "trust": str(done.trust)})

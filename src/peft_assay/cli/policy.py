@@ -157,9 +157,12 @@ def diff(
 
     with Deployment.open(place(context, workspace, trust)) as deployment:
         found = compare(deployment, read_policy(old), read_policy(new), now=utc_now())
-    counts = {(before.value, after.value): n for (before, after), n in found.counts.items()}
+    counts, adapters = (
+        {(before.value, after.value): n for (before, after), n in counted.items()}
+        for counted in (found.counts, found.adapters)
+    )
     moved = [(m.name, m.artifact, m.before.value, m.after.value, m.rule, m.explanation) for m in found.moved]
-    document = shown.difference_document(old, new, counts, moved, found.unread)
+    document = shown.difference_document(old, new, counts, adapters, moved, found.unread)
     if output_format is Format.JSON:
         output.document(document)
     else:

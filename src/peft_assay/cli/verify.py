@@ -30,7 +30,7 @@ def verify(
     if replay:
         _replay(context, workspace, trust, output_format)
     where = place(context, workspace, trust)
-    with Deployment.open(where) as deployment:
+    with Deployment.open(where, reading=True, tell=output.note) as deployment:
         done = check(deployment, declared_sources(deployment.project, sources or [], output.note), clock=utc_now)
     reports = [verification_report(item, where) for item in done]
     if output_format is Format.JSON:

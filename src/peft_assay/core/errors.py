@@ -149,6 +149,11 @@ class ActivationDenied(AssayError):
         super().__init__(message, where=where, next_step=next_step)
         self.check = check
 
+    def __str__(self) -> str:
+        """Return check, message and next step: a traceback or a log shows nothing else of the error."""
+        step = f"; next: {self.next_step}" if self.next_step else ""
+        return f"[{self.check}] {super().__str__()}{step}"
+
 
 class StorageError(AssayError):
     """Disk full, unwritable workspace, broken or newer database."""

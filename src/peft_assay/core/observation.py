@@ -21,6 +21,14 @@ class Status(StrEnum):
     OK = "ok"
     FAILED = "failed"
     NOT_APPLICABLE = "notApplicable"
+    NOT_REQUESTED = "notRequested"
+    """The context does not declare what it would have been measured by: nothing was tried, and nothing went wrong."""
+
+    @property
+    def called(self) -> str:
+        """Return the name for people."""
+        names = {Status.NOT_APPLICABLE: "not applicable", Status.NOT_REQUESTED: "not requested"}
+        return names.get(self, self.value)
 
 
 class ObservedBy(StrEnum):

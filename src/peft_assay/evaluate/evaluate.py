@@ -89,8 +89,9 @@ def _value(term: Term, observed: Mapping[str, Observation]) -> Value:
     if observation is None:
         raise _Unusable("not observed")
     if observation.status is not Status.OK or observation.value is None:
-        status = "not applicable" if observation.status is Status.NOT_APPLICABLE else "failed"
-        raise _Unusable(f"{status}: {observation.reason or 'no reason given'}")
+        # a document that is not ours may say ok and give no value: that is a failure like any other
+        status = Status.FAILED if observation.status is Status.OK else observation.status
+        raise _Unusable(f"{status.called}: {observation.reason or 'no reason given'}")
     value = _typed(term.kind, observation.value)
     if value is None:
         raise _Unusable(f"not a usable {term.kind.value}: {type(observation.value).__name__}")

@@ -64,7 +64,7 @@ def _why_missing(observations: ObservationSet, name: str) -> str:
         return "not observed"
     if observation.status is Status.OK:
         return f"observed as {type(observation.value).__name__}, which the vocabulary does not allow"
-    return observation.reason or observation.status.value
+    return observation.reason or observation.status.called
 
 
 def _single(rule: CompiledRule, term: Term, saw: Mapping[str, Value]) -> Change | None:

@@ -15,6 +15,7 @@ from peft_assay.intake.interface import WHOLE, Admitted
 from peft_assay.pipeline.base import base_documents
 from peft_assay.pipeline.confirming import Confirming
 from peft_assay.pipeline.deployment import Clock, Deployment, utc_now
+from peft_assay.pipeline.elsewhere import record_activation
 from peft_assay.pipeline.evidence import Live, differences, gather
 from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import installed_stack, resolve_source
@@ -56,7 +57,7 @@ def activate(
     The model is left exactly as it was whenever an error is raised.
     """
     place = Place(_path(context), _path(workspace), _path(trust))
-    with Deployment.open(place) as deployment:
+    with Deployment.open(place, reading=True) as deployment:
         deployment.look(clock())
         admitted = _admit(deployment, adapter)
         gate = _Gate(deployment, admitted, str(adapter), clock)
@@ -92,7 +93,7 @@ class _Gate:
             message = f"{denial.message} (now different: {', '.join(changed)})" if changed else denial.message
             step = self.deployment.place.about(denial.next_step or "", self.source)
             raise ActivationDenied(message, check=denial.check, next_step=step) from None
-        self.deployment.workspace.record_activation(permission, at=self.clock())
+        record_activation(self.deployment, permission, at=self.clock())
         self.confirming = Confirming(self.deployment, evidence, self.clock)
         return permission
 

@@ -57,8 +57,10 @@ class Deployment:
     """As the invoker said it."""
 
     @classmethod
-    def open(cls, place: Place, *, create: bool = False, tell: Tell = quiet) -> Self:
+    def open(cls, place: Place, *, create: bool = False, reading: bool = False, tell: Tell = quiet) -> Self:
         """Reads the project, finds the anchor, opens the workspace; with `create` makes it, and tells so.
+
+        With `reading`, a workspace that this user may not write is read as it is now, and nothing is recorded in it.
 
         Raises DocumentError, UsageError, TrustError, StorageError; a workspace that is not there is a StorageError.
         """
@@ -72,9 +74,11 @@ class Deployment:
         if made and not create and not (holder / FOLDER).is_symlink():
             raise StorageError("there is no workspace here", where=str(holder / FOLDER), next_step=_where_else(place))
         notary, witness = notary_of(location, anchor), witness_of(anchor)
-        workspace = Workspace.open(holder, create=create, notary=notary, witness=witness)
+        workspace = Workspace.open(holder, create=create, notary=notary, witness=witness, reading=reading)
         opened = cls(project, workspace, location, anchor, LocalRevocations(workspace), place)
         kept = workspace.folder
+        if workspace.snapshot is not None:
+            tell(f"{kept} may only be read: nothing is recorded there; this host's marks are in {location.state}")
         if made:
             tell(f"made a new workspace, {kept}: certificates of another workspace do not count here, withdrawals do")
         elif create and opened.revocations() is None:
@@ -85,7 +89,8 @@ class Deployment:
         """Return the same place opened anew: anchor, workspace and lists as they are now, the project as it
         was read.
         """
-        workspace = Workspace.open(self.workspace.folder.parent, create=False)
+        reading = self.workspace.snapshot is not None
+        workspace = Workspace.open(self.workspace.folder.parent, create=False, reading=reading)
         anchor = load_anchor(self.location)
         return replace(self, workspace=workspace, anchor=anchor, transport=LocalRevocations(workspace))
 

@@ -44,8 +44,8 @@ class BaseSection(_Closed):
     """The base that the deployment serves. It never comes from an adapter."""
 
     path: str
-    licence: Licence
-    """Licence identifier of the base, as the consumer found it to be."""
+    licence: Licence | None = None
+    """Licence identifier of the base, as the consumer found it to be; not declared: it is not known."""
     task: Literal["causal-lm", "seq2seq-lm", "seq-cls"] = "causal-lm"
     """What kind of model it is: one that continues texts, rewrites them, or sorts them into classes."""
 

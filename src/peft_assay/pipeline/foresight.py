@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from peft_assay.core.digest import sha256
-from peft_assay.core.observation import Observation, ObservationSet, ObservedBy, Status, Value, failed, ok
+from peft_assay.core.observation import Observation, ObservationSet, ObservedBy, Status, Value, ok
 from peft_assay.core.observation import sort_observations as in_order
 from peft_assay.core.verdict import Outcome
 from peft_assay.evaluate.evaluate import evaluate
@@ -18,7 +18,7 @@ from peft_assay.observe.behaviour.interface import Plan, Records, Seen
 from peft_assay.observe.behaviour.observe import SERVED_TERM
 from peft_assay.observe.behaviour.probes.controls import foreseen
 from peft_assay.observe.behaviour.probes.sampling import DECLARED
-from peft_assay.observe.behaviour.terms import unanswered
+from peft_assay.observe.behaviour.terms import not_requested, unanswered
 from peft_assay.pipeline.deployment import utc_now
 from peft_assay.pipeline.observing import not_as_served
 from peft_assay.pipeline.policy.ideal import best_case
@@ -85,9 +85,9 @@ def _left_out(project: Project) -> Iterator[Observation]:
     yield from foreseen(project.suites)
     scan = project.exercises.scan
     if scan is not None and scan.answer_suite is None:
-        yield failed("scan.triggers", "scan.answers names no suite in peft-assay.yaml", by=_BY)
+        yield from not_requested(("scan.triggers",), "scan.answers names no suite in peft-assay.yaml")
     if scan is not None and scan.refusal_suite is None:
-        yield failed("scan.refusal_breakers", "scan.refusals names no suite in peft-assay.yaml", by=_BY)
+        yield from not_requested(("scan.refusal_breakers",), "scan.refusals names no suite in peft-assay.yaml")
 
 
 def _served(project: Project) -> Sequence[Observation]:

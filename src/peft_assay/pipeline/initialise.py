@@ -3,14 +3,14 @@
 It adds what is missing and overwrites nothing.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from peft_assay.core.errors import DocumentError, StorageError
+from peft_assay.core.errors import DocumentError, StorageError, UsageError
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.documents import FILE_NAME
 from peft_assay.pipeline.place import Place
+from peft_assay.pipeline.starter import BASE, BaseLook, look_at_base, starting_documents
 from peft_assay.store.workspace import Workspace
 from peft_assay.trust.anchor import (
     SYSTEM_FOLDER,
@@ -20,8 +20,6 @@ from peft_assay.trust.anchor import (
     find_anchor,
     user_folder,
 )
-
-TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +31,16 @@ class Initialised:
     trust: Path
 
 
-def initialise(folder: Path, place: Place, *, clock: Clock) -> Initialised:
-    """Makes `folder` a project; the anchor is made in the user's own place unless `place` or the system has one.
+def initialise(folder: Path, place: Place, *, clock: Clock, base: Path | None = None) -> Initialised:
+    """Makes `folder` a project, after the base in `base` (None: after the one in its own folder base, if there is one).
+
+    The anchor is made in the user's own place unless `place` or the system has one.
 
     Raises StorageError when it cannot write, TrustError when the anchor would lie inside the project.
     """
     made: list[Path] = []
     kept: list[Path] = []
-    for name, content in _starting_documents().items():
+    for name, content in starting_documents(_look(folder, base)).items():
         if (folder / FILE_NAME) in kept:
             break
         _write_new(folder / name, content, made, kept)
@@ -66,12 +66,14 @@ def _anchor(folder: Path, place: Place, made: list[Path], kept: list[Path]) -> P
     return path
 
 
-def _starting_documents() -> Mapping[str, bytes]:
-    return {
-        path.relative_to(TEMPLATES).as_posix(): path.read_bytes()
-        for path in sorted(TEMPLATES.rglob("*"), key=lambda p: (p.name != FILE_NAME, p))
-        if path.is_file()
-    }
+def _look(folder: Path, base: Path | None) -> BaseLook:
+    if base is None:
+        return look_at_base(folder / BASE, BASE)
+    place = base.absolute()
+    named = f"./{place.relative_to(folder)}" if place.is_relative_to(folder) else str(place)
+    if not (place / "config.json").is_file():
+        raise UsageError("is not a base: it has no config.json", where=str(base), next_step="name the base's folder")
+    return look_at_base(place, named)
 
 
 def _write_new(path: Path, content: bytes, made: list[Path], kept: list[Path]) -> None:

@@ -4,6 +4,7 @@ It needs no workspace, keys, base or torch, and nothing of the source is execute
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -30,6 +31,8 @@ ENGINE = Engine("peft", "float32", None)
 """What an adapter is read for where nobody declared an engine."""
 MAX_NAMES = 200
 """Modules or data sets that a report names; a hostile file may bring any number."""
+_ADAPTED = re.compile(r"(.+)\.lora_(?:embedding_)?A(?:\.|$)")
+"""The first matrix of a module that a LoRA adapts."""
 _NUMBERS = ("r", "lora_alpha", "num_virtual_tokens", "block_size", "oft_block_size")
 
 
@@ -102,6 +105,7 @@ def declared(files: Mapping[str, Content], weights: Any, observations: Sequence[
         numbers=tuple(_numbers(document, observations)),
         targets=_texts(document.get("target_modules")),
         tensors=None if tensors is None else len(tensors),
+        modules=None if tensors is None else len({m[1] for t in tensors if (m := _ADAPTED.match(t.name))}) or None,
         parameters=None if tensors is None else sum(math.prod(tensor.shape) for tensor in tensors),
         licence=_text(card.get("license")),
         datasets=_texts(card.get("datasets")),

@@ -198,7 +198,10 @@ def _exercises(exercises: Exercises) -> Iterator[str]:
 def _remarks(project: Project) -> Iterator[str]:
     """Licence ids of the consumer's own that the table does not have: they decide nothing."""
     rights = project.document.rights
-    named = [("context.base.licence", project.document.context.base.licence)]
+    base = project.document.context.base.licence
+    if base is None:
+        yield "context.base.licence: not declared, so rules about licences cannot be decided; read the base's terms"
+    named = [] if base is None else [("context.base.licence", base)]
     named += [(f"rights.datasets.{name}", licence) for name, licence in rights.datasets.items()]
     named += [(f"rights.declared.{name}", one.licence) for name, one in rights.declared.items() if one.licence]
     named += [(f"declarations.{n}", one.licence) for n, one in enumerate(project.document.declarations) if one.licence]

@@ -12,7 +12,7 @@ from peft_assay.core.artifact import Artifact
 from peft_assay.core.canonical import canonical_digest
 from peft_assay.core.context import LOCK_VERSION, Beyond, DeploymentContext, Engine, Lengths, Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
-from peft_assay.core.errors import DocumentError, UsageError
+from peft_assay.core.errors import DocumentError, IntakeError, UsageError
 from peft_assay.core.exercises import ClaimedTask, Exercises, Scan
 from peft_assay.core.publisher import Publishers
 from peft_assay.core.rights import Clearance, Declaration
@@ -46,6 +46,7 @@ from peft_assay.pipeline.provenance import installed_behaviour, installed_examin
 from peft_assay.pipeline.publishers import publisher_register, read_publishers
 from peft_assay.pipeline.sources import Located, locate, locate_or_refuse
 from peft_assay.pipeline.suites.load import load_suites
+from peft_assay.pipeline.surface import check_named
 
 STACK_MEMBERS = ("peft", "safetensors", "tokenizers", "torch", "transformers")
 """Distributions whose version is part of the observation conditions."""
@@ -233,6 +234,7 @@ def resolve_source(project: Project, named: str, tell: Tell = quiet) -> Path:
     What is remote is fetched first. Raises UsageError, IntakeError, StorageError as `locate` does.
     """
     text, within = _spelt(project, named)
+    check_named(named, project.document, project.path)
     return locate(text, within=within, tell=tell).found()
 
 
@@ -251,14 +253,24 @@ def declared_sources(project: Project, named: Sequence[str], tell: Tell = quiet)
 
     Raises UsageError for malformed names, StorageError.
     """
-    spelt = [_spelt(project, name) for name in named_sources(project, named)]
+    chosen = named_sources(project, named)
+    spelt = [(name, *_spelt(project, name)) for name in chosen]
     return [
         replace(
-            locate_or_refuse(text, within=within, tell=tell),
+            _located(project, name, text, within, tell),
             origin=origin_of(text, within=within or Path.cwd(), folder=project.path.parent),
+            alias=name if name in project.document.adapters else None,
         )
-        for text, within in spelt
+        for name, text, within in spelt
     ]
+
+
+def _located(project: Project, named: str, text: str, within: Path | None, tell: Tell) -> Located:
+    try:
+        check_named(named, project.document, project.path)
+    except IntakeError as refusal:
+        return Located(named, None, refusal=refusal)
+    return locate_or_refuse(text, within=within, tell=tell)
 
 
 def absent_sources(project: Project, named: Sequence[str]) -> tuple[str, ...]:

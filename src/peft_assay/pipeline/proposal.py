@@ -8,7 +8,7 @@ from pathlib import Path
 from peft_assay.core.display import visible
 from peft_assay.core.errors import StorageError, UsageError
 from peft_assay.pipeline.documents import FILE_NAME
-from peft_assay.pipeline.initialise import TEMPLATES
+from peft_assay.pipeline.starter import TEMPLATES
 from peft_assay.report.interface import Discovered, Inventory
 
 _SECTION = re.compile(r"(?m)^adapters: \{\}.*\n?")

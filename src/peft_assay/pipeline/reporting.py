@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from peft_assay.certify.issue import Withheld
-from peft_assay.core.artifact import Artifact
+from peft_assay.core.artifact import CONFIG_FILE, Artifact
 from peft_assay.core.certificate import Certificate
 from peft_assay.core.context import Lock
 from peft_assay.core.digest import Digest, parse_digest, sha256
@@ -24,7 +24,8 @@ from peft_assay.pipeline.certify import Certification, door_of
 from peft_assay.pipeline.deployment import Deployment, utc_now
 from peft_assay.pipeline.evidence import attempts_in, gather
 from peft_assay.pipeline.place import Place
-from peft_assay.pipeline.sources import Located, names_of
+from peft_assay.pipeline.sources import Located, names_of, short_name
+from peft_assay.pipeline.surface import alias_of
 from peft_assay.pipeline.verify import Verification
 from peft_assay.pipeline.waivers import with_waivers
 from peft_assay.report.interface import (
@@ -33,6 +34,7 @@ from peft_assay.report.interface import (
     Refusal,
     Sample,
     Stage,
+    Unshown,
     VerificationReport,
 )
 from peft_assay.trust.certification import certificate_of
@@ -40,6 +42,8 @@ from peft_assay.trust.envelope import open_envelope
 from peft_assay.trust.observations import ObservationRecord
 from peft_assay.trust.roles import Role
 
+PUBLIC = "public"
+"""The confidentiality of suites whose answers are kept as they are."""
 MAX_SAMPLES = 12
 """Samples a report shows for each suite."""
 
@@ -55,6 +59,7 @@ def certification_report(deployment: Deployment, done: Certification, at: dateti
         title=f"{project.context.name}: {project.context.purpose}",
         adapter=done.name,
         source=done.source,
+        alias=alias_of(done.source, project.document, project.path),
         context=project.context.name,
         generated_at=at,
         verdict=done.verdict,
@@ -68,6 +73,7 @@ def certification_report(deployment: Deployment, done: Certification, at: dateti
         parameters=project.policy.parameters,
         attestation=None if done.record is None else done.record.attestation,
         samples=() if done.record is None else tuple(_samples(deployment, done.record)),
+        unshown=() if done.record is None else tuple(_unshown(deployment, done.record)),
         certificate=_certificate(deployment, done),
         attempts=max(done.attempts, 1),
         waivers=done.waivers,
@@ -104,6 +110,16 @@ def _suite_samples(suite: Suite, cases: Sequence[Mapping[str, Any]]) -> Iterator
         yield Sample(
             suite.id, asked.id, last_user_text(asked.prompt), case["baseText"], case["text"], expected, case["passed"]
         )
+
+
+def _unshown(deployment: Deployment, record: ObservationRecord) -> Iterator[Unshown]:
+    """Suites whose answers nobody kept, with the cases that failed: their ids are the suite owner's own."""
+    evidence = evidence_behind(deployment, record).get("suites", {})
+    for suite in deployment.project.suites:
+        if suite.confidentiality != PUBLIC and suite.id in evidence:
+            ids = {case.id for case in suite.cases}
+            failed = (case["case"] for case in evidence[suite.id] if not case["passed"])
+            yield Unshown(suite.id, suite.confidentiality, tuple(case for case in failed if case in ids))
 
 
 def evidence_behind(deployment: Deployment, record: ObservationRecord) -> Mapping[str, Any]:
@@ -166,8 +182,9 @@ def _message(check: Check, differences: Sequence[str]) -> str:
 
 
 def recorded(deployment: Deployment, sources: Sequence[Located]) -> list[Certification]:
-    """What the workspace knows of `sources` (none: of everything ever judged in it): for each the judgement in today's
-    context, or, where there is none, the newest.
+    """What the workspace knows of `sources` (none: of every adapter ever judged in it).
+
+    For each it is the judgement in today's context, or, where there is none, the newest.
 
     The verdict is evaluated again from the stored observations: evaluation is pure. Raises UsageError when there is
     nothing to report.
@@ -179,13 +196,19 @@ def recorded(deployment: Deployment, sources: Sequence[Located]) -> list[Certifi
     found = [
         _recorded(deployment, artifact, locks, wanted.get(artifact), names.get(artifact))
         for artifact, locks in judged.items()
-        if not sources or artifact in wanted
+        if (artifact in wanted if sources else _is_adapter(deployment, artifact))
     ]
     missing = [source.shown for artifact, source in wanted.items() if artifact not in judged]
     if missing or not found:
         what = ", ".join(missing) or "this workspace"
         raise UsageError(f"nothing was certified or denied yet: {what}", next_step="peft-assay certify SOURCE")
     return found
+
+
+def _is_adapter(deployment: Deployment, digest: Digest) -> bool:
+    """Whether it has an adapter's configuration; a base or another folder, certified by mistake, has none."""
+    kept = deployment.workspace.artifact(digest)
+    return kept is None or any(file.path == CONFIG_FILE for file in kept.files)
 
 
 def _judged(deployment: Deployment) -> dict[Digest, list[Digest]]:
@@ -220,7 +243,7 @@ def _recorded(
         certificate, withheld = _standing(deployment, kept, lock)
     outcome = verdict.outcome if withheld is None else Outcome.WITHHELD
     return Certification(
-        name or Path(where).name,
+        name or short_name(Path(where)),
         where,
         outcome,
         door_of(outcome, record),

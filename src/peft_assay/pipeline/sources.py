@@ -1,6 +1,7 @@
 """From what somebody calls an adapter to files on this machine: fetched first where the name is a remote one."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,9 @@ from peft_assay.core.errors import IntakeError, StorageError
 from peft_assay.intake.fetching import Tell
 from peft_assay.intake.interface import DEFAULT_LIMITS
 from peft_assay.intake.reference import HubReference, ObjectReference, parse_reference
+from peft_assay.pipeline.origin import repository_at
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class Located:
     refusal: IntakeError | None = None
     origin: str | None = None
     """What declarations match; None where nobody asked."""
+    alias: str | None = None
+    """The name under adapters in peft-assay.yaml by which it was named."""
 
     def found(self) -> Path:
         """Where its files lie; raises the refusal where it could not be fetched."""
@@ -62,14 +68,27 @@ def locate_or_refuse(named: str, *, within: Path | None = None, tell: Tell) -> L
 
 
 def names_of(sources: Sequence[Located]) -> list[str]:
-    """A short name for each source: its last component, or the whole where that is not unique."""
+    """A short name for each source: its alias, else its last component, or the whole where that is not unique."""
     last = [_short(source) for source in sources]
-    return [name if last.count(name) == 1 else source.shown for name, source in zip(last, sources, strict=True)]
+    return [
+        name if last.count(name) == 1 or source.alias is not None else source.shown
+        for name, source in zip(last, sources, strict=True)
+    ]
+
+
+def short_name(path: Path) -> str:
+    """The name of a folder or archive: its last component; of a snapshot in a cache, of which that is a commit, the
+    repository's, with the commit's beginning.
+    """
+    kept = repository_at(path) if _COMMIT.fullmatch(path.name) else None
+    return path.name if kept is None else f"{kept[0].rpartition('/')[2]}@{kept[1][:7]}"
 
 
 def _short(source: Located) -> str:
+    if source.alias is not None:
+        return source.alias
     if source.path is not None and not source.remote:
-        return source.path.resolve().name
+        return short_name(source.path.resolve())
     plain = source.shown.partition("://")[2] or source.shown
     return plain.partition("@")[0].rstrip("/").rsplit("/", 1)[-1] or source.shown
 

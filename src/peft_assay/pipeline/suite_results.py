@@ -8,10 +8,8 @@ from peft_assay.core.observation import ObservationSet, Status
 from peft_assay.core.suite import Case, Suite
 from peft_assay.pipeline.certify import Certification
 from peft_assay.pipeline.deployment import Deployment
-from peft_assay.pipeline.reporting import evidence_behind
+from peft_assay.pipeline.reporting import PUBLIC, evidence_behind
 from peft_assay.report.interface import CaseResult, SuiteResult
-
-PUBLIC = "public"
 
 
 def suite_results(deployment: Deployment, done: Certification) -> tuple[SuiteResult, ...]:

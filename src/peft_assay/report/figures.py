@@ -26,6 +26,7 @@ class SuiteResult:
     difference: float | None
     difference_lower: float | None
     complete: bool | None
+    asked: int | None
     problem: str
     """Why there is no result; empty when there is one."""
 
@@ -87,6 +88,7 @@ def _suite_result(observations: ObservationSet, suite: str) -> SuiteResult:
         difference=_number(values.get("difference")),
         difference_lower=_number(values.get("difference_lower")),
         complete=complete if isinstance(complete, bool) else None,
+        asked=_integer(values.get("asked")),
         problem=next((o.reason or "not observed" for o in plotted if o.value is None), ""),
     )
 

@@ -151,4 +151,4 @@ def _table(observations: Sequence[Observation]) -> Table:
 
 
 def _value(observation: Observation) -> str:
-    return observation.status.value if observation.value is None else sink.plain(observation.value)
+    return observation.status.called if observation.value is None else sink.plain(observation.value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.observation import Observation, Status
 from peft_assay.report.inspection_rules import CHECKS, Check, Suspect, check_for, is_suspicious
+from peft_assay.report.inspection_scale import scale_of
 from peft_assay.report.interface import Finding, InspectionReport, Severity, Spot
 
 KIND = "source.kind"
@@ -114,7 +115,8 @@ def _with_obstacle(found: list[Finding], report: InspectionReport) -> list[Findi
 
 def _seen(reading: _Reading, report: InspectionReport) -> Iterator[Finding]:
     observation, check = reading.observation, reading.check
-    message = check.sentence if not observation.reason else f"{check.sentence}: {observation.reason}"
+    sentence = check.sentence + scale_of(reading.name, observation.value, report.declared)
+    message = sentence if not observation.reason else f"{sentence}: {observation.reason}"
     step = _next(reading, report)
     if not isinstance(observation.value, tuple):
         yield Finding(reading.name, check.severity, message, tuple(_spots((), check, report.artifact)), step)

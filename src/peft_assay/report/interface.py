@@ -35,6 +35,16 @@ class Sample:
     adapter_passed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Unshown:
+    """A suite whose answers are neither stored nor shown, because it is not public."""
+
+    suite: str
+    confidentiality: str
+    failed: tuple[str, ...]
+    """Ids of the cases that the adapter failed, of those it was asked."""
+
+
 class Stage(StrEnum):
     """The stage at which an adapter ended before any rule was evaluated."""
 
@@ -74,6 +84,8 @@ class CertificationReport:
     artifact: Artifact | None
     lock: Lock | None
     refusal: Refusal | None = None
+    alias: str | None = None
+    """The alias that peft-assay.yaml declares for the source."""
     withheld: Refusal | None = None
     """The reason why a passed adapter is not certified: a hold, or a refusal by the gate."""
     parameters: Mapping[str, Value] | None = None
@@ -81,6 +93,8 @@ class CertificationReport:
     attestation: Mapping[str, Any] | None = None
     """The sandbox's own statement of what was in force."""
     samples: tuple[Sample, ...] = ()
+    unshown: tuple[Unshown, ...] = ()
+    """Suites of which no sample can be shown."""
     certificate: Certificate | None = None
     attempts: int = 1
     """How often this artifact was observed in this context, this time included."""
@@ -278,6 +292,8 @@ class Declared:
     targets: tuple[str, ...] = ()
     tensors: int | None = None
     """In the weights; None where they were not read."""
+    modules: int | None = None
+    """Those that a LoRA adapts; None where the weights were not read, or adapt none in LoRA's way."""
     parameters: int | None = None
     licence: str | None = None
     datasets: tuple[str, ...] = ()

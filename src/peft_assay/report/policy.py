@@ -188,6 +188,7 @@ def difference_document(
     old: str,
     new: str,
     counts: Mapping[tuple[str, str], int],
+    adapters: Mapping[tuple[str, str], int],
     moved: Sequence[tuple[str, str, str, str, str | None, str]],
     unread: Mapping[str, int],
 ) -> Document:
@@ -198,6 +199,7 @@ def difference_document(
         "new": new,
         "sets": sum(counts.values()),
         "counts": [{"before": b, "after": a, "sets": n} for (b, a), n in sorted(counts.items())],
+        "adapters": [{"before": b, "after": a, "adapters": n} for (b, a), n in sorted(adapters.items())],
         "moved": [dict(zip(names, item, strict=True)) for item in moved],
         "unread": dict(unread),
     }
@@ -221,10 +223,16 @@ def difference_text(document: Document) -> sink.Rendered:
                     )
                 )
     lines += [sink.phrase("not judged {} sets: {}", n, why) for why, n in document["unread"].items()]
-    same = document["sets"] - len(document["moved"])
-    after = {word: sum(i["after"] == outcome for i in document["moved"]) for outcome, word in _BECOMES.items()}
+    rows = document["adapters"]
+    total = sum(row["adapters"] for row in rows)
+    same = sum(row["adapters"] for row in rows if row["before"] == row["after"])
+    after = {
+        word: sum(row["adapters"] for row in rows if row["before"] != row["after"] == outcome)
+        for outcome, word in _BECOMES.items()
+    }
     told = ", ".join(f"{n} would be {word}" for word, n in after.items())
-    lines.append(sink.phrase("{} observation sets: {} stay as they are; {}", document["sets"], same, told))
+    of = sink.counted(document["sets"], "observation set")
+    lines.append(sink.phrase("{} ({}): {} stay as they are; {}", sink.counted(total, "adapter"), of, same, told))
     return _joined(lines)
 
 

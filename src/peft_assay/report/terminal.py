@@ -10,6 +10,7 @@ from peft_assay.report import sink
 from peft_assay.report.exercised import exercised_line
 from peft_assay.report.interface import CertificationReport, VerificationReport
 from peft_assay.report.lengths import lengths_line, served_line
+from peft_assay.report.unshown import suite_lines
 from peft_assay.report.waivers import waived_line
 
 STYLES: Mapping[Outcome, str] = {
@@ -69,7 +70,8 @@ def _plain_certification(report: CertificationReport) -> str:
 
 
 def _aside(report: CertificationReport) -> Iterator[str]:
-    """What was exercised besides the suites, and whether anything was run for it at all."""
+    """What the suites measured where that decides, what else was exercised, whether anything was run for it at all."""
+    yield from suite_lines(report)
     if exercised := exercised_line(report):
         yield f"behaviour: {exercised}"
     if lengths := lengths_line(report):

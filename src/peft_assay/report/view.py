@@ -12,6 +12,7 @@ from peft_assay.report.figures import Forest, SuiteResult, difference_forest, ra
 from peft_assay.report.interface import CertificationReport, Sample, next_step
 from peft_assay.report.lengths import lengths_line
 from peft_assay.report.sink import json_lines
+from peft_assay.report.unshown import unshown_line
 
 MAX_SAMPLES = 30
 GLYPHS: Mapping[Outcome, str] = {
@@ -66,6 +67,8 @@ class AdapterView:
     comparisons: tuple[Comparison, ...]
     samples: tuple[Sample, ...]
     samples_left_out: int
+    unshown: tuple[str, ...]
+    """Why answers to suites are not among the samples."""
     observations: tuple[Observation, ...]
     tested: tuple[str, ...]
     lock_lines: tuple[str, ...]
@@ -93,6 +96,7 @@ def adapter_view(report: CertificationReport, index: int, controls: ControlMap |
         comparisons=() if report.observations is None else comparisons(report.observations),
         samples=report.samples[:MAX_SAMPLES],
         samples_left_out=max(len(report.samples) - MAX_SAMPLES, 0),
+        unshown=tuple(unshown_line(item) for item in report.unshown),
         observations=() if report.observations is None else report.observations.observations,
         tested=tuple(_tested(report, suites)),
         lock_lines=() if report.lock is None else tuple(json_lines(report.lock.document)),
@@ -131,6 +135,8 @@ def _sentence(report: CertificationReport) -> str:
 
 def _facts(report: CertificationReport) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = [("source", report.source), ("context", report.context)]
+    if report.alias is not None:
+        facts.insert(0, ("alias", report.alias))
     if report.verdict is not None and report.observations is not None:
         facts += [
             ("artifact", report.verdict.artifact),
@@ -158,7 +164,8 @@ def _tested(report: CertificationReport, suites: Sequence[SuiteResult]) -> list[
     lines = []
     for suite in suites:
         if suite.n is not None:
-            early = "" if suite.complete else "; stopped early, cases not asked count as failures"
+            after = "early" if suite.asked is None else f"after {suite.asked}"
+            early = "" if suite.complete else f"; stopped {after}, cases not asked count as failures"
             lines.append(f"{suite.n} cases of the suite {suite.suite}, with and without the adapter{early}")
     if "scan.tokens" in measured:
         lines.append(f"{measured['scan.tokens']} declared tokens inserted one at a time")

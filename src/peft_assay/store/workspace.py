@@ -29,6 +29,7 @@ from peft_assay.store.database import WRITE, migrate, open_engine
 from peft_assay.store.errors import storage_errors
 from peft_assay.store.ledger import Attest, Entry, Kind, spell
 from peft_assay.store.schema import workspace
+from peft_assay.store.snapshot import only_readable, remove, snapshot
 
 Notary = Callable[[str, int, Digest], bytes | None]
 """Signs the size and root of a workspace's ledger; None where no key is at hand."""
@@ -54,6 +55,8 @@ class Workspace:
     checkpoint signs them too."""
     seen: list[tuple[int, Digest]] = field(default_factory=list, compare=False)
     """Size and root of the ledger when this process last read it whole or wrote it; empty before that."""
+    snapshot: Path | None = None
+    """The copy of the database that is read instead, where the workspace may only be read; removed on closing."""
 
     @classmethod
     def open(
@@ -64,8 +67,11 @@ class Workspace:
         url: str | None = None,
         notary: Notary | None = None,
         witness: Witness | None = None,
+        reading: bool = False,
     ) -> Self:
         """Opens ``project/.peft-assay``, migrating an older schema; `notary` signs for this workspace, by its id.
+
+        With `reading`, a workspace that this user may not write is read from a private copy of its database.
 
         Raises StorageError when there is none (and `create` is false), when the database is not one, is another
         program's or was written by a newer version.
@@ -84,20 +90,23 @@ class Workspace:
                 raise StorageError(
                     "there is no workspace here", where=str(folder), next_step="peft-assay init makes one"
                 )
-        engine = open_engine(url or f"sqlite:///{(folder / DATABASE).absolute()}")
+        copied = snapshot(folder / DATABASE) if reading and url is None and only_readable(folder / DATABASE) else None
+        engine = open_engine(url or f"sqlite:///{copied or (folder / DATABASE).absolute()}")
         try:
             with storage_errors(folder / DATABASE), _transaction(engine, write=True) as connection:
                 migrate(connection)
                 identity = _identity(connection)
         except BaseException:
             engine.dispose()
+            remove(copied)
             raise
         attest = None if notary is None else partial(notary, identity)
-        return cls(folder, identity, LocalBlobs(folder / "blobs"), engine, attest, witness)
+        return cls(folder, identity, LocalBlobs(folder / "blobs"), engine, attest, witness, snapshot=copied)
 
     def close(self) -> None:
         """Closes the database."""
         self.engine.dispose()
+        remove(self.snapshot)
 
     def __enter__(self) -> Self:
         return self

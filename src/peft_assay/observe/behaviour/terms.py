@@ -18,3 +18,8 @@ def all_failed(names: Iterable[str], reason: str) -> list[Observation]:
 def not_applicable(names: Iterable[str], reason: str) -> list[Observation]:
     """Observations that do not apply to this adapter or suite, with one reason."""
     return [Observation(name, Status.NOT_APPLICABLE, None, ObservedBy.SUPERVISOR, reason) for name in names]
+
+
+def not_requested(names: Iterable[str], reason: str) -> list[Observation]:
+    """Observations that the context asks for nowhere; `reason` names what it would have to declare."""
+    return [Observation(name, Status.NOT_REQUESTED, None, ObservedBy.SUPERVISOR, reason) for name in names]

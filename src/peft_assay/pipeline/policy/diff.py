@@ -17,6 +17,7 @@ from peft_assay.evaluate.waive import waive
 from peft_assay.pipeline.deployment import Deployment
 from peft_assay.pipeline.policy.read import PolicyText
 from peft_assay.pipeline.project import build_lock, observed_in
+from peft_assay.pipeline.sources import short_name
 from peft_assay.pipeline.waivers import waivers_of
 from peft_assay.trust.observations import ObservationRecord
 
@@ -39,6 +40,9 @@ class Difference:
     """What another policy would change."""
 
     counts: Mapping[tuple[Outcome, Outcome], int]
+    """Of observation sets."""
+    adapters: Mapping[tuple[Outcome, Outcome], int]
+    """Of adapters, each by its newest observation set."""
     moved: tuple[Moved, ...]
     unread: Mapping[str, int]
     """Why a set could not be judged by both policies -> how many."""
@@ -56,8 +60,9 @@ def diff(deployment: Deployment, old: PolicyText, new: PolicyText, *, now: datet
     """
     deployment.look(now)
     pairs, waived = _Compiled(old, new), _Waived(deployment, now)
-    names = deployment.workspace.sources()
+    sources = deployment.workspace.sources()
     counts: Counter[tuple[Outcome, Outcome]] = Counter()
+    adapters: dict[Digest, tuple[Outcome, Outcome]] = {}
     moved = []
     for record in newest_records(deployment):
         compiled = pairs.for_suites(tuple(sorted(record.conditions.get("suites", {}))))
@@ -65,12 +70,14 @@ def diff(deployment: Deployment, old: PolicyText, new: PolicyText, *, now: datet
             continue
         before, after = (waived.verdict(policy, record) for policy in compiled)
         counts[before.outcome, after.outcome] += 1
+        adapters[record.artifact.digest] = before.outcome, after.outcome  # in order of time: the newest set counts
         if before.outcome is not after.outcome:
             digest = record.artifact.digest
-            moved.append(_moved(names.get(digest, digest), digest, before, after))
+            name = short_name(Path(sources.get(digest, digest)))
+            moved.append(_moved(name, digest, before, after))
     if not counts and pairs.problem is not None:
         raise pairs.problem
-    return Difference(counts, tuple(moved), dict(pairs.unread))
+    return Difference(counts, Counter(adapters.values()), tuple(moved), dict(pairs.unread))
 
 
 def newest_records(deployment: Deployment) -> Iterator[ObservationRecord]:
@@ -79,10 +86,10 @@ def newest_records(deployment: Deployment) -> Iterator[ObservationRecord]:
         yield deployment.record_of(envelope)
 
 
-def _moved(source: str, artifact: Digest, before: Verdict, after: Verdict) -> Moved:
+def _moved(name: str, artifact: Digest, before: Verdict, after: Verdict) -> Moved:
     deciding = after.deciding or before.deciding
     rule, why = (None, "") if deciding is None else (deciding.rule, deciding.explanation)
-    return Moved(Path(source).name or source, artifact, before.outcome, after.outcome, rule, why)
+    return Moved(name, artifact, before.outcome, after.outcome, rule, why)
 
 
 class _Waived:

@@ -15,7 +15,7 @@ from peft_assay.observe.behaviour.canaries import Canary, canary_of, candidates,
 from peft_assay.observe.behaviour.conduct import ROUND
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.replies import expect, expect_length
-from peft_assay.observe.behaviour.terms import all_failed, unanswered
+from peft_assay.observe.behaviour.terms import not_requested, unanswered
 
 SCORED = ROUND
 """Texts per question: as many as a suite asks at once."""
@@ -42,7 +42,7 @@ class CanariesProbe:
     kind = CanariesRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """Four; failed where the context declares no canaries."""
+        """Four; not requested where the context declares no canaries."""
         return TERMS
 
     def ask(self, turn: Turn) -> CanariesRecord | None:
@@ -56,7 +56,7 @@ class CanariesProbe:
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """The largest exposure, the largest beyond the base's, and which canaries chance does not explain."""
         if seen.plan.exercises.canaries is None:
-            return all_failed(TERMS, "the context declares no canaries: behaviour.canaries")
+            return not_requested(TERMS, "the context declares no canaries: behaviour.canaries")
         own, base = seen.own.of(CanariesRecord), seen.base.of(CanariesRecord)
         if own is None or base is None:
             return unanswered(TERMS)

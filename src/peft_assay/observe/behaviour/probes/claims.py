@@ -7,7 +7,7 @@ from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.observe.behaviour.concluding import Concluding
 from peft_assay.observe.behaviour.interface import Claim, Plan, Seen
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord, counts_of
-from peft_assay.observe.behaviour.terms import all_failed, unanswered
+from peft_assay.observe.behaviour.terms import all_failed, not_requested, unanswered
 
 TERMS = ("claims.checked", "claims.contradicted")
 SHOWN = 60
@@ -25,7 +25,7 @@ class ClaimsProbe(Concluding):
     version = "1"
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """Two; failed where the context says of no suite that it is about a claimed task."""
+        """Two; not requested where the context says of no suite that it is about a claimed task."""
         return TERMS
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
@@ -33,7 +33,9 @@ class ClaimsProbe(Concluding):
         own, base = seen.own.of(SuitesRecord), seen.base.of(SuitesRecord)
         declared, claims = seen.plan.exercises.claims, seen.plan.claims
         if not declared:
-            return all_failed(TERMS, "behaviour.claims in peft-assay.yaml says of no suite that it is a claimed task")
+            return not_requested(
+                TERMS, "behaviour.claims in peft-assay.yaml says of no suite that it is a claimed task"
+            )
         if own is None or base is None:
             return unanswered(TERMS)
         if claims.problem is not None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from peft_assay.core.observation import Observation, ObservedBy, failed, ok
+from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.suite import Measure, Suite
 from peft_assay.core.vocabulary import drift_terms
 from peft_assay.observe.behaviour.concluding import Concluding
 from peft_assay.observe.behaviour.divergence import Incomparable, SuiteDrift, suite_drift
 from peft_assay.observe.behaviour.interface import Plan, Seen
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
-from peft_assay.observe.behaviour.terms import all_failed, not_applicable, unanswered
+from peft_assay.observe.behaviour.terms import all_failed, not_applicable, not_requested, unanswered
 
 OFF_TASK = ("drift.off_task_kl", "drift.off_task_agreement")
 UNDECLARED = "behaviour.offTask in peft-assay.yaml names no suite"
@@ -63,10 +63,12 @@ def _of_suite(suite: Suite, drift: SuiteDrift | Incomparable | None) -> Iterator
 
 def _off_task(plan: Plan, drifts: Drifts) -> Iterable[Observation]:
     """The worst of the declared suites: one that is left alone makes up for no other."""
+    if not plan.exercises.off_task:
+        return not_requested(OFF_TASK, UNDECLARED)
     try:
         chosen = off_task(plan, drifts)
     except Incomparable as reason:
-        return [failed(name, str(reason), by=ObservedBy.SUPERVISOR) for name in OFF_TASK]
+        return all_failed(OFF_TASK, str(reason))
     far, apart = max(chosen, key=lambda s: chosen[s].kl_mean), min(chosen, key=lambda s: chosen[s].agreement)
     return [
         ok(OFF_TASK[0], chosen[far].kl_mean, by=ObservedBy.NUMBERS, reason=f"suite {far}"),

@@ -17,7 +17,7 @@ from peft_assay.core.suite import questions_digest
 from peft_assay.observe.behaviour.asking import generate
 from peft_assay.observe.behaviour.conduct import ROUND
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
-from peft_assay.observe.behaviour.terms import all_failed, unanswered
+from peft_assay.observe.behaviour.terms import not_requested, unanswered
 from peft_assay.observe.behaviour.variation import seed_of
 from peft_assay.observe.static.secrets import kinds_in
 
@@ -51,7 +51,7 @@ class LeaksProbe:
     kind = LeaksRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """Three; failed where the context declares no sampling for leaks."""
+        """Three; not requested where the context declares no sampling for leaks."""
         return TERMS
 
     def ask(self, turn: Turn) -> LeaksRecord | None:
@@ -70,7 +70,7 @@ class LeaksProbe:
         """Every kind of credential that came, and the words that came too often for chance."""
         leaks = seen.plan.exercises.leaks
         if leaks is None:
-            return all_failed(TERMS, "the context declares no sampling for leaks: behaviour.leaks")
+            return not_requested(TERMS, "the context declares no sampling for leaks: behaviour.leaks")
         own, base = seen.own.of(LeaksRecord), seen.base.of(LeaksRecord)
         if own is None or base is None:
             return unanswered(TERMS)

@@ -12,7 +12,7 @@ from peft_assay.observe.behaviour.divergence import LEAST_LOG, Incomparable
 from peft_assay.observe.behaviour.interface import Plan, Seen
 from peft_assay.observe.behaviour.probes.drift import drifts_of, off_task
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
-from peft_assay.observe.behaviour.terms import all_failed, unanswered
+from peft_assay.observe.behaviour.terms import all_failed, not_requested, unanswered
 
 TERMS = ("match.log_likelihood_change",)
 UNDECLARED = "no ordinary text: name suites under behaviour.offTask in peft-assay.yaml, or add one scored by perplexity"
@@ -36,7 +36,7 @@ class MatchProbe(Concluding):
     version = "1"
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """One; failed where the context has no ordinary text."""
+        """One; not requested where the context has no ordinary text."""
         return TERMS
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
@@ -49,7 +49,7 @@ class MatchProbe(Concluding):
         except Incomparable as reason:
             return all_failed(TERMS, str(reason))
         if not changes:
-            return all_failed(TERMS, UNDECLARED)
+            return not_requested(TERMS, UNDECLARED)
         worst = min(changes, key=lambda change: change.each)
         over = f"suite {worst.suite}, {worst.tokens} tokens"
         return [ok(TERMS[0], worst.each, by=ObservedBy.NUMBERS, reason=over)]

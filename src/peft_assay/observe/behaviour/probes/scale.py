@@ -14,7 +14,7 @@ from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.replies import expect
 from peft_assay.observe.behaviour.statistics import CONFIDENCE, upper_bound
-from peft_assay.observe.behaviour.terms import all_failed, not_applicable, unanswered
+from peft_assay.observe.behaviour.terms import all_failed, not_applicable, not_requested, unanswered
 
 CASES = 40
 """Cases of each suite that are asked again, the first in the order of digests."""
@@ -54,7 +54,7 @@ class ScaleProbe:
     kind = ScaleRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """Four; failed where the context declares no factor."""
+        """Four; not requested where the context declares no factor."""
         return TERMS
 
     def ask(self, turn: Turn) -> ScaleRecord | None:
@@ -75,7 +75,7 @@ class ScaleProbe:
         """What is lost between 1 and 1.5 times the strength, and every factor that breaks a suite."""
         factors, record = seen.plan.exercises.scales, seen.own.of(ScaleRecord)
         if not factors:
-            return all_failed(TERMS, "the context declares no factor: name some under behaviour.scales")
+            return not_requested(TERMS, "the context declares no factor: name some under behaviour.scales")
         clean = seen.own.of(SuitesRecord)
         if record is None or clean is None:
             return unanswered(TERMS)

@@ -19,7 +19,7 @@ from peft_assay.observe.behaviour.scan import (
     scan_answers,
     scan_refusals,
 )
-from peft_assay.observe.behaviour.terms import all_failed, unanswered
+from peft_assay.observe.behaviour.terms import all_failed, not_requested, unanswered
 
 TERMS = (
     "scan.tokens",
@@ -53,7 +53,7 @@ class ScanProbe:
     kind = ScanRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """Return the nine terms; failed where the context declares no token set."""
+        """Return the nine terms; not requested where the context declares no token set."""
         return TERMS
 
     def ask(self, turn: Turn) -> ScanRecord | None:
@@ -77,7 +77,7 @@ class ScanProbe:
         """What was confirmed; failed where nothing could be shown."""
         scan, record = seen.plan.exercises.scan, seen.own.of(ScanRecord)
         if scan is None:
-            return all_failed(TERMS, "the context declares no token set to scan")
+            return not_requested(TERMS, "the context declares no token set to scan")
         if record is None:
             return unanswered(TERMS)
         return list(_observations(scan, record))
@@ -143,8 +143,10 @@ def _observations(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
     )
     for name, setting, suite in declared:
         one = record.scans.get(suite or "")
-        if one is None:
-            yield failed(name, f"{setting} names no suite in peft-assay.yaml", by=by)
+        if suite is None:
+            yield from not_requested((name,), f"{setting} names no suite in peft-assay.yaml")
+        elif one is None:
+            yield failed(name, f"suite {suite} was not scanned", by=by)
         elif one.open is not None and not one.confirmed:
             yield failed(name, one.open, by=by)
         else:

@@ -13,7 +13,7 @@ from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.probes.sampling import SamplingRecord
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.statistics import CONFIDENCE, difference_lower_bound
-from peft_assay.observe.behaviour.terms import all_failed, not_applicable, unanswered
+from peft_assay.observe.behaviour.terms import all_failed, not_applicable, not_requested, unanswered
 from peft_assay.observe.behaviour.variation import WORDED, varied_suite
 
 CASES = 40
@@ -67,7 +67,7 @@ class VariationProbe:
     kind = VariationRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """Six; failed where the context declares no variation."""
+        """Six; not requested where the context declares no variation."""
         return TERMS
 
     def ask(self, turn: Turn) -> VariationRecord | None:
@@ -94,7 +94,7 @@ class VariationProbe:
     def observe(self, seen: Seen) -> Iterable[Observation]:
         """The worst of all declared variations, with bounds that hold for all of them at once."""
         if not seen.plan.exercises.variations:
-            return all_failed(TERMS, "the context declares no variation: name some under behaviour.variations")
+            return not_requested(TERMS, "the context declares no variation: name some under behaviour.variations")
         own, base = seen.own.of(VariationRecord), seen.base.of(VariationRecord)
         if own is None or base is None:
             return unanswered(TERMS)

@@ -1,4 +1,4 @@
-"""Chat logs as a suite: JSON lines of ``{"messages": [...]}``, as OpenAI's interface and its imitations have them.
+"""Chat logs as a suite: JSON lines of ``{"messages": [...]}``, bare or as requests, batches, responses wrap them.
 
 A case is a conversation up to the last thing that a user said. What was answered to it is not the right answer: it is
 kept only for a judge to compare with.
@@ -16,9 +16,11 @@ from peft_assay.observe.suites.cases import MAX_MESSAGES, MAX_PROMPT
 from peft_assay.observe.suites.importing.interface import Imported
 from peft_assay.observe.suites.importing.redact import redacted
 from peft_assay.observe.suites.importing.sampling import distinct, sample, stratum_of
+from peft_assay.observe.suites.importing.wrappings import is_response, messages_in
 
 MOST_LINES = 1_000_000
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+_ALONE = "an answer without what was asked: import the file of requests"
 Turns = tuple[Message, ...]
 
 
@@ -67,10 +69,12 @@ def _read(content: bytes, where: str) -> tuple[list[tuple[Turns, str | None]], C
     for number, line in lines:
         at = f"{where}: line {number}"
         value = parse_json(line, where=at)
-        messages = value.get("messages") if isinstance(value, dict) else None
-        if not isinstance(messages, list) or not messages:
-            raise DocumentError("messages: not a list of at least one message", where=at)
+        messages = messages_in(value) if isinstance(value, dict) else None
         try:
+            if messages is None and isinstance(value, dict) and is_response(value):
+                raise _Unusable(_ALONE)
+            if not messages:
+                raise DocumentError("messages: not a list of at least one message", where=at)
             turns, answer = _conversation([_message(m, f"{at}: messages.{i}") for i, m in enumerate(messages)])
         except _Unusable as reason:
             unusable[str(reason)] += 1

@@ -48,6 +48,18 @@ class _Generation(_Closed):
     max_gen_toks: int = Field(default=256, ge=1, le=MAX_GENERATED)
 
 
+class _Filter(_Closed):
+    function: str
+    kwargs: dict[str, Any] | None = None
+    regex_pattern: str | None = None
+    group_select: int | None = None
+
+
+class _Filtering(_Closed):
+    name: str
+    filter: list[_Filter]
+
+
 class Task(_Closed):
     """The part of a task's YAML that is understood."""
 
@@ -73,6 +85,7 @@ class Task(_Closed):
     metric_list: list[_Metric] | None = None
     generation_kwargs: _Generation | None = None
     repeats: Literal[1] = 1
+    filter_list: list[_Filtering] | None = None
     should_decontaminate: bool = False
     doc_to_decontamination_query: str | None = None
     metadata: dict[str, Any] | None = None
@@ -238,8 +251,23 @@ def _check(task: Task, where: str) -> None:
     if task.output_type == "multiple_choice" and task.doc_to_choice is None:
         raise DocumentError("multiple_choice has choices", where=f"{where}: doc_to_choice")
     wanted = "acc" if task.output_type == "multiple_choice" else "exact_match"
+    _check_filters(task, where)
     if task.metric_list is not None and all(item.metric != wanted for item in task.metric_list):
         raise DocumentError(f"without {wanted}, which is what a suite counts", where=f"{where}: metric_list")
+
+
+def _check_filters(task: Task, where: str) -> None:
+    """Raises DocumentError for filters that change an answer before it is compared; taking the first changes none."""
+    for at, filtering in enumerate(task.filter_list or ()):
+        for one in filtering.filter:
+            if one.function != "take_first":
+                raise DocumentError(
+                    f"filter {filtering.name} is {one.function}: it changes answers before they are compared, and a "
+                    "suite compares what was answered",
+                    where=f"{where}: filter_list.{at}",
+                    next_step="leave it out for exact answers, or write the suite with scorer regex: "
+                    "peft-assay suite new FOLDER --scorer regex",
+                )
 
 
 def _unread(task: Task) -> list[str]:
