@@ -37,10 +37,20 @@ app = typer.Typer(
     epilog="Exit codes: 0 admitted, 2 usage, 3 refused, 4 not observed, 10 FAIL, 11 trust, 12 denied, "
     "13 INDETERMINATE, 74 storage, 130 interrupted.",
 )
-for command in (inspect, discover, init, certify, waive, verify, revoke, report, doctor):
-    app.command()(command)
+for command, summary in (
+    (inspect, "Say what a source is, what it would change, what is missing."),
+    (discover, "List the adapters at or below a place."),
+    (init, "Make a project: peft-assay.yaml, keys and a workspace."),
+    (certify, "Certify adapters in the sandbox against your policy."),
+    (waive, "Sign that what one rule denies is accepted, for a while."),
+    (verify, "Say whether the gate would admit an adapter now."),
+    (revoke, "Withdraw an adapter or a key, lift that, renew the list."),
+    (report, "Write an HTML report, a bill of materials, or results."),
+    (doctor, "Say which isolation level this host reaches, and why."),
+):
+    app.command(short_help=summary)(command)  # fits 80 columns: nothing is cut
 
-app.add_typer(rights, name="rights")
+app.add_typer(rights, name="rights", short_help="Show and settle what is declared about licences.")
 app.add_typer(policy, name="policy")
 app.add_typer(suite, name="suite")
 

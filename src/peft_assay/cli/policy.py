@@ -34,7 +34,7 @@ Fixtures = Annotated[
 _SIZE = re.compile(r"([a-z][a-z0-9_]{0,63})=([1-9][0-9]{0,5})")
 
 
-@policy.command()
+@policy.command(short_help="Find what loads and is still wrong, and rules that cannot deny.")
 def lint(
     named: Named = None,
     suite: SuiteSizes = None,
@@ -60,7 +60,7 @@ def lint(
     raise typer.Exit(int(Door.FAILED if any(item[0] == Weight.ERROR.value for item in found) else Door.PASSED))
 
 
-@policy.command(name="test")
+@policy.command(name="test", short_help="Judge written-down observations and compare the outcomes.")
 def run_fixtures(
     named: Named = None,
     fixtures: Fixtures = None,
@@ -112,7 +112,7 @@ def _generated(trials: "Trials") -> dict[str, object]:
     }
 
 
-@policy.command()
+@policy.command(short_help="Say which rule saw what, and what would have to change.")
 def explain(
     sources: Sources = None,
     every: Annotated[bool, typer.Option("--all", help="Rules that pass, too.")] = False,
@@ -140,7 +140,7 @@ def explain(
         output.result(shown.explanations_text(documents, every=every))
 
 
-@policy.command()
+@policy.command(short_help="Judge what was observed by two policies: who would move?")
 def diff(
     old: Annotated[str, typer.Argument(help="Policy: a file, or builtin:NAME.", metavar="OLD")],
     new: Annotated[str, typer.Argument(help="Policy: a file, or builtin:NAME.", metavar="NEW")],
@@ -169,7 +169,7 @@ def diff(
         output.result(shown.difference_text(document))
 
 
-@policy.command()
+@policy.command(short_help="Estimate how often a good adapter is refused by chance.")
 def simulate(
     named: Named = None,
     rate: Annotated[float, typer.Option("--rate", min=0, max=1, help="True pass rate of a good adapter.")] = 0.95,
@@ -197,7 +197,7 @@ def simulate(
         output.result(shown.simulation_text(document))
 
 
-@policy.command()
+@policy.command(short_help="Print a policy as it is written, to begin one of your own.")
 def show(named: Named = None, context: Context = None, output_format: OutputFormat = Format.TEXT) -> None:
     """Print a policy as it is written: peft-assay policy show builtin:default > policy.yaml begins one of your own."""
     from peft_assay.pipeline.policy.read import read_policy
@@ -210,7 +210,7 @@ def show(named: Named = None, context: Context = None, output_format: OutputForm
         output.result(shown.written_policy(found.content))
 
 
-@policy.command()
+@policy.command(short_help="Print a policy as a page, one section for each rule.")
 def docs(
     named: Named = None,
     suite: SuiteSizes = None,

@@ -27,7 +27,7 @@ Source = Annotated[
 ]
 
 
-@rights.command()
+@rights.command(short_help="Show the lineage, every claim, and what is open in it.")
 def show(
     source: Source,
     context: Context = None,
@@ -60,7 +60,7 @@ def show(
     raise typer.Exit(int(Door.INDETERMINATE if open_questions else Door.PASSED))
 
 
-@rights.command()
+@rights.command(short_help="Sign a clearance of one grant for exactly these bytes.")
 def clear(
     source: Source,
     grant: Annotated[str, typer.Option("--grant", help="commercial, derivatives, redistribution or hosted.")] = "",
@@ -105,7 +105,7 @@ def clear(
         output.result(clearance_text(done, source, where.options))
 
 
-@rights.command()
+@rights.command(short_help="Ask the Hub about bases and datasets, and keep the answers.")
 def snapshot(
     source: Source,
     context: Context = None,
@@ -127,7 +127,7 @@ def snapshot(
     _show_taken(taken, source, output_format, kept=True, options=where.options)
 
 
-@rights.command()
+@rights.command(short_help="Ask the Hub again, and say what differs from the snapshot.")
 def drift(
     source: Source,
     context: Context = None,

@@ -18,7 +18,7 @@ suite = typer.Typer(
 Suite = Annotated[Path, typer.Argument(help="Folder of a suite, or its suite.yaml.", metavar="SUITE")]
 
 
-@suite.command()
+@suite.command(short_help="Say what a suite cannot show, and how many cases rules need.")
 def lint(
     named: Annotated[
         Path | None,
@@ -43,7 +43,7 @@ def lint(
     raise typer.Exit(int(Door.PASSED if all(one.sound for one in found) else Door.FAILED))
 
 
-@suite.command()
+@suite.command(short_help="Write a first suite to fill in.")
 def new(
     folder: Annotated[Path, typer.Argument(help="Where to write suite.yaml and cases.jsonl.", metavar="FOLDER")],
     scorer: Annotated[
@@ -64,7 +64,7 @@ def new(
         output.result(shown.written_text(paths, step))
 
 
-@suite.command()
+@suite.command(short_help="Sign both files of a suite as its owner.")
 def sign(
     named: Suite,
     key: Annotated[
@@ -83,7 +83,7 @@ def sign(
         output.result(shown.signed_text(str(path), digest, public.keyid))
 
 
-@suite.command(name="import")
+@suite.command(name="import", short_help="Make a suite of another harness's task, or of real traffic.")
 def import_(
     file: Annotated[
         Path,

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from peft_assay.core.observation import ObservationSet, Value
 
-LABEL_WIDTH, PLOT_WIDTH, NUMBERS_WIDTH = 150, 380, 190
-ROW_HEIGHT, TOP, BOTTOM = 30, 30, 26
+MARGIN, PLOT_WIDTH = 14, 372
+"""A whole plot is 400 wide, so that its texts can be read on a telephone: names and numbers stand above the bars."""
+ROW_HEIGHT, TOP, BOTTOM = 44, 34, 26
 _LABEL_LENGTH = 20
 PLOTTED = ("n", "passes", "rate", "lower", "upper", "base_rate", "difference", "difference_lower", "complete")
 """Terms of a suite without which it has no result; others may not apply to it."""
@@ -145,16 +146,16 @@ def _forest(
     threshold_label: str,
 ) -> Forest:
     bottom = TOP + len(rows) * ROW_HEIGHT
-    width, right = LABEL_WIDTH + PLOT_WIDTH + NUMBERS_WIDTH, LABEL_WIDTH + PLOT_WIDTH
+    width, right = MARGIN + PLOT_WIDTH + MARGIN, MARGIN + PLOT_WIDTH
     height = bottom + BOTTOM
     return Forest(
-        title, caption, tuple(rows), axis, threshold, threshold_label, width, height, TOP, LABEL_WIDTH, right, bottom
+        title, caption, tuple(rows), axis, threshold, threshold_label, width, height, TOP, MARGIN, right, bottom
     )
 
 
 def _x(value: float, span: tuple[float, float]) -> float:
     low, high = span
-    return round(LABEL_WIDTH + (min(max(value, low), high) - low) / (high - low) * PLOT_WIDTH, 1)
+    return round(MARGIN + (min(max(value, low), high) - low) / (high - low) * PLOT_WIDTH, 1)
 
 
 def _row(
@@ -164,7 +165,7 @@ def _row(
     bounds: tuple[float | None, float | None, float | None],
     span: tuple[float, float],
 ) -> Row:
-    y = TOP + index * ROW_HEIGHT + ROW_HEIGHT / 2
+    y = TOP + index * ROW_HEIGHT + ROW_HEIGHT - 12
     low, point, high = bounds
     if low is None or point is None or high is None:
         return Row(y, _cut(label), "not observed", None, None, None, None, "absent")
