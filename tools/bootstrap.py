@@ -1,6 +1,7 @@
 """Sets up .venv with everything the demo and the tests need; does nothing when up to date. Says what hinders it.
 
 Variables that it takes:
+  VENV_FOLDER   where to set up, from the repository's top. Default: .venv
   TORCH_INDEX   URL of a package index that has a CPU build of torch (pytorch.org documents one). Without it, pip's
                 usual index decides; where that has only the CUDA build, its size is said before it is fetched.
 
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
+VENV = ROOT / os.environ.get("VENV_FOLDER", ".venv")
 PYTHON = VENV / "bin" / "python"
 CONSTRAINTS = ROOT / "constraints.txt"
 INPUTS = ("pyproject.toml", "constraints.txt", "tools/bootstrap.py")
@@ -74,7 +75,7 @@ def make_environment() -> None:
         import venv
     except ImportError as error:
         raise Hindered(f"{sys.executable} has no module {error.name}", package) from None
-    say("creating .venv")
+    say(f"creating {VENV.relative_to(ROOT)}")
     try:
         venv.create(str(VENV), with_pip=True, symlinks=True, clear=VENV.exists())
     except subprocess.CalledProcessError as error:
