@@ -113,3 +113,16 @@ def test_a_folder_without_a_base_is_refused_before_anything_is_written(tmp_path)
     done = say("init", "project", "--trust", tmp_path / "trust", "--base", tmp_path, within=tmp_path)
     assert (done.code, "it has no config.json" in done.err) == (2, True)
     assert not (tmp_path / "project").exists()
+
+
+def test_what_a_proposed_document_names_and_is_not_there_is_added(tmp_path):
+    shutil.copytree(ZOO / "adapters" / "lora", tmp_path / "project" / "lora")
+    proposed = say("discover", ".", "--propose", "peft-assay.yaml", within=tmp_path / "project")
+    assert proposed.code == 0, proposed.err
+    project, document = init(tmp_path)
+    assert list(document["adapters"]) == ["lora"]
+    assert len(cases(project, "unsafe")) == 60
+    assert (project / "suites" / "tokens.txt").is_file()
+    (project / "suites" / "first" / "cases.jsonl").unlink()
+    assert say("init", "project", "--trust", tmp_path / "trust", within=tmp_path).code == 0
+    assert not (project / "suites" / "first" / "cases.jsonl").exists()

@@ -60,7 +60,8 @@ def _propose(found: "Inventory", named: str) -> bool:
         return True
     path = Path(named)
     write_proposal(propose(found, path.parent), path)
-    said = sink.phrase("proposed {}: read it, say where your base is, then: peft-assay certify --plan\n", named)
+    step = "read it, say where your base is, then: peft-assay init, which adds the suites that it names"
+    said = sink.phrase("proposed {}: {}\n", named, step)
     sink.write(said, sys.stderr)
     return False
 

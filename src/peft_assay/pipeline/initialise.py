@@ -10,7 +10,7 @@ from peft_assay.core.errors import DocumentError, StorageError, UsageError
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.documents import FILE_NAME
 from peft_assay.pipeline.place import Place
-from peft_assay.pipeline.starter import BASE, BaseLook, look_at_base, starting_documents
+from peft_assay.pipeline.starter import BASE, BaseLook, Documents, look_at_base, starting_documents
 from peft_assay.store.workspace import Workspace
 from peft_assay.trust.anchor import (
     SYSTEM_FOLDER,
@@ -40,9 +40,10 @@ def initialise(folder: Path, place: Place, *, clock: Clock, base: Path | None = 
     """
     made: list[Path] = []
     kept: list[Path] = []
-    for name, content in starting_documents(_look(folder, base)).items():
-        if (folder / FILE_NAME) in kept:
-            break
+    documents = dict(starting_documents(_look(folder, base)))
+    _write_new(folder / FILE_NAME, documents.pop(FILE_NAME), made, kept)
+    wanted = documents if folder / FILE_NAME in made else _asked_for(folder, documents)
+    for name, content in wanted.items():
         _write_new(folder / name, content, made, kept)
     anchor = _anchor(folder, place, made, kept)
     holder = place.workspace or folder
@@ -64,6 +65,22 @@ def _anchor(folder: Path, place: Place, made: list[Path], kept: list[Path]) -> P
     path = create_development_anchor(target)
     (kept if existed else made).append(path)
     return path
+
+
+def _asked_for(folder: Path, documents: Documents) -> Documents:
+    """Those that a peft-assay.yaml of another maker, such as `discover --propose`, names and that are not there."""
+    try:
+        text = (folder / FILE_NAME).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    missing = {name: content for name, content in documents.items() if not (folder / name).exists()}
+    suites = [name.rpartition("/")[0] for name in missing if name.endswith("/suite.yaml")]
+    return {
+        name: content
+        for name, content in missing.items()
+        if f"./{name}" in text
+        or (name.rpartition("/")[0] in suites and f"./{name.rpartition('/')[0]}/suite.yaml" in text)
+    }
 
 
 def _look(folder: Path, base: Path | None) -> BaseLook:
