@@ -251,6 +251,6 @@ def test_a_pipe_gets_whole_lines() -> None:
         "  blocks",
         "    config.redirects: fields that make a loader fetch, import or open something that is not in the adapter",
         "      adapter_config.json: auto_mapping",
-        "      next: remove them: serving does not need them",
+        "      next: remove them: serving does not need them; only an X-LoRA needs its adapters, which are examined each by itself",
         "  no check could say that anything is in order",
     ]
