@@ -15,7 +15,8 @@ _CACHED = re.compile(r"models--([A-Za-z0-9_.]+(?:-[A-Za-z0-9_.]+)*)--([A-Za-z0-9
 """The folder of a repository in a Hugging Face cache (https://huggingface.co/docs/huggingface_hub/guides/manage-cache)."""
 _COPIES = re.compile(
     r"[-_.](?:unsloth|bnb|bitsandbytes|dynamic|[2348]-?bits?|gptq|awq|gguf|exl2|hqq|aqlm|mlx|quant(?:ized|ised)?|marlin"
-    r"|int[48]|[nf]f?4|fp8|mxfp4|nvfp4|w[48]a(?:8|16)|q[2-8](?:_[01k](?:_[sml])?)?)\Z"
+    r"|int[48]|nf4|fp4|fp8|bf16|fp?16|sharded|mxfp4|nvfp4|w[48]a(?:8|16)|g[0-9]{2,3}|[0-9]{2,3}g"
+    r"|q[2-8](?:_[01k](?:_[sml])?)?)\Z"
 )
 """Words that name a precision or a format of it, at the end of a name."""
 _REPUBLISHERS = frozenset({"unsloth", "mlx-community", "thebloke", "bartowski", "lmstudio-community", "redhatai"})
