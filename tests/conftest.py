@@ -34,6 +34,7 @@ LANES = frozenset(
         "observe_static/test_catalogue.py",
         "pipeline/test_answers.py",
         "pipeline/test_borderline.py",
+        "pipeline/test_default_types.py",
         "pipeline/test_exercised.py",
         "pipeline/test_next_steps.py",
         "pipeline/test_policy_page.py",

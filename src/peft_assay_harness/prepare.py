@@ -17,7 +17,7 @@ from typing import Any
 from peft_assay_harness.identity import Refused
 from peft_assay_harness.tasks import CLASSIFIER, TASKS, Task
 from peft_assay_harness.zygote import Files, Job, Prepared
-from peft_assay_loading.load import Shapes
+from peft_assay_loading.fitting import Fit
 
 DISTRIBUTIONS = ("torch", "transformers", "peft", "safetensors", "tokenizers", "numpy")
 IMPORTED = ("transformers", "peft", "safetensors.torch", "peft_assay_harness.engines", "peft_assay_harness.ops")
@@ -25,8 +25,8 @@ CANARY_SECONDS = 20.0
 LINEAR = ("Linear", "Conv1D")
 ADAPTED = 16
 """About how many layers the reference adapter is on."""
-Made = tuple[Files, Shapes]
-"""An adapter of the worker's own: its files, and the tensors that it consists of."""
+Made = tuple[Files, Fit]
+"""An adapter of the worker's own: its files, and that they fit the base."""
 FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 """What libraries raise where base and question do not fit."""
 
@@ -152,10 +152,10 @@ def _warm(engine: Any) -> tuple[str, Made | None]:
         made = _self_made(base, {"task_type": TASKS[engine.task].task_type, **fields})
         if made is None:
             continue
-        files, shapes = made
+        files, known = made
         with contextlib.suppress(*FAILURES):
             # A type that does not work here is found out by the job that asks.
-            session = Session(engine, base, files, required=shapes)
+            session = Session(engine, base, files, fit=known)
             if _exercise(session, glance=reference is not None) and reference is None:
                 reference = made
         if engine.model is not base:
@@ -206,15 +206,15 @@ def _self_made(base: Any, fields: dict[str, Any]) -> Made | None:
     from peft_assay_harness.ops.load import CONFIG, WEIGHTS
     from peft_assay_loading.config import parse_config
     from peft_assay_loading.errors import LoadingError
-    from peft_assay_loading.load import required_shapes
+    from peft_assay_loading.fitting import required_shapes
 
     config = json.dumps(fields).encode()
     try:
         shapes = required_shapes(base, parse_config(config))
     except LoadingError:
         return None
-    weights = {name: torch.full(shape, 0.01) for name, shape in shapes.items()}
-    return {CONFIG: config, WEIGHTS: safetensors.torch.save(weights)}, shapes
+    weights = safetensors.torch.save({name: torch.full(shape, 0.01) for name, shape in shapes.items()})
+    return {CONFIG: config, WEIGHTS: weights}, Fit(config, weights, ())
 
 
 def _exercise(session: Any, *, glance: bool = False) -> bool:
@@ -313,7 +313,7 @@ def _stack(device: str) -> dict[str, str]:
 def _blank(base: Any) -> Any:
     """A copy of `base` without memory, for each child to plan on; None where none can be made, as loading will say."""
     from peft_assay_loading.errors import LoadingError
-    from peft_assay_loading.load import blank_copy
+    from peft_assay_loading.fitting import blank_copy
 
     with contextlib.suppress(LoadingError):
         return blank_copy(base)
@@ -326,6 +326,6 @@ def _serve(engine: Any, blank: Any, job: Job, reference: Made | None) -> None:
     from peft_assay_harness.session import Session
 
     known = reference[1] if reference is not None and job.files is reference[0] else None
-    session = Session(engine, engine.model, job.files, required=known, blank=blank)
+    session = Session(engine, engine.model, job.files, fit=known, blank=blank)
     while (request := read_frame(job.request)) is not None:
         write_frame(job.response, answer(session, request))

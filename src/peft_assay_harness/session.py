@@ -5,7 +5,7 @@ from typing import Any
 
 from peft_assay_harness.engines.interface import Engine
 from peft_assay_harness.zygote import Files
-from peft_assay_loading.load import Shapes
+from peft_assay_loading.fitting import Fit
 
 
 @dataclass(slots=True)
@@ -19,8 +19,8 @@ class Session:
     loaded: bool = False
     factor: float = 1.0
     """How strong the adapter acts, in its own strength."""
-    required: Shapes | None = None
-    """Tensors that the adapter must consist of; found once, when it is first loaded."""
+    fit: Fit | None = None
+    """What was found where the adapter fits the base; found once, when it is first loaded."""
     blank: Any = None
     """A copy of the base without memory, for finding them; it was made before the fork, and is good for one use."""
     _precise: Engine | None = field(default=None, repr=False)

@@ -21,6 +21,8 @@ INITIALISERS = frozenset(
 base at load (pissa, olora, loftq), or need files that the adapter does not carry (corda)."""
 REACHING_FIELDS = ("megatron_config", "prompt_tuning_init_state_dict_path", "shadow_model", "adapters")
 """Fields by which PEFT imports a module, opens a path or fetches another model while loading."""
+OWN_SHADOW = ("shadow_model", "mirror")
+"""PEFT's default: the shadow is made of the base's own configuration."""
 
 
 def parse_json(content: bytes, what: str) -> Any:
@@ -70,7 +72,7 @@ def _check_fields(fields: dict[str, Any]) -> None:
         if value is not None and not isinstance(value, bool) and str(value).lower() not in INITIALISERS:
             raise LoadingError(f"adapter_config.json: {name} {value!r} would rewrite the base's own tensors at load")
     for name in REACHING_FIELDS:
-        if fields.get(name):
+        if fields.get(name) and (name, fields[name]) != OWN_SHADOW:
             raise LoadingError(f"adapter_config.json: {name} reaches beyond the adapter's own bytes")
 
 

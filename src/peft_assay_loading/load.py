@@ -1,27 +1,17 @@
-"""From an adapter's verified bytes to a PEFT model: never by path or name, exactly as declared, or not at all.
+"""From an adapter's verified bytes to a PEFT model: never by path or name, exactly as declared, or not at all."""
 
-PEFT loads `strict=False` over the *whole* model: tensors that the adapter's configuration does not declare overwrite
-the base's, and missing ones are left at random values (huggingface/peft, `set_peft_model_state_dict`). Therefore the
-file's tensors are first compared with a plan made on a copy of the base without memory (meta device).
-"""
-
-import copy
 import threading
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from peft_assay_loading.config import one_line, parse_config, parse_json
+from peft_assay_loading.config import one_line, parse_config
+from peft_assay_loading.conversions import renamed
 from peft_assay_loading.errors import LoadingError
+from peft_assay_loading.fitting import ADAPTER, Fit, NeedsMemory, fit, fitted, quietly, shapes_of, wrap
 from peft_assay_loading.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftConfig, PeftModel
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 _ONE_AT_A_TIME = threading.Lock()
 CAPTURING = "transformers.utils.output_capturing"
@@ -30,116 +20,53 @@ GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
 """Tables of torch.nn.modules.module that no module's own table shows."""
 BEFORE = "_peft_assay_before"
 """Attribute of a wrapped model under which `attach` leaves what `detach` restores; it lives as long as the model."""
+CONVERTED = "_peft_assay_converted"
+"""Attribute of a wrapped model under which `attach` leaves what PEFT converted while it loaded the bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Tensor names of the weights file against what configuration and base require."""
+def find_fit(
+    model: "torch.nn.Module", config: bytes, weights: bytes, blank: "torch.nn.Module | None" = None
+) -> Fit | None:
+    """Return what was found where these bytes fit `model`, which is only looked at; None where only loading can tell.
 
-    missing: tuple[str, ...]
-    extra: tuple[str, ...]
-    mismatched: tuple[str, ...]
-    """Present in both, with different shapes."""
-
-    @property
-    def met(self) -> bool:
-        """Whether the file holds exactly the tensors required."""
-        return not (self.missing or self.extra or self.mismatched)
-
-
-class PlanUnmet(LoadingError):
-    """The weights file does not hold exactly the tensors that configuration and base require; `plan` names them."""
-
-    def __init__(self, plan: Plan) -> None:
-        parts = [f"{name} {', '.join(tensors[:3])}" for name, tensors in _parts(plan) if tensors]
-        super().__init__("the tensors are not those that configuration and base require: " + "; ".join(parts))
-        self.plan = plan
-
-
-def shapes_of(weights: bytes) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of the tensors in safetensors bytes (github.com/huggingface/safetensors, "Format").
-
-    Raises LoadingError when the header is not strict JSON; the rest of the format is checked by the safetensors
-    library when the tensors are read.
+    `blank` is a `blank_copy` of it, used up by this; one is made where none is given. Raises as `attach` does.
     """
-    length = int.from_bytes(weights[:8], "little")
-    if len(weights) < 8 + length:
-        raise LoadingError("adapter_model.safetensors is shorter than its header says")
-    header = parse_json(weights[8 : 8 + length], "the header of adapter_model.safetensors")
     try:
-        return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    except (AttributeError, TypeError, KeyError):
-        raise LoadingError("the header of adapter_model.safetensors is malformed") from None
-
-
-def blank_copy(model: "torch.nn.Module") -> "torch.nn.Module":
-    """A base like `model`, made from its configuration, without memory (meta device).
-
-    Raises LoadingError when no such base can be made.
-    """
-    with _without_memory():
-        blank: torch.nn.Module = type(model)(copy.deepcopy(model.config))
-    return blank
-
-
-def required_shapes(
-    model: "torch.nn.Module", config: "PeftConfig", blank: "torch.nn.Module | None" = None
-) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of the tensors that an adapter with this `config` on a base like `model` consists of.
-
-    `model` is only looked at: the adapter is put on `blank`, a `blank_copy` of it, which cannot be used again; one is
-    made where none is given. Raises LoadingError when PEFT cannot put such an adapter on such a base.
-    """
-    import peft
-
-    blank = blank_copy(model) if blank is None else blank
-    with _without_memory():
-        wrapped = _wrap(blank, copy.deepcopy(config), "default")
-        state = peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False)
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
-def plan(model: "torch.nn.Module", config: "PeftConfig", shapes: Shapes) -> Plan:
-    """`shapes` (of a weights file) against what `config` requires on `model`. Raises as `required_shapes` does."""
-    return _compared(required_shapes(model, config), shapes)
-
-
-def _compared(required: Shapes, shapes: Shapes) -> Plan:
-    return Plan(
-        missing=tuple(sorted(required.keys() - shapes.keys())),
-        extra=tuple(sorted(shapes.keys() - required.keys())),
-        mismatched=tuple(sorted(name for name in required.keys() & shapes.keys() if required[name] != shapes[name])),
-    )
+        return Fit(config, weights, fit(model, parse_config(config), shapes_of(weights), blank))
+    except NeedsMemory:
+        return None
 
 
 def attach(
     model: "torch.nn.Module",
     config: bytes,
     weights: bytes,
-    name: str = "default",
+    name: str = ADAPTER,
     *,
-    required: Shapes | None = None,
+    known: Fit | None = None,
 ) -> "PeftModel":
     """The adapter with these bytes of adapter_config.json and adapter_model.safetensors on `model`, in eval mode.
 
-    `required` is what `required_shapes` gave for this `config` on this model before, for whoever loads it again.
+    `known` is what was found of these bytes before: whoever loads them again saves time.
 
     Gives bitwise the logits of `PeftModel.from_pretrained` with the same files. `model` is a bare transformers model
     and is wrapped in place, as PEFT does; `detach` gives it back. Raises LoadingError (PlanUnmet when tensors are
     missing, extra or of other shapes) and leaves `model` as it was on any error, MemoryError included.
     """
     with _ONE_AT_A_TIME:
-        return _attach(model, config, weights, name, required)
+        return _attach(model, config, weights, name, known)
 
 
-def _attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str, required: Shapes | None) -> "PeftModel":
+def _attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str, known: Fit | None) -> "PeftModel":
     refuse_altered(model)
     parsed = parse_config(config)
-    unmet = _compared(required or required_shapes(model, parsed), shapes_of(weights))
-    if not unmet.met:
-        raise PlanUnmet(unmet)
+    if known is None or not known.of(config, weights):
+        known = find_fit(model, config, weights)
     before = Snapshot(model)
     try:
+        if known is None:
+            known = Fit(config, weights, _tried(model, config, weights, name))
+            before.restore()
         wrapped = _load(model, parsed, weights, name)
     except BaseException as error:
         before.restore()
@@ -147,7 +74,23 @@ def _attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str, 
             raise LoadingError(f"the adapter cannot be loaded: {one_line(error)}") from error
         raise
     wrapped.__dict__[BEFORE] = before
+    wrapped.__dict__[CONVERTED] = known.conversions
     return wrapped
+
+
+def _tried(model: "torch.nn.Module", config: bytes, weights: bytes, name: str) -> tuple[str, ...]:
+    """Return what PEFT converts, found on `model` itself; the caller puts it back."""
+    with quietly():
+        try:
+            wrapped = wrap(model, parse_config(config), name)
+        except Exception as error:
+            raise LoadingError(f"the configuration does not fit the base: {one_line(error)}") from error
+        return fitted(wrapped, name, parse_config(config), shapes_of(weights))
+
+
+def conversions_of(wrapped: "PeftModel") -> tuple[str, ...]:
+    """Return what PEFT converted when `attach` put an adapter on `wrapped`."""
+    return tuple(wrapped.__dict__.get(CONVERTED, ()))
 
 
 def refuse_altered(model: "torch.nn.Module") -> None:
@@ -188,65 +131,11 @@ def _load(model: "torch.nn.Module", config: "PeftConfig", weights: bytes, name: 
     import peft
     import safetensors.torch
 
-    tensors = safetensors.torch.load(weights)
-    with _quietly():
-        wrapped = _wrap(model, config, name)
+    tensors = renamed(model, config, safetensors.torch.load(weights))
+    with quietly():
+        wrapped = wrap(model, config, name)
         peft.set_peft_model_state_dict(wrapped, tensors, adapter_name=name)
         tuner: Any = wrapped.base_model
         if hasattr(tuner, "_cast_adapter_dtype"):
             tuner._cast_adapter_dtype(adapter_name=name, autocast_adapter_dtype=True)  # noqa: SLF001 - as PEFT loads
     return wrapped.eval()
-
-
-def _wrap(model: "torch.nn.Module", config: "PeftConfig", name: str) -> "PeftModel":
-    import peft
-    from peft.auto import MODEL_TYPE_TO_PEFT_MODEL_MAPPING
-
-    kind: type[peft.PeftModel] = MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(config.task_type, peft.PeftModel)
-    with _building_nothing():
-        return kind(model, config, name)
-
-
-@contextmanager
-def _building_nothing() -> Iterator[None]:
-    """Have PEFT take its path without a CUDA extension: for each BOFT layer it would start a compiler to build one.
-
-    It is the path on every machine without a compiler for CUDA. With the extension PEFT reads another number of factors
-    from the same configuration, so that which of the two is meant must not depend on the machine.
-    """
-    from peft.tuners.boft import layer
-
-    before = layer._FBD_CUDA  # noqa: SLF001 - what get_fbd_cuda asks first
-    layer._FBD_CUDA = False  # noqa: SLF001
-    try:
-        yield
-    finally:
-        layer._FBD_CUDA = before  # noqa: SLF001
-
-
-@contextmanager
-def _without_memory() -> Iterator[None]:
-    """What is made has shapes and no values; what goes wrong is the configuration's fault."""
-    import torch
-
-    with _quietly(), torch.device("meta"):
-        try:
-            yield
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise LoadingError(f"the configuration does not fit the base: {one_line(error)}") from error
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without PEFT's warnings, and without moving the caller's random numbers: every value is loaded afterwards."""
-    import torch
-
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _parts(plan: Plan) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return ("missing", plan.missing), ("undeclared", plan.extra), ("of another shape", plan.mismatched)

@@ -10,9 +10,9 @@ The digest is sha256 over the ASCII line ``peft-assay base state 1\n`` and then,
 2. the tensor's elements in row-major order, in the machine's (little-endian) representation.
 
 *Names* are those of the bare base. What PEFT puts around it is looked through: any module whose class PEFT defines
-stands for the original that it wraps (``base_model``, ``base_layer``, ``original_module``, ``model``), and whatever
-else such a module holds is the adapter's own and left out. *Ties*: tensors that share storage, offset, shape, strides
-and dtype count once, under the first of their names.
+stands for the original that it wraps (``base_model``, ``base_layer``, ``original_module``, ``token_adapter``,
+``model``), and whatever else such a module holds is the adapter's own and left out. *Ties*: tensors that share storage,
+offset, shape, strides and dtype count once, under the first of their names.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 HEADER = b"peft-assay base state 1\n"
-ORIGINALS = ("base_model", "base_layer", "original_module", "model")
+ORIGINALS = ("base_model", "base_layer", "original_module", "token_adapter", "model")
 CHUNK_BYTES = 16 << 20
 
 

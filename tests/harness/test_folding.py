@@ -12,7 +12,8 @@ from peft_assay_harness.engines import blocked, engine_for, folding, language  #
 from peft_assay_harness.engines.interface import Row  # noqa: E402
 from peft_assay_harness.engines.sameness import Kept  # noqa: E402
 from peft_assay_loading.config import parse_config  # noqa: E402
-from peft_assay_loading.load import attach, detach, required_shapes  # noqa: E402
+from peft_assay_loading.fitting import required_shapes  # noqa: E402
+from peft_assay_loading.load import attach, detach  # noqa: E402
 from peft_assay_loading.state import base_state  # noqa: E402
 
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]

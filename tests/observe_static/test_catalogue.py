@@ -129,6 +129,7 @@ def test_an_ordinary_adapter_gives_no_probe_cause_for_complaint():
         "weights.nonfinite": 0,
         "weights.unservable": (),
         "weights.pickle_files": (),
+        "weights.misnamed": (),
         "weights.undeclared": (),
         "withdrawn.crafted": None,
         "withdrawn.near": None,

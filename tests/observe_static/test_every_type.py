@@ -53,6 +53,7 @@ def test_what_peft_saves_is_unobjectionable(kind, tmp_path, monkeypatch):
         }
         assert found["weights.canonical"].reason is None
         assert found["weights.undeclared"].value == ()
+        assert found["weights.misnamed"].value == ()
         assert found["config.strict"].reason is None
         assert found["config.redirects"].value == ()
         assert found["bounds.exceeded"].value == ()

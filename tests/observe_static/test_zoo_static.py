@@ -42,6 +42,7 @@ TRIPPED = {
         "weights.canonical": False,
         "weights.nonfinite": None,
         "weights.unservable": None,
+        "weights.misnamed": None,
         "weights.undeclared": None,
     },
 }

@@ -73,7 +73,8 @@ def _show_plan(where: Place, named: Sequence[str], output_format: Format) -> Non
         (Door.FAILED, planned.unsatisfiable),
         (Door.INDETERMINATE, planned.undecidable),
     )
-    doors = [*(refused.door for refused in planned.refused), *(door for door, met in found if met)]
+    refused = [*(one.door for one in planned.refused), *(one.door for one in planned.unfit)]
+    doors = [*refused, *(door for door, met in found if met)]
     raise typer.Exit(int(first_door([Door.PASSED, *doors])))
 
 

@@ -57,6 +57,7 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term("delta.spectral_share", Kind.DOUBLE, "largest share of any update's squared norm in its first direction"),
     Term("delta.zero_modules", Kind.STRINGS, "modules whose update is exactly zero: they serve the base (LoRA)"),
     Term("weights.undeclared", Kind.STRINGS, "tensor names that the declared configuration does not account for"),
+    Term("weights.misnamed", Kind.STRINGS, "names under which PEFT finds no tensor, and the change that mends them"),
     Term("config.strict", Kind.BOOL, "adapter_config.json is strict JSON, known fields only, right types"),
     Term("config.redirects", Kind.STRINGS, "fields that make a loader fetch, import or open something else"),
     Term("config.base_rewrites", Kind.STRINGS, "fields by which merely loading changes the base's own tensors"),
@@ -130,6 +131,7 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term(
         "plan.unmet", Kind.STRINGS, "tensors missing, extra or mis-shaped against what configuration and base require"
     ),
+    Term("plan.converted", Kind.STRINGS, "what PEFT converted while loading: older names, experts that are fused now"),
     Term("effect.differs_from_base", Kind.BOOL, "loaded, the adapter changes the base's logits"),
     Term("effect.base_unchanged", Kind.BOOL, "loading left the digest of the base's own state as it was"),
     Term("effect.deterministic", Kind.BOOL, "the same prompts twice gave the same logits, bit for bit"),

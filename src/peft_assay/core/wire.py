@@ -86,6 +86,8 @@ class LoadReply(_Reply):
     op: Literal["load"]
     loaded: bool
     plan: Plan
+    conversions: Many[Text] = []
+    """What PEFT converted so that the file fits this base."""
     problem: Text | None
     """Why it was not loaded, in one line."""
 

@@ -72,7 +72,7 @@ class Tensor:
 
 
 def read_tensors(content: bytes, cast: Cast | None = None) -> tuple[Tensor, ...]:
-    """Return the tensors in `content`, by name; raises Uncomputable unless each has exactly one reading."""
+    """Return the tensors in `content` that hold a number, by name; raises Uncomputable unless each has one reading."""
     size = int.from_bytes(content[:LENGTH_BYTES], "little")
     start = LENGTH_BYTES + size
     if not 0 < size <= MAX_HEADER_BYTES or start > len(content):
@@ -85,7 +85,7 @@ def read_tensors(content: bytes, cast: Cast | None = None) -> tuple[Tensor, ...]
         raise Uncomputable("its header is not a JSON object", where=WEIGHTS_FILE)
     document.pop("__metadata__", None)
     found = (_tensor(name, entry, memoryview(content)[start:], cast) for name, entry in sorted(document.items()))
-    return tuple(found)
+    return tuple(tensor for tensor in found if tensor.raw.size)
 
 
 def _tensor(name: str, entry: Any, stored: memoryview, cast: Cast | None) -> Tensor:
@@ -98,7 +98,8 @@ def _tensor(name: str, entry: Any, stored: memoryview, cast: Cast | None) -> Ten
         raise Uncomputable("its shape or offsets are not whole numbers within the file", where=name[:200])
     if end - begin != kind.itemsize * math.prod(shape):
         raise Uncomputable("its shape and its offsets disagree on its size", where=name[:200])
-    return Tensor(name, dtype, np.frombuffer(stored[begin:end], dtype=kind).reshape(shape), cast)
+    raw = np.frombuffer(stored[begin:end], dtype=kind) if begin < end else np.empty(0, dtype=kind)
+    return Tensor(name, dtype, raw.reshape(shape), cast)
 
 
 def _wide(dtype: str, raw: Any) -> Any:

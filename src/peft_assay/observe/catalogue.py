@@ -16,6 +16,7 @@ from peft_assay.observe.static.delta import DeltaProbe
 from peft_assay.observe.static.files import FilesProbe
 from peft_assay.observe.static.lengths import LengthsProbe
 from peft_assay.observe.static.lineage_probe import LineageProbe
+from peft_assay.observe.static.naming import NamingProbe
 from peft_assay.observe.static.nonfinite import NonfiniteProbe
 from peft_assay.observe.static.patterns import PatternsProbe
 from peft_assay.observe.static.pickle import PickleProbe
@@ -42,6 +43,7 @@ PROBES: tuple[Probe, ...] = (
     NonfiniteProbe(),
     DeltaProbe(),
     UndeclaredProbe(),
+    NamingProbe(),
     ConfigProbe(),
     RedirectsProbe(),
     RewritesProbe(),

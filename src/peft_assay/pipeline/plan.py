@@ -16,6 +16,7 @@ from peft_assay.pipeline.base import check_base, has_chat_template
 from peft_assay.pipeline.deployment import utc_now
 from peft_assay.pipeline.forecast import Stand, refusals, remarks, stand_at
 from peft_assay.pipeline.foresight import foresee
+from peft_assay.pipeline.glance import Unfit, glance
 from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import Project, absent_sources, load_project, named_sources
 from peft_assay.pipeline.suites.unreached import with_ids
@@ -78,6 +79,8 @@ class Plan:
     adapters: int
     absent: tuple[str, ...]
     """Sources that are not there."""
+    unfit: tuple[Unfit, ...]
+    """Adapters here whose files break a rule already, whatever they would answer."""
     tokens: int
     """Tokens through the model for one adapter, roughly; without the exercises."""
     seconds: float
@@ -135,6 +138,7 @@ def plan_of(stand: Stand, sources: Sequence[str]) -> Plan:
         exercises=tuple(_exercises(project.exercises)),
         adapters=len(sources),
         absent=absent_sources(project, sources),
+        unfit=tuple(glance(project, sources, stand.now)),
         tokens=tokens,
         seconds=START_SECONDS + (len(sources) + 1) * tokens * 2 * parameters / FLOPS,
         unsatisfiable=foreseen.unsatisfiable,

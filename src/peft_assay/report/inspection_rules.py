@@ -107,6 +107,10 @@ CHECKS: Mapping[str, Check] = {
         "save_pretrained(save_embedding_layers=False)",
         WEIGHTS_FILE,
     ),
+    "weights.misnamed": Check(
+        Suspect.FILLED, _BLOCK, "names under which PEFT looks for nothing: it would serve the base",
+        "change the names as it says (safetensors' load_file and save_file), and certify that copy", WEIGHTS_FILE,
+    ),
     "config.strict": Check(
         Suspect.FALSE, _BLOCK, "fields that PEFT does not know, or of another type: a loader drops them",
         "load and save it with the PEFT version it was made for, and compare; a newer PEFT may know the fields",

@@ -58,7 +58,8 @@ def _lines(plan: Mapping[str, Any], command: str) -> Iterator[sink.Rendered]:
     ):
         yield from (sink.phrase("{}: {}", label, what) for what in plan[key])
     yield from (sink.phrase("the gate would refuse: {}", refused["message"]) for refused in plan["refused"])
-    yield sink.phrase("nothing was run, no adapter was looked at")
+    yield from (sink.phrase("{} cannot pass: {}", unfit["source"], unfit["message"]) for unfit in plan["unfit"])
+    yield sink.phrase("nothing was run: of adapters on this machine the files were looked at")
     yield sink.phrase("next: {}", _next_step(plan, command))
 
 
@@ -67,6 +68,8 @@ def _next_step(plan: Mapping[str, Any], command: str) -> str:
         return "name the folder or archive that holds adapter_config.json"
     if plan["refused"]:
         return str(plan["refused"][0]["next_step"]) or command
+    if plan["unfit"]:
+        return str(plan["unfit"][0]["next_step"]) or command
     if plan["unsatisfiable"] or plan["undecidable"]:
         return f"declare in peft-assay.yaml what is missing, or ask for less in the policy, then: {command} --plan"
     return command

@@ -202,8 +202,14 @@ def _shortened(reply: dict[str, Any]) -> Mapping[str, Any]:
     if reply["op"] == "load":
         reply["problem"] = None if reply["problem"] is None else reply["problem"][:SHOWN_CHARACTERS]
         for part, names in reply["plan"].items():
-            reply["plan"][part] = [name[:SHOWN_CHARACTERS] for name in names[:SHOWN_NAMES]]
+            reply["plan"][part] = _names(names)
+        if "conversions" in reply:
+            reply["conversions"] = _names(reply["conversions"])
     return reply
+
+
+def _names(names: list[str]) -> list[str]:
+    return [name[:SHOWN_CHARACTERS] for name in names[:SHOWN_NAMES]]
 
 
 def _refused(why: str) -> DocumentError:

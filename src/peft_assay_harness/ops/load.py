@@ -7,13 +7,14 @@ from peft_assay_harness.session import Session
 from peft_assay_harness.tasks import TASKS
 from peft_assay_loading.config import parse_config
 from peft_assay_loading.errors import LoadingError
-from peft_assay_loading.load import PlanUnmet, attach, required_shapes
+from peft_assay_loading.fitting import Fit, PlanUnmet
+from peft_assay_loading.load import attach, conversions_of, find_fit
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def answer(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - has no parameters
-    """Whether it loaded, the tensor plan, and why not."""
+    """Return whether it loaded, the tensor plan, what PEFT converted, and why it did not load."""
     plan: dict[str, list[str]] = {"missing": [], "extra": [], "mismatched": []}
     problem = None
     try:
@@ -23,7 +24,8 @@ def answer(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:  # n
         plan = {name: list(getattr(unmet.plan, name)) for name in plan}
     except LoadingError as error:
         problem = str(error)
-    return {"op": "load", "loaded": session.loaded, "plan": plan, "problem": problem}
+    conversions = list(session.fit.conversions) if session.loaded and session.fit else []
+    return {"op": "load", "loaded": session.loaded, "plan": plan, "conversions": conversions, "problem": problem}
 
 
 def attach_adapter(session: Session) -> None:
@@ -38,9 +40,12 @@ def attach_adapter(session: Session) -> None:
         raise LoadingError(
             f"adapter_config.json: task_type {named!s:.40} is for another kind of base than this {task.called}"
         )
-    if session.required is None:
+    config, weights = files[CONFIG], files[WEIGHTS]
+    if session.fit is None:
         blank, session.blank = session.blank, None
-        session.required = required_shapes(session.base, parse_config(files[CONFIG]), blank)
-    session.engine.use(attach(session.base, files[CONFIG], files[WEIGHTS], required=session.required))
+        session.fit = find_fit(session.base, config, weights, blank)
+    wrapped = attach(session.base, config, weights, known=session.fit)
+    session.fit = Fit(config, weights, conversions_of(wrapped))
+    session.engine.use(wrapped)
     session.loaded = True
     session.changed()

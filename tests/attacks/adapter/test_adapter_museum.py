@@ -22,7 +22,7 @@ from peft_assay.observe.static.weights import watch_weights
 from peft_assay.observe.unsafe import why_unsafe
 from peft_assay_loading.config import parse_config
 from peft_assay_loading.errors import LoadingError
-from peft_assay_loading.load import plan, shapes_of
+from peft_assay_loading.fitting import plan, shapes_of
 
 pytestmark = pytest.mark.model
 CONTEXT = StaticContext(

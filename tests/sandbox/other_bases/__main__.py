@@ -45,7 +45,7 @@ def warm(model, tokenizer):
     import torch
 
     from peft_assay_loading.config import parse_config
-    from peft_assay_loading.load import required_shapes
+    from peft_assay_loading.fitting import required_shapes
 
     config = json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": "all-linear"}).encode()
     shapes = required_shapes(model, parse_config(config))

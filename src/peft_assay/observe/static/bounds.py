@@ -64,6 +64,8 @@ MAX_SIZES: Mapping[str, int] = {
 MAX_NUMBER = 1 << 24
 """Magnitude of any other number but a seed: whatever a new field means, nothing of this size is ordinary."""
 _SEEDS = ("seed", "prng_key")
+PRUNING = "ADALORA"
+"""The type whose training leaves a list in rank_pattern: for each rank of a module, whether it was kept."""
 _RANK_FIELDS = ("r", "init_r", "target_r", "effective_rank", "subspace_rank")
 _ALPHA_FIELDS = ("lora_alpha", "alpha", "randlora_alpha", "psoft_alpha", "shadow_alpha")
 
@@ -75,7 +77,10 @@ def ranks(configuration: Configuration) -> dict[str, int]:
         if configuration.get(name) is not None:
             found[name] = _whole(name, configuration.get(name))
     for module, value in configuration.mapping("rank_pattern").items():
-        found[f"rank_pattern.{module}"] = _whole(f"rank_pattern.{module}", value)
+        kept = (
+            configuration.peft_type == PRUNING and isinstance(value, list) and all(type(one) is bool for one in value)
+        )
+        found[f"rank_pattern.{module}"] = sum(value) if kept else _whole(f"rank_pattern.{module}", value)
     return found
 
 
@@ -93,8 +98,9 @@ def max_rank(configuration: Configuration) -> int:
 def exceeded(configuration: Configuration) -> Iterator[str]:
     """Every size over its limit, as text with both numbers."""
     for name, rank in ranks(configuration).items():
-        # OFT declares either the rank or the block size and leaves the other at 0.
-        lowest = 0 if configuration.peft_type in {"OFT", "SUPERTUNING"} else 1
+        # OFT declares either the rank or the block size and leaves the other at 0; AdaLoRA may prune a module to none.
+        pruned = configuration.peft_type == PRUNING and name.startswith("rank_pattern.")
+        lowest = 0 if pruned or configuration.peft_type in {"OFT", "SUPERTUNING"} else 1
         if not lowest <= rank <= MAX_RANK:
             yield f"{name}: {rank} is not in {lowest}..{MAX_RANK}"
     yield from _scalings(configuration)

@@ -20,6 +20,10 @@ MAX_HEADER_BYTES = 16 << 20
 MAX_METADATA_CHARACTERS = 64 << 10
 MAX_TENSORS = 200_000
 MAX_DIMENSIONS = 8
+MAX_PRUNED = 1 << 20
+"""The other dimension of a factor without numbers, at most."""
+_OF_ADALORA = (".lora_A", ".lora_B", ".lora_E")
+"""How its tensors' names end; those of LoRA go on with ``.weight``."""
 _MOST_MARKS = {
     b"{": MAX_TENSORS + 2 + MAX_METADATA_CHARACTERS,
     b"[": 2 * MAX_TENSORS + MAX_METADATA_CHARACTERS,
@@ -102,7 +106,7 @@ def _tensor(name: str, entry: Any, start: int) -> Tensor:
     if item is None:
         raise Unreadable(f"{name}: dtype is not one of {', '.join(ITEM_BYTES)}")
     shape = _naturals(entry["shape"], name)
-    if len(shape) > MAX_DIMENSIONS or 0 in shape:
+    if len(shape) > MAX_DIMENSIONS or (0 in shape and not _is_pruned(name, shape)):
         raise Unreadable(f"{name}: a dimension of zero, or more than {MAX_DIMENSIONS} dimensions")
     offsets = _naturals(entry["data_offsets"], name)
     if len(offsets) != 2:
@@ -113,6 +117,11 @@ def _tensor(name: str, entry: Any, start: int) -> Tensor:
     if offsets[1] - offsets[0] != expected:
         raise Unreadable(f"{name}: dtype and shape need {expected} bytes, its offsets span another number")
     return Tensor(name, entry["dtype"], shape, start + offsets[0], start + offsets[1])
+
+
+def _is_pruned(name: str, shape: tuple[int, ...]) -> bool:
+    """Return whether training took every rank from this module: AdaLoRA saves its factors then, with no number in."""
+    return name.endswith(_OF_ADALORA) and len(shape) == 2 and max(shape) <= MAX_PRUNED
 
 
 def _naturals(value: Any, name: str) -> tuple[int, ...]:

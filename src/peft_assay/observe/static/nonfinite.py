@@ -88,7 +88,10 @@ class NonfiniteProbe:
 
 
 def _nonfinite(seen: Sighting, dtype: str) -> list[str]:
-    return [tensor.name for tensor in seen.tensors if is_nonfinite(tensor.dtype, seen.magnitudes[tensor.name], dtype)]
+    held = [
+        tensor for tensor in seen.tensors if tensor.begin < tensor.end
+    ]  # AdaLoRA may have pruned a module to nothing
+    return [tensor.name for tensor in held if is_nonfinite(tensor.dtype, seen.magnitudes[tensor.name], dtype)]
 
 
 def _lost(seen: Sighting, served: str, stored: set[str]) -> Iterator[str]:

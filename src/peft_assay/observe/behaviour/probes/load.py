@@ -9,6 +9,9 @@ from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.replies import expect
 
 MOST_NAMES = 100
+UNNAMED = "the tensors are not those"
+"""What a problem begins with that is the list of names again."""
+TERMS = ("plan.unmet", "plan.converted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,7 @@ class LoadRecord:
 
     loaded: bool
     unmet: tuple[str, ...]
+    converted: tuple[str, ...]
     problem: str | None
 
 
@@ -24,31 +28,36 @@ class LoadProbe:
     """Asked first; an adapter that does not load is asked nothing else."""
 
     id = "load"
-    version = "1"
+    version = "2"
     kind = LoadRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
-        """The one term about the tensor plan."""
-        return ("plan.unmet",)
+        """Return the terms about the tensor plan."""
+        return TERMS
 
     def ask(self, turn: Turn) -> LoadRecord | None:
         """Has the child load the adapter; nothing to do for the base."""
         if turn.base is None:
             return None
         reply = expect(LoadReply, turn.ask({"op": "load"}))
+        named = reply.problem is not None and not reply.problem.startswith(UNNAMED)
         unmet = (
+            *([reply.problem] if named and reply.problem and reply.plan.missing else []),
             *(f"missing {name}" for name in reply.plan.missing),
             *(f"extra {name}" for name in reply.plan.extra),
             *(f"mis-shaped {name}" for name in reply.plan.mismatched),
         )
-        return LoadRecord(reply.loaded, unmet[:MOST_NAMES], reply.problem)
+        return LoadRecord(reply.loaded, unmet[:MOST_NAMES], tuple(reply.conversions[:MOST_NAMES]), reply.problem)
 
     def observe(self, seen: Seen) -> Iterable[Observation]:
-        """The unmet part of the plan; failed when it could not be made."""
+        """Return the unmet part of the plan and what was converted; failed where there is no plan."""
         record = seen.own.of(LoadRecord)
+        unmet, converted = TERMS
         if record is None:
-            yield failed("plan.unmet", "the child did not answer", by=ObservedBy.SUPERVISOR)
-        elif not record.unmet and not record.loaded:
-            yield failed("plan.unmet", record.problem or "not loaded", by=ObservedBy.CHILD)
-        else:
-            yield ok("plan.unmet", record.unmet, by=ObservedBy.CHILD, reason=record.problem)
+            return [failed(term, "the child did not answer", by=ObservedBy.SUPERVISOR) for term in TERMS]
+        if not record.loaded and not record.unmet:
+            return [failed(term, record.problem or "not loaded", by=ObservedBy.CHILD) for term in TERMS]
+        plan = ok(unmet, record.unmet, by=ObservedBy.CHILD, reason=record.problem)
+        if not record.loaded:
+            return [plan, failed(converted, f"not loaded: {record.problem or 'no reason'}", by=ObservedBy.CHILD)]
+        return [plan, ok(converted, record.converted, by=ObservedBy.CHILD)]
