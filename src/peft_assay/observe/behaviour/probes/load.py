@@ -9,8 +9,8 @@ from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
 from peft_assay.observe.behaviour.replies import expect
 
 MOST_NAMES = 100
-UNNAMED = "the tensors are not those"
-"""What a problem begins with that is the list of names again."""
+MENDED = "; rename "
+"""What a problem says that is one change of all names: it tells more than the names do."""
 TERMS = ("plan.unmet", "plan.converted")
 
 
@@ -40,9 +40,9 @@ class LoadProbe:
         if turn.base is None:
             return None
         reply = expect(LoadReply, turn.ask({"op": "load"}))
-        named = reply.problem is not None and not reply.problem.startswith(UNNAMED)
+        cause = [reply.problem] if reply.problem is not None and MENDED in reply.problem else []
         unmet = (
-            *([reply.problem] if named and reply.problem and reply.plan.missing else []),
+            *(cause if reply.plan.missing else ()),
             *(f"missing {name}" for name in reply.plan.missing),
             *(f"extra {name}" for name in reply.plan.extra),
             *(f"mis-shaped {name}" for name in reply.plan.mismatched),
