@@ -86,3 +86,9 @@ def test_pages_that_the_code_names_exist():
     }
     assert named
     assert [path for path in sorted(named) if not (ROOT / path).is_file()] == []
+
+
+def test_the_first_page_is_short():
+    text = text_of(ROOT / "README.md")
+    assert len(text.split()) < 700
+    assert "| `make test` |" in text_of(ROOT / "CONTRIBUTING.md")

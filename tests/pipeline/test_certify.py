@@ -118,3 +118,13 @@ def test_what_was_fetched_is_named_by_its_reference_and_never_by_the_cache(tmp_p
     gone = Located("s3://bucket/some/adapter", None, remote=True)
     assert names_of([cached, gone]) == ["name", "adapter"]
     assert names_of([cached, Located(pinned.replace("org", "other"), None, remote=True)])[0] == pinned
+
+
+def test_a_base_that_was_certified_by_mistake_is_in_no_later_report(world):
+    mistaken = world.json("certify", "base")
+    (entry,) = mistaken.document
+    assert entry["outcome"] == "FAIL"
+    assert "base" not in world.json("report").document["adapters"]
+    assert world.json("report", "base").document["adapters"] == ["base"]
+    explained = world.json("policy", "explain").document["adapters"]
+    assert "base" not in {one["adapter"] for one in explained}

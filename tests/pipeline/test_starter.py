@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from cli.command_line import say
+from peft_assay.evaluate.builtin import NAMES
 from pipeline.certified_world import ZOO
 
 CARD = "---\nlicense: {}\n---\n# A base\n"
@@ -97,6 +98,7 @@ def test_a_classifier_gets_a_suite_of_its_own_labels_and_no_scan(tmp_path):
     project, document = init(tmp_path, "--base", base)
     assert (document["context"]["base"]["task"], "scan" in document) == ("seq-cls", False)
     assert document["suites"] == ["./suites/first/suite.yaml"]
+    assert document["policy"] == ("builtin:classifier" if "classifier" in NAMES else "builtin:default")
     assert [case["expected"] for case in cases(project, "first")] == ["ham", "spam"]
     assert not (project / "suites" / "unsafe").exists()
 

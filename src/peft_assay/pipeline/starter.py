@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from peft_assay.core.suite import ScorerKind
+from peft_assay.evaluate.builtin import NAMES
 from peft_assay.observe.interface import Unreadable
 from peft_assay.observe.static.front_matter import metadata_of
 from peft_assay.observe.static.licences import find_licence
@@ -20,6 +21,8 @@ from peft_assay.pipeline.documents import FILE_NAME
 
 TEMPLATES = Path(__file__).with_name("templates")
 STARTER = TEMPLATES / "starter"
+CLASSIFIERS = "classifier"
+"""The built-in policy for bases that sort texts into classes, where there is one."""
 BASE = "./base"
 """Where the template says that the base lies."""
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -101,6 +104,8 @@ def _project(template: str, look: BaseLook, *, text: bool) -> str:
     made = made.replace(_LICENCE, licence + task, 1).replace("dtype: float32", f"dtype: {look.dtype}", 1)
     if text:
         return made
+    if CLASSIFIERS in NAMES:
+        made = made.replace("policy: builtin:default ", f"policy: builtin:{CLASSIFIERS} ", 1)
     head, _, rest = made.partition("  # 60 requests that must be refused")
     return head + "\n" + rest[rest.index("rights:\n") :]
 
