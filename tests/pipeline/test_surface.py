@@ -54,7 +54,7 @@ def test_a_mistyped_alias_is_answered_with_those_that_there_are(tmp_path, monkey
     with pytest.raises(IntakeError) as refused:
         check_named("zebra", document, path)
     assert refused.value.next_step == f"the aliases of {path}: billing, support"
-    for fine in ("support", "lora", "./suport", "hf://org/suport"):
+    for fine in ("support", "lora", "lora:inner", "./suport", "hf://org/suport"):
         check_named(fine, document, path)
     check_named("suport", surface(), path)
 

@@ -19,6 +19,7 @@ from peft_assay.pipeline.elsewhere import record_activation
 from peft_assay.pipeline.evidence import Live, differences, gather
 from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import installed_stack, resolve_source
+from peft_assay.pipeline.surface import check_named
 from peft_assay.runtime import active
 from peft_assay.runtime.active import ActiveAdapter
 
@@ -108,7 +109,9 @@ class _Gate:
 
 def _admit(deployment: Deployment, adapter: str | PathLike[str]) -> Admitted:
     try:
-        return admit(resolve_source(deployment.project, str(adapter)), hold=WHOLE)
+        project = deployment.project
+        check_named(str(adapter), project.document, project.path)
+        return admit(resolve_source(project, str(adapter)), hold=WHOLE)
     except IntakeError as refusal:
         raise ActivationDenied(
             f"intake refuses it: {refusal.message}", check="bytes", where=refusal.where, next_step=refusal.next_step

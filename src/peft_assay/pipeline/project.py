@@ -234,7 +234,6 @@ def resolve_source(project: Project, named: str, tell: Tell = quiet) -> Path:
     What is remote is fetched first. Raises UsageError, IntakeError, StorageError as `locate` does.
     """
     text, within = _spelt(project, named)
-    check_named(named, project.document, project.path)
     return locate(text, within=within, tell=tell).found()
 
 

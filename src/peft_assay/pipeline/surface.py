@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from peft_assay.core.errors import IntakeError
+from peft_assay.intake.admit import parted
 from peft_assay.pipeline.documents import AssayDocument
 
 MAX_ALIASES = 10
@@ -14,7 +15,7 @@ MAX_ALIASES = 10
 def check_named(named: str, document: AssayDocument, path: Path) -> None:
     """Raise IntakeError for a word that is neither an alias of the project at `path` nor the name of a file here."""
     aliases = sorted(document.adapters)
-    if not aliases or named in aliases or "/" in named or os.path.lexists(named):
+    if not aliases or named in aliases or "/" in named or os.path.lexists(parted(Path(named))[0]):
         return
     near = get_close_matches(named, aliases, n=1)
     meant = f"did you mean {near[0]}? " if near else ""
