@@ -196,7 +196,7 @@ def test_half_of_what_is_fused_is_refused_for_one_reason(experts):
 def one_cause(world, said, name):
     """Asserts that the first rule that fails is the same for --plan and certify, and gives what it saw."""
     assert said[name]["outcome"] == "FAIL"
-    (rule,) = [rule for rule in said[name]["rules"] if rule["rule"] == "names"]
+    (rule,) = [rule for rule in said[name]["rules"] if rule["id"] == "names"]
     (cause,) = rule["saw"]["weights.misnamed"]
     (planned,) = world.json("certify", "--plan", world.adapter(name)).document["unfit"]
     assert planned["message"].startswith("names: ")
