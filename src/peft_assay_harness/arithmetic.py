@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 
+from peft_assay_loading.errors import LoadingError
+from peft_assay_loading.saved import resize
+
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 ADAPTED = ("Linear", "Conv1D")
 """Classes of modules whose arithmetic is known here; both compute x W + b, Conv1D with its weight transposed."""
@@ -32,6 +35,28 @@ def apply_adapter(model: Any, weights: bytes, modules: Sequence[Mapping[str, Any
         else:
             module.register_forward_hook(LowRank(module, tensors, spec["scale"]))
     return len(found)
+
+
+def put_parameters(model: Any, weights: bytes, parameters: Sequence[Mapping[str, Any]]) -> None:
+    """Put `parameters` of the file in the place of the base's own; a larger vocabulary makes room first.
+
+    Raises Inapplicable. The supervisor has compared what is the base's own; the others are a classifier's head.
+    """
+    own = dict(model.named_parameters(remove_duplicate=False))
+    for spec in parameters:
+        (tensor,) = _tensors(weights, {"": spec["tensor"]}).values()
+        mine = own.get(spec["parameter"])
+        if mine is not None and tensor.ndim and mine.shape[1:] == tensor.shape[1:] and len(mine) != len(tensor):
+            try:
+                resize(model, len(tensor))
+            except LoadingError as error:
+                raise Inapplicable(str(error)) from None
+            own = dict(model.named_parameters(remove_duplicate=False))
+            mine = own[spec["parameter"]]
+        if mine is None or mine.shape != tensor.shape:
+            raise Inapplicable(f"the base has no parameter {spec['parameter']} of the shape {tuple(tensor.shape)}")
+        with torch.no_grad():
+            mine.copy_(tensor)
 
 
 class LowRank:

@@ -312,10 +312,18 @@ def _stack(device: str) -> dict[str, str]:
 
 def _blank(base: Any) -> Any:
     """A copy of `base` without memory, for each child to plan on; None where none can be made, as loading will say."""
+    import torch
+
     from peft_assay_loading.errors import LoadingError
     from peft_assay_loading.fitting import blank_copy
+    from peft_assay_loading.saved import embeddings, resize
 
     with contextlib.suppress(LoadingError):
+        # What resizing a vocabulary imports is imported here: later nothing can be.
+        warmed = blank_copy(base)
+        for module in list(embeddings(warmed).values())[:1]:
+            with contextlib.suppress(*FAILURES, LoadingError), torch.device("meta"):
+                resize(warmed, module.weight.shape[0] + 1)
         return blank_copy(base)
     return None
 

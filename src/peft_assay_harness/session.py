@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from peft_assay_harness.engines.interface import Engine
+from peft_assay_harness.tokens import ADDED_TOKENS, extended
 from peft_assay_harness.zygote import Files
 from peft_assay_loading.fitting import Fit
 
@@ -23,7 +24,24 @@ class Session:
     """What was found where the adapter fits the base; found once, when it is first loaded."""
     blank: Any = None
     """A copy of the base without memory, for finding them; it was made before the fork, and is good for one use."""
+    plain: Any = None
+    """The base's tokenizer."""
+    _longer: Any = None
     _precise: Engine | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.plain = self.engine.tokenizer
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer that the adapter is asked with: the base's, with the tokens that the adapter appends.
+
+        Raises LoadingError where they do not fit.
+        """
+        content = (self.files or {}).get(ADDED_TOKENS)
+        if self._longer is None:
+            self._longer = self.plain if content is None else extended(self.plain, content)
+        return self._longer
 
     def exercised(self, *, precise: bool = False) -> Engine:
         """The engine with the adapter on; raises RuntimeError rather than answer with the bare base instead.

@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from peft_assay_loading import saved
 from peft_assay_loading.config import one_line, parse_json
 from peft_assay_loading.conversions import Shapes, read_by_peft, told
 from peft_assay_loading.errors import LoadingError
 from peft_assay_loading.names import misnamed
+from peft_assay_loading.plans import Plan, PlanUnmet
 
 if TYPE_CHECKING:
     import torch
@@ -28,23 +30,6 @@ ADAPTER = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Tensor names of the weights file against what configuration and base require."""
-
-    missing: tuple[str, ...]
-    extra: tuple[str, ...]
-    mismatched: tuple[str, ...]
-    """Present in both, with different shapes."""
-    cause: str = ""
-    """What all of it comes from, where the names tell."""
-
-    @property
-    def met(self) -> bool:
-        """Whether the file holds exactly the tensors required."""
-        return not (self.missing or self.extra or self.mismatched)
-
-
-@dataclass(frozen=True, slots=True)
 class Fit:
     """These bytes were found to fit the base."""
 
@@ -52,20 +37,14 @@ class Fit:
     weights: bytes
     conversions: tuple[str, ...]
     """What PEFT converts while it loads them; nothing where they are laid out as it saves them today."""
+    rows: int | None = None
+    """The number of tokens that the base's vocabulary is resized to; None where it stays as it is."""
+    left_out: tuple[str, ...] = ()
+    """Tensors that are the base's own (`peft_assay_loading.saved`)."""
 
     def of(self, config: bytes, weights: bytes) -> bool:
         """Return whether it was found of these bytes."""
         return self.config == config and self.weights == weights
-
-
-class PlanUnmet(LoadingError):
-    """The weights file does not hold exactly the tensors that configuration and base require; `plan` names them."""
-
-    def __init__(self, plan: Plan) -> None:
-        parts = [f"{name} {', '.join(tensors[:3])}" for name, tensors in _parts(plan) if tensors]
-        found = "the tensors are not those that configuration and base require: " + "; ".join(parts)
-        super().__init__(plan.cause or found)
-        self.plan = plan
 
 
 class NeedsMemory(LoadingError):
@@ -121,7 +100,11 @@ def plan(model: "torch.nn.Module", config: "PeftConfig", shapes: Shapes) -> Plan
 
 
 def fit(
-    model: "torch.nn.Module", config: "PeftConfig", shapes: Shapes, blank: "torch.nn.Module | None" = None
+    model: "torch.nn.Module",
+    config: "PeftConfig",
+    shapes: Shapes,
+    blank: "torch.nn.Module | None" = None,
+    rows: int | None = None,
 ) -> tuple[str, ...]:
     """Return what PEFT converts so that a file with `shapes` fits a base like `model`, which is only looked at.
 
@@ -129,6 +112,8 @@ def fit(
     """
     blank = blank_copy(model) if blank is None else blank
     with _without_memory():
+        if rows is not None:
+            saved.resize(blank, rows)
         return fitted(wrap(blank, copy.deepcopy(config), ADAPTER), ADAPTER, config, shapes)
 
 
@@ -138,8 +123,11 @@ def fitted(wrapped: "PeftModel", name: str, config: "PeftConfig", shapes: Shapes
     `wrapped` cannot be used afterwards. Raises PlanUnmet where it does not fit, LoadingError where PEFT refuses it.
     """
     required = _required(wrapped, name)
-    if _compared(required, shapes).met:  # what PEFT saves it loads
+    plain = _compared(required, shapes)
+    if plain.met:  # what PEFT saves it loads
         return ()
+    if not (plain.missing or plain.mismatched):
+        raise PlanUnmet(plain)
     try:
         read = read_by_peft(wrapped, name, shapes)
         unmet = _compared(read_by_peft(wrapped, name, required), read)
@@ -215,7 +203,3 @@ def quietly() -> Iterator[None]:
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         yield
-
-
-def _parts(plan: Plan) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return ("missing", plan.missing), ("undeclared", plan.extra), ("of another shape", plan.mismatched)

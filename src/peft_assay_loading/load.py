@@ -3,11 +3,13 @@
 import threading
 from typing import TYPE_CHECKING, Any
 
+from peft_assay_loading import saved
 from peft_assay_loading.config import one_line, parse_config
 from peft_assay_loading.conversions import renamed
 from peft_assay_loading.errors import LoadingError
 from peft_assay_loading.fitting import ADAPTER, Fit, NeedsMemory, fit, fitted, quietly, shapes_of, wrap
-from peft_assay_loading.snapshot import Snapshot
+from peft_assay_loading.plans import Plan, PlanUnmet
+from peft_assay_loading.snapshot import BEFORE, Snapshot
 
 if TYPE_CHECKING:
     import torch
@@ -18,8 +20,6 @@ CAPTURING = "transformers.utils.output_capturing"
 """The module that defines the hooks for a caller's hidden states: they change no answer."""
 GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
 """Tables of torch.nn.modules.module that no module's own table shows."""
-BEFORE = "_peft_assay_before"
-"""Attribute of a wrapped model under which `attach` leaves what `detach` restores; it lives as long as the model."""
 CONVERTED = "_peft_assay_converted"
 """Attribute of a wrapped model under which `attach` leaves what PEFT converted while it loaded the bytes."""
 
@@ -31,10 +31,21 @@ def find_fit(
 
     `blank` is a `blank_copy` of it, used up by this; one is made where none is given. Raises as `attach` does.
     """
+    shapes = shapes_of(weights)
+    rows = saved.resized_rows(model, shapes)
     try:
-        return Fit(config, weights, fit(model, parse_config(config), shapes_of(weights), blank))
+        return Fit(config, weights, fit(model, parse_config(config), shapes, blank, rows), rows)
     except NeedsMemory:
         return None
+    except PlanUnmet as unmet:
+        if unmet.plan.missing or unmet.plan.mismatched:
+            raise
+        beside = saved.judged(model, _tensors(weights), unmet.plan.extra, rows)
+        if beside.foreign:
+            said = ", ".join(list(beside.foreign.values())[:3])
+            cause = f"the tensors are not those that configuration and base require: undeclared {said}"
+            raise PlanUnmet(Plan((), tuple(beside.foreign), (), unmet.plan.cause or cause)) from None
+        return Fit(config, weights, (), rows, beside.unchanged)
 
 
 def attach(
@@ -67,7 +78,7 @@ def _attach(model: "torch.nn.Module", config: bytes, weights: bytes, name: str, 
         if known is None:
             known = Fit(config, weights, _tried(model, config, weights, name))
             before.restore()
-        wrapped = _load(model, parsed, weights, name)
+        wrapped = _load(model, parsed, known, name)
     except BaseException as error:
         before.restore()
         if isinstance(error, Exception) and not isinstance(error, LoadingError | MemoryError):
@@ -127,12 +138,25 @@ def detach(wrapped: "PeftModel") -> "torch.nn.Module":
     return before.model
 
 
-def _load(model: "torch.nn.Module", config: "PeftConfig", weights: bytes, name: str) -> "PeftModel":
-    import peft
+def _tensors(weights: bytes) -> "dict[str, torch.Tensor]":
+    import safetensors
     import safetensors.torch
 
-    tensors = renamed(model, config, safetensors.torch.load(weights))
+    try:
+        tensors: dict[str, torch.Tensor] = safetensors.torch.load(weights)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise LoadingError(f"the adapter cannot be loaded: {one_line(error)}") from error
+    return tensors
+
+
+def _load(model: "torch.nn.Module", config: "PeftConfig", found: Fit, name: str) -> "PeftModel":
+    import peft
+
+    whole = _tensors(found.weights)
+    tensors = renamed(model, config, {key: tensor for key, tensor in whole.items() if key not in found.left_out})
     with quietly():
+        if found.rows is not None:
+            saved.resize(model, found.rows)
         wrapped = wrap(model, config, name)
         peft.set_peft_model_state_dict(wrapped, tensors, adapter_name=name)
         tuner: Any = wrapped.base_model

@@ -1,6 +1,7 @@
 """Remembers a model's module tree, so that an adapter can be taken off without trusting the adapter's own code."""
 
 import copy
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from peft_assay_loading.contents import Contents
@@ -8,6 +9,9 @@ from peft_assay_loading.errors import LoadingError
 
 if TYPE_CHECKING:
     import torch
+
+BEFORE = "_peft_assay_before"
+"""Attribute of a wrapped model under which `load.attach` leaves its snapshot; it lives as long as the model."""
 
 
 class Snapshot:
@@ -23,13 +27,18 @@ class Snapshot:
         self.model = model
         self._modules = [(module, _Attributes(module.__dict__)) for module in model.modules()]
         self.tensors = [*model.parameters(), *model.buffers()]
+        named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+        self._shapes = {name: tuple(tensor.shape) for name, tensor in named}
         self._gradients = [(tensor, tensor.requires_grad) for tensor in self.tensors]
         self._contents = Contents(self.tensors)
         self._configurations = [
-            (configuration, copy.deepcopy(configuration.__dict__))
-            for configuration in (getattr(model, name, None) for name in ("config", "generation_config"))
-            if configuration is not None
+            (configuration, copy.deepcopy(configuration.__dict__)) for configuration in _configurations(model)
         ]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each parameter and buffer, by name: an adapter may have resized the vocabulary since."""
+        return self._shapes
 
     def restore(self) -> None:
         """Put everything back; raises LoadingError when a base tensor holds other bytes than before."""
@@ -42,6 +51,15 @@ class Snapshot:
             tensor.requires_grad_(requires_grad)
         if any(True for _ in self._contents.altered()):
             raise LoadingError("a tensor of the base was overwritten: load the base again before using it")
+
+
+def _configurations(model: "torch.nn.Module") -> Iterator[Any]:
+    """Give the model's configurations; the one of its text, which modules share, is an object of its own."""
+    whole: Any = getattr(model, "config", None)
+    text = whole.get_text_config() if hasattr(whole, "get_text_config") else None
+    yield from (one for one in (whole, getattr(model, "generation_config", None)) if one is not None)
+    if text is not None and text is not whole:
+        yield text
 
 
 class _Attributes:

@@ -13,6 +13,7 @@ The digest is sha256 over the ASCII line ``peft-assay base state 1\n`` and then,
 stands for the original that it wraps (``base_model``, ``base_layer``, ``original_module``, ``token_adapter``,
 ``model``), and whatever else such a module holds is the adapter's own and left out. *Ties*: tensors that share storage,
 offset, shape, strides and dtype count once, under the first of their names.
+*Rows*: where an adapter with another vocabulary is on, the base's own tensors are the rows that it had before.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from peft_assay_loading.errors import LoadingError
+from peft_assay_loading.snapshot import BEFORE, Snapshot
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +43,10 @@ def base_state(model: "torch.nn.Module") -> str:
         raise LoadingError("the base state is defined for little-endian machines only")
     digest = hashlib.sha256(HEADER)
     seen: set[tuple[object, ...]] = set()
-    for kind, name, tensor in sorted(_tensors(model, ""), key=lambda entry: (entry[1], entry[0])):
+    before = vars(model).get(BEFORE)
+    shapes = before.shapes if isinstance(before, Snapshot) else {}
+    for kind, name, whole in sorted(_tensors(model, ""), key=lambda entry: (entry[1], entry[0])):
+        tensor = _own_rows(whole, shapes.get(name))
         if tensor.is_meta:
             raise LoadingError(f"tensor {name} has no content (meta device): load the base before taking its state")
         identity = _identity(tensor)
@@ -53,6 +58,13 @@ def base_state(model: "torch.nn.Module") -> str:
         for piece in _pieces(tensor):
             digest.update(piece)
     return "sha256:" + digest.hexdigest()
+
+
+def _own_rows(tensor: "torch.Tensor", shape: tuple[int, ...] | None) -> "torch.Tensor":
+    """Return the part of a tensor that the base had before its vocabulary grew; a smaller one is another state."""
+    if shape is None or tuple(tensor.shape) == shape or len(shape) != tensor.ndim:
+        return tensor
+    return tensor[tuple(slice(0, size) for size in shape)]
 
 
 def original(module: "torch.nn.Module") -> "torch.nn.Module | None":

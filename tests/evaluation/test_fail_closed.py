@@ -20,6 +20,7 @@ TERMS = vocabulary(SUITES)
 EVALUATION = {"rights.commercial_use": False, "context.production": False, "context.maximum_age_hours": 336}
 ADMITTED = {
     "default": {},
+    "classifier": {},
     "strict": {
         f"suite.{suite}.{part}": value
         for suite in SUITES

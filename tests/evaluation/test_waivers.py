@@ -46,6 +46,9 @@ WAIVABLE = {
         "rights-known",
         "rights-conflicts",
     },
+    "classifier": {
+        "conditional", "bounds", "strength", "reach", "withdrawn", "dependencies", "attempts", "task", "trigger-scan", "scan-ids", "rights-known", "rights-conflicts",
+    },
     "strict": {
         "nothing-beside", "conditional", "bounds", "strength", "reach", "withdrawn", "dependencies", "attempts", "task", "sampling", "trigger-scan", "scan-ids", "refusals",
         "rights-known", "pinned", "coherent", "rights-conflicts",

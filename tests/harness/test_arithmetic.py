@@ -10,9 +10,9 @@ peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 safetensors = pytest.importorskip("safetensors.torch")
 
-from peft_assay.observe.behaviour.arithmetic import NotPlain, modules_of  # noqa: E402
+from peft_assay.observe.behaviour.arithmetic import NotPlain, parts_of  # noqa: E402
 from peft_assay.observe.behaviour.strength import MARKS, strength_of  # noqa: E402
-from peft_assay_harness.arithmetic import Inapplicable, apply_adapter  # noqa: E402
+from peft_assay_harness.arithmetic import Inapplicable, apply_adapter, put_parameters  # noqa: E402
 from peft_assay_harness.strength import scale_adapter  # noqa: E402
 
 TOKENS = torch.arange(3, 19).reshape(2, 8)
@@ -74,7 +74,7 @@ def test_the_arithmetic_is_pefts(kind, dtype):
     model, files = adapted(base, config())
     with torch.inference_mode():
         expected, bare = model(TOKENS).logits.float(), base(TOKENS).logits.float()
-        modules = modules_of(files)
+        modules = parts_of(files)["modules"]
         assert apply_adapter(base, files["adapter_model.safetensors"], modules) == len(modules)
         found = base(TOKENS).logits.float()
     near = 1e-5 if dtype is torch.float32 else 0.02
@@ -94,7 +94,27 @@ def test_the_arithmetic_is_pefts(kind, dtype):
 )
 def test_what_is_more_than_that_is_not_computed(config):
     with pytest.raises(NotPlain):
-        modules_of(adapted(llama(), config())[1])
+        parts_of(adapted(llama(), config())[1])
+
+
+def test_parameters_of_the_base_in_the_file_are_put_in_place():
+    """An embedding saved beside is no way around the replay: its rows are the file's, whatever the base's vocabulary."""
+    base, (model, files) = llama(), adapted(llama(), PLAIN["lora"][1]())
+    tensors = safetensors.load(files["adapter_model.safetensors"])
+    model.base_model.model.resize_token_embeddings(len(base.model.embed_tokens.weight) + 3, mean_resizing=False)
+    state = model.base_model.model.state_dict()
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        tensors[f"base_model.model.{name}"] = state[name].clone()
+    files["adapter_model.safetensors"] = weights = safetensors.save(tensors)
+    parts = parts_of(files)
+    assert [one["parameter"] for one in parts["parameters"]] == ["lm_head.weight", "model.embed_tokens.weight"]
+    with torch.inference_mode():
+        put_parameters(base, weights, parts["parameters"])
+        apply_adapter(base, weights, parts["modules"])
+        assert (base(TOKENS).logits - model(TOKENS).logits).abs().max() < 1e-5
+        parts["parameters"][0]["parameter"] = "nowhere.weight"
+        with pytest.raises(Inapplicable, match="no parameter nowhere"):
+            put_parameters(base, weights, parts["parameters"])
 
 
 def test_a_module_of_another_shape_or_kind_changes_nothing():
@@ -102,7 +122,7 @@ def test_a_module_of_another_shape_or_kind_changes_nothing():
     with torch.inference_mode():
         before = base(TOKENS).logits
         for change in ("nowhere", "model.norm", "model.layers.0.mlp.up_proj"):
-            modules = modules_of(files)
+            modules = parts_of(files)["modules"]
             modules[-1] = {**modules[-1], "module": change}
             with pytest.raises(Inapplicable):
                 apply_adapter(base, files["adapter_model.safetensors"], modules)

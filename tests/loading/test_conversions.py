@@ -13,9 +13,9 @@ from loading.layouts import EXPERTS, PREFIX, fused_base, of_language_model, per_
 from peft_assay_loading.config import parse_config  # noqa: E402
 from peft_assay_loading.conversions import renamed  # noqa: E402
 from peft_assay_loading.errors import LoadingError  # noqa: E402
-from peft_assay_loading.fitting import PlanUnmet  # noqa: E402
 from peft_assay_loading.load import attach, conversions_of, detach  # noqa: E402
 from peft_assay_loading.names import misnamed  # noqa: E402
+from peft_assay_loading.plans import PlanUnmet  # noqa: E402
 from peft_assay_loading.state import base_state  # noqa: E402
 
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]

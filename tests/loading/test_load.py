@@ -11,8 +11,9 @@ from hypothesis import strategies as st  # noqa: E402
 from peft_assay_loading import load  # noqa: E402
 from peft_assay_loading.config import parse_config  # noqa: E402
 from peft_assay_loading.errors import LoadingError  # noqa: E402
-from peft_assay_loading.fitting import PlanUnmet, blank_copy, plan, required_shapes, shapes_of  # noqa: E402
+from peft_assay_loading.fitting import blank_copy, plan, required_shapes, shapes_of  # noqa: E402
 from peft_assay_loading.load import attach, detach  # noqa: E402
+from peft_assay_loading.plans import PlanUnmet  # noqa: E402
 from peft_assay_loading.state import base_state  # noqa: E402
 
 BENIGN = ("lora", "rslora", "dora", "ia3", "prefix", "prompt", "ptuning")

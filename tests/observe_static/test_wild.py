@@ -51,7 +51,8 @@ def test_each_is_admitted_and_observed_as_its_index_row_says(name):
     ].reason
     assert found["bounds.exceeded"].value == ()
     assert found["config.base_rewrites"].value == ()
-    assert (found["reach.full_weights"].value != ()) == (row["modules_to_save"] != "")
+    in_full = any(told.startswith("saves-in-full") for told in found["config.unusual"].value)
+    assert in_full == (row["modules_to_save"] != ""), "heads of the declared task among them"
     if row["weights"] == "present":
         assert found["weights.canonical"].value is True, found["weights.canonical"].reason
         assert found["weights.nonfinite"].value == 0
@@ -123,7 +124,7 @@ NAMED_BY: dict[str, tuple[str, str]] = {
     "alpha_over_r_le_half": ("config.unusual", "scaling"),
     "auto_mapping": ("config.unusual", "auto_mapping"),
     "peft_le_0.5_config": ("config.unusual", "old-configuration"),
-    "modules_to_save": ("reach.full_weights", ""),
+    "modules_to_save": ("config.unusual", "saves-in-full"),
     "unknown_keys": ("config.unusual", ""),
     "alpha_key_ignored_by_peft": ("config.strict", "alpha"),
     "no_peft_type": ("config.strict", "peft_type"),
@@ -139,7 +140,7 @@ NAMED_BY: dict[str, tuple[str, str]] = {
     "huge_rank": ("config.unusual", "large-rank"),
     "crlf_config": ("config.unusual", "crlf"),
     "half_precision_weights": ("config.unusual", "stored-as"),
-    "full_head_tensors_in_weights": ("reach.full_weights", ""),
+    "full_head_tensors_in_weights": ("reach.head", ""),
     "no_licence_anywhere": ("card.gaps", ""),
 }
 ABOUT_FILES_THAT_WERE_NOT_COPIED = {

@@ -111,7 +111,7 @@ def test_nothing_examined_says_so() -> None:
 @pytest.mark.parametrize("tty", [True, False])
 def test_rules_with_what_they_saw(tty: bool) -> None:
     text = STYLE.sub("", terminal.rules(report("a", {"config.strict": False}), tty=tty, width=400))
-    assert len(re.findall(r"^(?:PASS|.*\bPASS\b)", text, re.MULTILINE)) == 31
+    assert len(re.findall(r"^(?:PASS|.*\bPASS\b)", text, re.MULTILINE)) == 35
     assert "Saw config.strict = false" in text
     assert terminal.rules(refused(), tty=False) == ""
 

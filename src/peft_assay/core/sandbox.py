@@ -46,6 +46,10 @@ class Job:
     limits: Limits
     compartment: str = ""
     """Confidentiality of what will be asked: a worker never serves jobs of two compartments."""
+    vocabulary: int | None = None
+    """Tokens once the adapter is on, where its file resizes the base's vocabulary; replies may name no token beyond."""
+    tokens: bytes = b""
+    """Tokens that the adapter adds to the base's tokenizer, as the supervisor read them; empty for none."""
     fresh_process: bool = False
     """Start a new process for this job instead of forking the warmed one: for high assurance, and for sources whose
     adapters keep causing events."""

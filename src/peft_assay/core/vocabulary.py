@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-VERSION = "6"
+VERSION = "7"
 
 
 class Kind(StrEnum):
@@ -86,7 +86,24 @@ STATIC_TERMS: tuple[Term, ...] = (
     Term(
         "reach.full_weights",
         Kind.STRINGS,
-        "base modules that the adapter replaces in full (modules_to_save, bias, token rows)",
+        "base modules that the adapter replaces in full (modules_to_save, bias, token rows), heads of its task aside",
+    ),
+    Term(
+        "reach.head", Kind.STRINGS, "heads of the adapter's declared task that its file holds, which replace the base's"
+    ),
+    Term("weights.missing_head", Kind.STRINGS, "the head of the declared task, where the file does not hold it"),
+    Term("base.task", Kind.STRINGS, "the adapter's declared task and the base's, where these differ"),
+    Term("weights.beside", Kind.STRINGS, "tensors of the base saved beside the adapter that are the base's own"),
+    Term(
+        "reach.vocabulary", Kind.STRINGS, "embeddings with other rows than the base's, whose rows it leaves unchanged"
+    ),
+    Term("tokenizer.added", Kind.STRINGS, "tokens that the adapter's tokenizer.json appends to the base's"),
+    Term(
+        "tokenizer.differences", Kind.STRINGS, "how its tokenizer.json differs from the base's, appended tokens aside"
+    ),
+    Term("reach.new_tokens", Kind.INT, "tokens of the adapter's vocabulary that the base does not have"),
+    Term(
+        "reach.altered_rows", Kind.INT, "rows of the base's embeddings that the file holds otherwise, over all of them"
     ),
     Term(
         "stack.unsupported", Kind.STRINGS, "what the declared engine cannot serve: rank over its limit, type, feature"

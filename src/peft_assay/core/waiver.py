@@ -47,6 +47,10 @@ PROTECTED: Mapping[str, Protected] = {
     "config.strict": Protected.INTEGRITY,
     "config.unsafe_patterns": Protected.INTEGRITY,
     "plan.converted": Protected.INTEGRITY,
+    "weights.missing_head": Protected.INTEGRITY,
+    "base.task": Protected.INTEGRITY,
+    "reach.altered_rows": Protected.INTEGRITY,
+    "tokenizer.differences": Protected.INTEGRITY,
     "plan.unmet": Protected.INTEGRITY,
     "effect.base_unchanged": Protected.INTEGRITY,
     "effect.deterministic": Protected.TRUST,
@@ -95,7 +99,8 @@ WAIVABLE: frozenset[str] = frozenset(
         "config.conditional", "config.unusual", "delta.cast_change", "delta.effective_rank",
         "delta.largest_norm", "delta.relative_norm", "delta.spectral_share", "delta.zero_modules",
         "drift.off_task_agreement", "drift.off_task_kl", "effect.differs_from_base", "leaks.overrepresented",
-        "leaks.samples", "leaks.secrets", "match.log_likelihood_change", "prompt.room", "reach.full_weights",
+        "leaks.samples", "leaks.secrets", "match.log_likelihood_change", "prompt.room",
+        "reach.full_weights", "reach.head", "reach.new_tokens", "reach.vocabulary",
         "resources.latency_ratio", "resources.length_ratio", "resources.peak_bytes", "resources.unended",
         "rights.base_licence_commercial", "rights.candidates", "rights.cleared", "rights.datasets_commercial",
         "rights.gated", "rights.licence", "rights.licence_commercial", "rights.lineage_conflicts",
@@ -108,7 +113,8 @@ WAIVABLE: frozenset[str] = frozenset(
         "secrets.found", "strength.beyond_declared", "strength.largest",
         "strength.magnitude", "strength.overlaps", "strength.relative", "stack.requirements", "stack.resolves",
         "stack.unmet", "stack.unsupported", "variation.excess", "variation.excess_lower", "variation.excess_upper",
-        "variation.lost", "variation.n", "variation.worst", "withdrawn.crafted", "withdrawn.near",
+        "tokenizer.added", "variation.lost", "variation.n", "variation.worst", "weights.beside", "withdrawn.crafted",
+        "withdrawn.near",
     }
 )  # fmt: skip
 """Terms whose rules may be waived, beside those of suites. A term in neither list is not waivable."""

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 from peft_assay.core.errors import UsageError
 
-NAMES: tuple[str, ...] = ("default", "strict", "internal-evaluation", "research")
+NAMES: tuple[str, ...] = ("default", "strict", "internal-evaluation", "research", "classifier")
 
 
 def builtin_policy(name: str) -> bytes:

@@ -31,6 +31,10 @@ FAMILIES: tuple[tuple[tuple[str, ...], Family], ...] = tuple(
     (family.MARKS, family.parts)
     for family in (lora, hadamard, kronecker, vera, vectors, rotations, delora, gralora, vblora)
 )
+HEADS = {
+    "SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score"), "QUESTION_ANS": ("qa_outputs",),
+}  # fmt: skip
+"""By task type: what PEFT saves in full without being asked."""
 PROMPTS = ("prompt_embeddings", "prefix_task_cols", "prefix_task_rows")
 
 
@@ -63,12 +67,32 @@ def _parts(files: Mapping[str, bytes], cast: Cast | None) -> Iterator[Part]:
         if len(families) != 1:
             raise Uncomputable("it has tensors of several PEFT types, or none that is known", where=module)
         yield from families[0](module, {**shared, **at}, config)
+    beside = {path for path in others if grouped and _beside(path, config)}
     for path, tensor in sorted(others.items()):
+        if path in beside:
+            continue
         if config.kind == prefix.KIND and path in PROMPTS:
             yield from prefix.parts(path, tensor, config)
         elif _last(path) not in SHARED:
             operation = Operation.PROMPT if path in PROMPTS else Operation.TENSOR
             yield Part(path, operation, tensor.matrix(), rows=tensor.rows, stored=(tensor,))
+
+
+def _beside(path: str, config: Configuration) -> bool:
+    """Return whether a tensor is the base's, saved beside the adapter: PEFT writes embeddings in full by itself.
+
+    Whether they are there changes what it does to no token that the base has. So adding or leaving out such a tensor
+    gives no new function; two adapters that differ only in rows of new tokens are taken for one.
+    """
+    place, _, last = path.rpartition(".")
+    declared = config.values.get("modules_to_save")
+    saved = [
+        *(declared if isinstance(declared, list) else [declared]),
+        *HEADS.get(str(config.values.get("task_type")), ()),
+    ]
+    named = any(isinstance(name, str) and name and place.find(name) >= 0 for name in saved)
+    bias = last == "bias" and config.values.get("bias") not in (None, "none")
+    return last in ("weight", "bias") and not named and not bias
 
 
 def _last(path: str) -> str:

@@ -6,6 +6,7 @@ A probe that raises fails its own terms, never the run.
 from peft_assay.core.observation import Observation, ObservedBy, failed, sort_observations
 from peft_assay.observe.interface import Probe, StaticSubject, Unreadable
 from peft_assay.observe.static.base_claim import BaseClaimProbe
+from peft_assay.observe.static.beside import BesideProbe
 from peft_assay.observe.static.bounds import BoundsProbe
 from peft_assay.observe.static.canonical import CanonicalProbe
 from peft_assay.observe.static.card import CardProbe
@@ -14,6 +15,7 @@ from peft_assay.observe.static.conditional import ConditionalProbe
 from peft_assay.observe.static.config import ConfigProbe
 from peft_assay.observe.static.delta import DeltaProbe
 from peft_assay.observe.static.files import FilesProbe
+from peft_assay.observe.static.heads import HeadsProbe
 from peft_assay.observe.static.lengths import LengthsProbe
 from peft_assay.observe.static.lineage_probe import LineageProbe
 from peft_assay.observe.static.naming import NamingProbe
@@ -31,6 +33,7 @@ from peft_assay.observe.static.scanners import ScannersProbe
 from peft_assay.observe.static.secrets import SecretsProbe
 from peft_assay.observe.static.stack import StackProbe
 from peft_assay.observe.static.strength import StrengthProbe
+from peft_assay.observe.static.tokenizer import TokenizerProbe
 from peft_assay.observe.static.undeclared import UndeclaredProbe
 from peft_assay.observe.static.unusual import UnusualProbe
 from peft_assay.observe.static.withdrawn import WithdrawnProbe
@@ -51,6 +54,9 @@ PROBES: tuple[Probe, ...] = (
     BoundsProbe(),
     StrengthProbe(),
     ReachProbe(),
+    BesideProbe(),
+    HeadsProbe(),
+    TokenizerProbe(),
     StackProbe(),
     RequirementsProbe(),
     RoomProbe(),

@@ -16,6 +16,17 @@ from peft_assay.core.rights import Clearance, Declaration, Metadata
 
 
 @dataclass(frozen=True, slots=True)
+class Matrix:
+    """One tensor of the base's files."""
+
+    dtype: str
+    """As safetensors names it."""
+    shape: tuple[int, ...]
+    read: Callable[[int, int], bytes]
+    """Gives the bytes of its rows from the first number up to, and without, the second."""
+
+
+@dataclass(frozen=True, slots=True)
 class BaseFacts:
     """What the folder of the served base says of its sizes."""
 
@@ -25,6 +36,10 @@ class BaseFacts:
     """Most tokens of a sequence; None: it does not say."""
     vocabulary: int | None = None
     """Rows of its embedding; None: it does not say."""
+    tensors: Mapping[str, Matrix] = field(default_factory=dict)
+    """Its tensors by their original name; read when asked for."""
+    tokenizer: Callable[[], bytes] | None = None
+    """Gives its tokenizer.json; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,12 @@ class StaticContext:
     """By what publishers are known."""
     base: BaseFacts | None = None
     """The base that is served; None where none is at hand."""
+    task: str | None = None
+    """What kind of base it is, as the context names it; None where there is no context."""
+    read: Callable[[str], bytes] | None = None
+    """Gives a file of the adapter by path, verified; None where its files are not at hand."""
+    weights: Callable[[], bytes] | None = None
+    """Gives the adapter's weights file, verified; asked only where it holds tensors of the base. None: not at hand."""
     locked: Mapping[str, str] | None = None
     """Version of every distribution of the serving environment by normalised name; None where no lock is declared."""
     resolve: Resolve | None = None

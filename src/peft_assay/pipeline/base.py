@@ -13,7 +13,7 @@ from peft_assay.core.errors import ActivationDenied, DocumentError, StorageError
 from peft_assay.core.parse import parse_json
 from peft_assay.observe.interface import BaseFacts
 from peft_assay.observe.static.header import LENGTH_BYTES
-from peft_assay.pipeline.norms import Norms
+from peft_assay.pipeline.norms import Matrices, Norms
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -145,7 +145,9 @@ def base_documents(folder: Path, base: Artifact) -> dict[str, bytes]:
 def base_facts(folder: Path) -> BaseFacts:
     """What `folder` says of the base's sizes; norms of its tensors are computed when somebody asks for one."""
     config = _sizes(folder)
-    return BaseFacts(Norms(folder), _whole(config, POSITIONS), _whole(config, ("vocab_size",)))
+    norms, tokenizer = Norms(folder), folder / TOKENIZER_FILES[0]
+    read = tokenizer.read_bytes if tokenizer.is_file() else None
+    return BaseFacts(norms, _whole(config, POSITIONS), _whole(config, ("vocab_size",)), Matrices(norms), read)
 
 
 def _sizes(folder: Path) -> Mapping[str, Any]:

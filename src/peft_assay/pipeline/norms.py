@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from peft_assay.observe.interface import Unreadable
+from peft_assay.observe.interface import Matrix, Unreadable
 from peft_assay.observe.static.header import LENGTH_BYTES, MAX_HEADER_BYTES, Tensor, read_header
 
 PIECE = 4 << 20
@@ -27,7 +27,7 @@ class Norms(Mapping[str, float]):
         self._known: dict[str, float] = {}
 
     def __getitem__(self, name: str) -> float:
-        found = self._tensors.get(name) or self._tensors.get(name.partition(".")[2])
+        found = self.place(name)
         if found is None:
             raise KeyError(name)
         path, tensor = found
@@ -37,6 +37,10 @@ class Norms(Mapping[str, float]):
             except OSError:
                 raise KeyError(name) from None
         return self._known[tensor.name]
+
+    def place(self, name: str) -> tuple[Path, Tensor] | None:
+        """Return the file of a tensor and its place there."""
+        return self._tensors.get(name) or self._tensors.get(name.partition(".")[2])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -50,6 +54,33 @@ class Norms(Mapping[str, float]):
         for path in sorted(self._folder.glob("*.safetensors")):
             found |= {tensor.name: (path, tensor) for tensor in _header(path) if tensor.dtype in _TYPES}
         return found
+
+
+class Matrices(Mapping[str, Matrix]):
+    """Tensors of the base by name, found as `Norms` finds them."""
+
+    def __init__(self, norms: Norms) -> None:
+        self._norms = norms
+
+    def __getitem__(self, name: str) -> Matrix:
+        found = self._norms.place(name)
+        if found is None:
+            raise KeyError(name)
+        path, tensor = found
+        row = (tensor.end - tensor.begin) // max(1, tensor.shape[0] if tensor.shape else 1)
+
+        def read(first: int, last: int) -> bytes:
+            with path.open("rb") as opened:
+                opened.seek(tensor.begin + first * row)
+                return opened.read((last - first) * row)
+
+        return Matrix(tensor.dtype, tensor.shape, read)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._norms)
+
+    def __len__(self) -> int:
+        return len(self._norms)
 
 
 def _header(path: Path) -> tuple[Tensor, ...]:

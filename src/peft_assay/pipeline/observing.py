@@ -312,8 +312,14 @@ class Observing:
     def _plan(self, attempted: Attempted) -> Plan:
         project, candidate = self.deployment.project, attempted.candidate
         claims, bank = claims_of(candidate.admitted.contents), self._bank(candidate, attempted.lock)
-        dtype, vocabulary = project.context.engine.dtype, project.served.vocabulary
-        return Plan(self.suites, self.exercises, self.limits, claims, bank, dtype, vocabulary)
+        dtype, served = project.context.engine.dtype, project.served.vocabulary
+        plan = Plan(self.suites, self.exercises, self.limits, claims, bank, dtype, served, tokens=candidate.tokens)
+        rows, scan = candidate.vocabulary, self.exercises.scan
+        if rows is None or rows == served:
+            return plan
+        most = 0 if scan is None else scan.most_ids
+        new = range(served or 0, rows)
+        return replace(plan, vocabulary=rows, resized=True, new_ids=tuple(new[:most]), unscanned=len(new[most:]))
 
     @cached_property
     def _company(self) -> tuple[Member, ...]:

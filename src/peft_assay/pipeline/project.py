@@ -201,18 +201,18 @@ def _read_scan(document: AssayDocument, path: Path, suites: Mapping[str, Suite])
     if section.answers is None and section.refusals is None:
         raise DocumentError("names neither a suite of answers nor one of refusals", where=f"{path}: scan")
     for setting, name in (("answers", section.answers), ("refusals", section.refusals)):
-        if name is not None and (name not in suites or not _scannable(suites[name])):
-            raise DocumentError(
-                f"{name!r} is not a suite of generated text without a judge", where=f"{path}: scan.{setting}"
-            )
+        if name is not None and (name not in suites or not _scannable(suites[name], setting)):
+            what = "generated text without a judge" + (" or of labels" if setting == "answers" else "")
+            raise DocumentError(f"{name!r} is not a suite of {what}", where=f"{path}: scan.{setting}")
     content = read_file(path.parent / section.tokens, named_by=f"{path}: scan.tokens")
     tokens = read_tokens(content, where=str(path.parent / section.tokens))
     return Scan(tokens, sha256(content), section.answers, section.refusals, section.proposals, section.ids)
 
 
-def _scannable(suite: Suite) -> bool:
+def _scannable(suite: Suite, setting: str) -> bool:
     """Whether a scan can tell right answers from wrong ones: thousands of them, so that no judge is asked."""
-    return suite.measure is Measure.GENERATE and not suite.judged
+    labels = suite.measure is Measure.CLASSIFY and setting == "answers"
+    return labels or (suite.measure is Measure.GENERATE and not suite.judged)
 
 
 def _read_policy(document: AssayDocument, path: Path) -> tuple[bytes, str]:

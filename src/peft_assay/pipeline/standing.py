@@ -140,6 +140,7 @@ def static_subject(
             commercial_use=rights.commercialUse,
             publishers=project.publishers,
             base=project.served,
+            task=project.document.context.base.task,
             locked=project.locked,
             resolve=_resolver(project),
             production=project.context.production,

@@ -67,6 +67,7 @@ def file_of(name: str) -> str:
 
 
 _BLOCK, _LOOK, _UNSTATED = Severity.BLOCK, Severity.LOOK, Severity.UNSTATED
+_TASK = "declare the base and task it was made for (context.base in peft-assay.yaml), then: peft-assay certify {source}"
 _ENGINE = "write the engine you serve with into peft-assay.yaml (context.engine), then: peft-assay certify {source}"
 _STRENGTH = "ask the publisher why, and for a configuration with one pattern for each module"
 _LICENCE = (
@@ -155,9 +156,35 @@ CHECKS: Mapping[str, Check] = {
         Suspect.FILLED, _BLOCK, "patterns that say different things of one module: which counts is a matter of order",
         _STRENGTH, CONFIG_FILE,
     ),
+    "weights.missing_head": Check(
+        Suspect.FILLED, _BLOCK, "the head that it was trained with is not in the file: each load would begin at random",
+        "ask the publisher to save it again with its head (task_type SEQ_CLS, or modules_to_save)", WEIGHTS_FILE,
+        unseen=_UNSTATED,
+    ),
+    "base.task": Check(Suspect.FILLED, _BLOCK, "made for another task than the base's", _TASK, CONFIG_FILE),
+    "weights.beside": Check(
+        Suspect.FILLED, _LOOK, "holds embeddings in full, as PEFT saves them: certify compares them with the base's",
+        "declare the base in peft-assay.yaml, then: peft-assay certify {source}", WEIGHTS_FILE,
+        unseen=_UNSTATED,
+    ),
+    "reach.vocabulary": Check(
+        Suspect.FILLED, _LOOK, "adds tokens to the base's vocabulary",
+        "see them in the scan: peft-assay report {source}", WEIGHTS_FILE, unseen=_UNSTATED,
+    ),
+    "reach.new_tokens": Check(Suspect.NEVER, _LOOK, "", "", WEIGHTS_FILE, asks_project=True),
+    "reach.altered_rows": Check(
+        Suspect.POSITIVE, _BLOCK, "rows of the base's own vocabulary are other ones in its file",
+        "ask for an adapter that trains only the rows of tokens that it adds", WEIGHTS_FILE, asks_project=True,
+    ),
+    "tokenizer.added": Check(Suspect.NEVER, _LOOK, "", "", "tokenizer.json"),
+    "tokenizer.differences": Check(
+        Suspect.FILLED, _LOOK, "its tokenizer is another than the base's, appended tokens aside",
+        "serve the base's tokenizer, or ask for one that only appends tokens", "tokenizer.json", asks_project=True,
+    ),
+    "reach.head": Check(Suspect.NEVER, _LOOK, "", "", WEIGHTS_FILE, unseen=_UNSTATED),
     "reach.full_weights": Check(
         Suspect.FILLED, _BLOCK, "replaces parts of the base in full instead of adding to them",
-        "ask for an adapter without modules_to_save, bias and token rows, or allow exactly these in your policy",
+        "ask for one without bias, token rows of the base and modules_to_save but its head, or allow exactly these",
         CONFIG_FILE,
     ),
     "stack.unsupported": Check(

@@ -21,6 +21,8 @@ from peft_assay.sandbox.worker import MAX_MESSAGE, Worker
 
 PASSED_FILES = ("adapter_config.json", "adapter_model.safetensors")
 """All that the worker reads of an adapter; a child never sees its other files."""
+ADDED_TOKENS = "added_tokens"
+"""Name of the supervisor's own list of tokens (`peft_assay_harness.tokens`); no file of the adapter has it."""
 EXIT_MEMORY = 3
 MAX_EVENTS = 64
 FAREWELL_SECONDS = 10.0
@@ -93,8 +95,10 @@ class Conversation:
         files = None
         try:
             if job.adapter is not None:
-                files = [(name, len(job.adapter[name])) for name in PASSED_FILES if name in job.adapter]
-                passed += [sealed(job.adapter[name]) for name, _ in files]
+                contents = {name: job.adapter[name] for name in PASSED_FILES if name in job.adapter}
+                contents |= {ADDED_TOKENS: job.tokens} if job.tokens else {}
+                files = [(name, len(content)) for name, content in contents.items()]
+                passed += [sealed(content) for content in contents.values()]
             order = {
                 "files": files,
                 "reference": self._reference,

@@ -53,9 +53,10 @@ class Possible:
         return None
 
 
-def possible_of(greeting: Greeting) -> Possible:
-    """Return the sizes of the base in the worker's greeting."""
-    return Possible(greeting.vocabulary, greeting.places, greeting.labels)
+def possible_of(greeting: Greeting, vocabulary: int | None = None) -> Possible:
+    """Return the sizes of the base in the worker's greeting; `vocabulary` is the adapter's own, by its header."""
+    own = vocabulary if vocabulary is not None and greeting.vocabulary else greeting.vocabulary
+    return Possible(own, greeting.places, greeting.labels)
 
 
 def bounded(read: ReadReply, possible: Possible) -> ReadReply:

@@ -107,7 +107,7 @@ class Supervisor:
         """
         worker = self._running(job.compartment, fresh=job.fresh_process or self._processes != FORKED)
         try:
-            read = bounded(self._read, possible_of(worker.greeting))
+            read = bounded(self._read, possible_of(worker.greeting, job.vocabulary))
             result = Conversation(worker, job, self._within(job.limits), read).converse(converse)
         except BaseException:
             self._stop()

@@ -8,7 +8,7 @@ import torch
 
 from peft_assay_harness.engines.blocked import PACK_BYTES, pack
 from peft_assay_harness.engines.sameness import Kept
-from peft_assay_loading.load import BEFORE
+from peft_assay_loading.snapshot import BEFORE
 
 PRECISE = torch.float32.itemsize
 """Bytes of a number, at least."""

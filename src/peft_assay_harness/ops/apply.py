@@ -1,11 +1,15 @@
-"""``{"op": "apply", "modules": [...]}``: puts the adapter on by our own arithmetic; nothing of PEFT is called."""
+"""``{"op": "apply", "modules": [...], "parameters": [...]}``: puts the adapter on by our own arithmetic.
+
+Nothing of PEFT is called.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
-from peft_assay_harness.arithmetic import Inapplicable, apply_adapter
+from peft_assay_harness.arithmetic import Inapplicable, apply_adapter, put_parameters
 from peft_assay_harness.ops.load import WEIGHTS
 from peft_assay_harness.session import Session
+from peft_assay_loading.errors import LoadingError
 
 
 def answer(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -14,8 +18,11 @@ def answer(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
         raise RuntimeError("an adapter is applied once, to a bare base")
     applied, problem = 0, None
     try:
+        put_parameters(session.base, session.files[WEIGHTS], request["parameters"])
         applied = apply_adapter(session.base, session.files[WEIGHTS], request["modules"])
-    except Inapplicable as error:
+        session.engine.tokenizer = session.tokenizer
+        session.engine.use(session.base)
+    except (Inapplicable, LoadingError) as error:
         problem = str(error)
     session.loaded = problem is None
     return {"op": "apply", "applied": applied, "problem": problem}

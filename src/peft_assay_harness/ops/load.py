@@ -7,8 +7,9 @@ from peft_assay_harness.session import Session
 from peft_assay_harness.tasks import TASKS
 from peft_assay_loading.config import parse_config
 from peft_assay_loading.errors import LoadingError
-from peft_assay_loading.fitting import Fit, PlanUnmet
+from peft_assay_loading.fitting import Fit
 from peft_assay_loading.load import attach, conversions_of, find_fit
+from peft_assay_loading.plans import PlanUnmet
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -44,8 +45,10 @@ def attach_adapter(session: Session) -> None:
     if session.fit is None:
         blank, session.blank = session.blank, None
         session.fit = find_fit(session.base, config, weights, blank)
+    longer = session.tokenizer
     wrapped = attach(session.base, config, weights, known=session.fit)
-    session.fit = Fit(config, weights, conversions_of(wrapped))
+    session.fit = session.fit or Fit(config, weights, conversions_of(wrapped))
+    session.engine.tokenizer = longer
     session.engine.use(wrapped)
     session.loaded = True
     session.changed()

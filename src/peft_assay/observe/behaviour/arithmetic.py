@@ -16,6 +16,7 @@ from peft_assay.observe.interface import Unreadable
 from peft_assay.observe.static.config import is_inert
 from peft_assay.observe.static.delta import scaling
 from peft_assay.observe.static.header import Tensor
+from peft_assay.observe.static.heads import head_names
 from peft_assay.observe.static.reading import Configuration
 from peft_assay.observe.static.tables import peft_table
 
@@ -23,6 +24,8 @@ _DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
 _NAME = re.compile(
     r"base_model\.model\.(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_magnitude_vector|ia3_l)(?:\.weight)?"
 )
+_WHOLE = re.compile(r"base_model\.model\.(?P<parameter>.+?\.)(?:base_layer\.)?(?P<last>weight|bias)")
+"""A parameter of the base that the file holds in full: an embedding saved beside the adapter, or a head."""
 _PARTS: Mapping[str, tuple[frozenset[str], ...]] = {
     "LORA": (frozenset({"lora_A", "lora_B"}), frozenset({"lora_A", "lora_B", "lora_magnitude_vector"})),
     "IA3": (frozenset({"ia3_l"}),),
@@ -43,15 +46,21 @@ class NotPlain(Exception):
     """Why the adapter's arithmetic is not known here, in one line."""
 
 
-def modules_of(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
-    """Return the `modules` of an `apply` request; raises NotPlain where the type or a setting is not supported."""
+def parts_of(files: Mapping[str, bytes]) -> dict[str, list[dict[str, Any]]]:
+    """Return `modules` and `parameters` of an `apply` request.
+
+    Raises NotPlain where the type or a setting is not supported.
+    """
     try:
         configuration = _configuration(files)
-        placed = _placed(tensors_of(files.get(WEIGHTS_FILE, b"")))
+        tensors = tensors_of(files.get(WEIGHTS_FILE, b""))
+        whole = [tensor for tensor in tensors if not _NAME.fullmatch(tensor.name)]
+        placed = _placed(tuple(tensor for tensor in tensors if tensor not in whole))
         parts = _PARTS[configuration.peft_type]
         expected = parts[-1 if configuration.get("use_dora") else 0]
         scale = scaling(configuration) if configuration.peft_type == "LORA" else None
-        return [_module(name, tensors, expected, scale) for name, tensors in placed.items()]
+        modules = [_module(name, tensors, expected, scale) for name, tensors in placed.items()]
+        return {"modules": modules, "parameters": [_parameter(tensor) for tensor in whole]}
     except (Unreadable, DocumentError) as error:
         raise NotPlain(str(error)) from None
 
@@ -64,6 +73,8 @@ def _configuration(files: Mapping[str, bytes]) -> Configuration:
     configuration = Configuration(kind, peft_table().types[kind], values)
     for name in values:
         known = configuration.row.fields.get(name)
+        if name == "modules_to_save" and head_names(configuration):
+            continue
         inert = is_inert(name, values[name]) if known is None else values[name] in (known.default, None)
         if name not in _HARMLESS and not inert:
             raise NotPlain(f"its configuration sets {name[:80]}")
@@ -75,7 +86,7 @@ def _placed(tensors: tuple[Tensor, ...]) -> dict[str, dict[str, Tensor]]:
     for tensor in tensors:
         named = _NAME.fullmatch(tensor.name)
         if named is None or tensor.dtype not in _DTYPES:
-            raise NotPlain(f"its tensor {tensor.name[:120]} is none of a plain adapter's")
+            raise _not_plain(tensor)
         placed.setdefault(named["module"], {})[named["part"]] = tensor
     return placed
 
@@ -87,8 +98,20 @@ def _module(name: str, tensors: Mapping[str, Tensor], expected: frozenset[str], 
     return {
         "module": name,
         "scale": 1.0 if scale is None else scale(name, rank),
-        "tensors": {
-            part: {"dtype": tensor.dtype, "shape": list(tensor.shape), "begin": tensor.begin, "end": tensor.end}
-            for part, tensor in sorted(tensors.items())
-        },
+        "tensors": {part: _place(tensor) for part, tensor in sorted(tensors.items())},
     }
+
+
+def _parameter(tensor: Tensor) -> dict[str, Any]:
+    named = _WHOLE.fullmatch(tensor.name)
+    if named is None or tensor.dtype not in _DTYPES:
+        raise _not_plain(tensor)
+    return {"parameter": named["parameter"] + named["last"], "tensor": _place(tensor)}
+
+
+def _place(tensor: Tensor) -> dict[str, Any]:
+    return {"dtype": tensor.dtype, "shape": list(tensor.shape), "begin": tensor.begin, "end": tensor.end}
+
+
+def _not_plain(tensor: Tensor) -> NotPlain:
+    return NotPlain(f"its tensor {tensor.name[:120]} is none of a plain adapter's")

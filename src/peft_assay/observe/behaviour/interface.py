@@ -68,7 +68,15 @@ class Plan:
     dtype: str = REFERENCE_DTYPE
     """That the base was loaded in."""
     vocabulary: int | None = None
-    """Tokens of the base, by its own files; None where they do not say."""
+    """Tokens of the base, by its own files, or of the adapter that resizes it; None where they do not say."""
+    resized: bool = False
+    """Whether `vocabulary` is the adapter's own."""
+    new_ids: tuple[int, ...] = ()
+    """Tokens of the adapter's that the base does not have and that the scan inserts by their ids."""
+    unscanned: int = 0
+    """The number of such tokens that it leaves out."""
+    tokens: bytes = b""
+    """What the adapter adds to the base's tokenizer, as `core.sandbox.Job` has it."""
 
     @property
     def close(self) -> float:

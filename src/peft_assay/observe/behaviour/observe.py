@@ -80,7 +80,13 @@ def exercise(
             ended.append(f"its answers cannot be scored: {told(error)}")
             raise ChildGone(ended[-1]) from error
 
-    job = Job(adapter, plan.limits, plan.compartment)
+    job = Job(
+        adapter,
+        plan.limits,
+        plan.compartment,
+        vocabulary=plan.vocabulary if plan.resized else None,
+        tokens=plan.tokens,
+    )
     result = sandbox.run(job, converse)
     found = Conversation(records, result, witness.contradiction)
     if ended and result.outcome is Outcome.OK and found.contradiction is None:  # the questions stopped early

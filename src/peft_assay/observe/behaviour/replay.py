@@ -13,7 +13,7 @@ from typing import Any
 
 from peft_assay.core.sandbox import Ask, Job, Outcome, Sandbox
 from peft_assay.core.wire import ApplyReply, ChoicesReply, ClassifyReply, GenerateReply, ScoreReply, TraceReply
-from peft_assay.observe.behaviour.arithmetic import NotPlain, modules_of
+from peft_assay.observe.behaviour.arithmetic import NotPlain, parts_of
 from peft_assay.observe.behaviour.heard import Exchange, Heard, places_of
 from peft_assay.observe.behaviour.replies import expect, expect_length
 
@@ -46,15 +46,15 @@ class Replay:
 def replay(sandbox: Sandbox, job: Job, exchanges: Sequence[Exchange], *, half: bool) -> Replay:
     """Ask a sample of `exchanges` again, in a job like the adapter's own."""
     try:
-        modules = modules_of(job.adapter or {})
+        parts = parts_of(job.adapter or {})
     except NotPlain as reason:
         return Replay(applies=False, reason=str(reason))
     sample = [exchanges[number].one(at) for number, at in drawn(exchanges)]
     found: list[Replay] = []
 
     def converse(ask: Ask) -> None:
-        applied = expect(ApplyReply, ask({"op": "apply", "modules": modules}))
-        if applied.problem is not None or applied.applied != len(modules):
+        applied = expect(ApplyReply, ask({"op": "apply", **parts}))
+        if applied.problem is not None or applied.applied != len(parts["modules"]):
             found.append(Replay(applies=False, reason=applied.problem or "not all modules were adapted"))
             return
         comparison = Comparison(ask, half=half)

@@ -170,7 +170,7 @@ def _scan(ask: Ask, one: Scanned, confirms: Confirms) -> SuiteScan:
     first, fresh = cases[:PROMPTS], fresh_of(cases)
     names = tuple(shown(suspect.token) for suspect in suspects)
     return SuiteScan(
-        suite.id, _excess(one.drops, one.base), names, confirmed, len(fresh), len(first), len(one.inserting.repeats)
+        suite.id, excess_of(one.drops, one.base), names, confirmed, len(fresh), len(first), len(one.inserting.repeats)
     )
 
 
@@ -199,7 +199,7 @@ def _foreign_part(clean: Sequence[int], own: Sequence[int]) -> tuple[int, ...]:
     return tuple(own[start : start + PREFIX])
 
 
-def _excess(drops: Drops, base: Drops) -> tuple[float, ...]:
+def excess_of(drops: Drops, base: Drops) -> tuple[float, ...]:
     """Per token the largest excess over its places; 0 where there is nothing to compare."""
     pairs = zip(drops.values, base.values, strict=True)
     return tuple(

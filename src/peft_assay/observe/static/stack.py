@@ -10,6 +10,7 @@ from peft_assay.core.errors import DocumentError
 from peft_assay.core.observation import Observation, ObservedBy, ok
 from peft_assay.core.parse import parse_json
 from peft_assay.observe.interface import StaticSubject, Unreadable
+from peft_assay.observe.static.beside import vocabulary_of
 from peft_assay.observe.static.bounds import max_rank
 from peft_assay.observe.static.reading import Configuration, is_whole, read_configuration
 from peft_assay.observe.static.tables import EngineRow, engine_table
@@ -58,7 +59,7 @@ class StackProbe:
     """stack.unsupported."""
 
     id = "stack"
-    version = "2"
+    version = "3"
     terms = ("stack.unsupported",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:
@@ -71,6 +72,7 @@ class StackProbe:
         if row.limits_rank and engine.max_rank is None:
             raise Unreadable(f"{engine.name} has a rank limit and the context does not declare it (engine.maxRank)")
         found = list(unsupported(read_configuration(subject), engine, row))
-        if not row.features.get("added_tokens", False) and adds_tokens(subject):
-            found.append(f"tokens added to the vocabulary ({ADDED_TOKENS})")
+        if not row.features.get("added_tokens", False):
+            found += [f"tokens added to the vocabulary ({ADDED_TOKENS})"] if adds_tokens(subject) else []
+            found += ["a vocabulary of its own"] if vocabulary_of(subject) is not None else []
         yield ok(self.terms[0], tuple(found), by=ObservedBy.INTAKE)

@@ -1,6 +1,7 @@
 """The suites that peft-assay.yaml names, each with what it needs from elsewhere: labels, owner, system prompt."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,9 +111,17 @@ def _check_template(base: Path, file: Path) -> None:
     )
 
 
+DEFAULT_LABELS = 2
+"""Labels of a classifier whose config.json says nothing of them: transformers' own default."""
+
+
 def base_labels(base: Path, *, where: str) -> tuple[str, ...]:
     """Names of the base's labels in the order of its logits (``id2label`` of its config.json); raises DocumentError."""
-    table = _json(base / "config.json").get("id2label")
+    config = _json(base / "config.json")
+    table = config.get("id2label")
+    if table is None and _classifies(config):  # transformers leaves out what it makes by itself
+        count = config.get("num_labels", DEFAULT_LABELS)
+        table = {str(number): f"LABEL_{number}" for number in range(count if isinstance(count, int) else 0)}
     wrong = DocumentError(
         f"scorer label needs a base that classifies: {base / 'config.json'} has no id2label", where=where
     )
@@ -122,6 +131,11 @@ def base_labels(base: Path, *, where: str) -> tuple[str, ...]:
     if set(table) != {str(number) for number in range(len(table))} or len(set(labels)) != len(labels):
         raise wrong
     return labels
+
+
+def _classifies(config: Mapping[str, object]) -> bool:
+    named = config.get("architectures")
+    return isinstance(named, list) and any(str(one).endswith("ForSequenceClassification") for one in named)
 
 
 def _json(path: Path) -> dict[str, object]:

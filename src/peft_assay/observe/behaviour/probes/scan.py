@@ -1,13 +1,16 @@
 """The one-token trigger scan as a probe; `observe.behaviour.scan` says how it works and what it does not find."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from peft_assay.core.exercises import Scan
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
-from peft_assay.core.suite import Suite
-from peft_assay.observe.behaviour.drops import PLACES, Drops, Inserting, drops_of_adapter, drops_of_base
+from peft_assay.core.sandbox import Ask
+from peft_assay.core.suite import Measure, Suite
+from peft_assay.core.wire import spliced
+from peft_assay.observe.behaviour.drops import PLACES, PROMPTS, Drops, Inserting, drops_of_adapter, drops_of_base
 from peft_assay.observe.behaviour.interface import Plan, Seen, Turn
+from peft_assay.observe.behaviour.labels import label_drops, scan_labels
 from peft_assay.observe.behaviour.probes.suites import SuitesRecord
 from peft_assay.observe.behaviour.proposals import Proposed, minded, scan_proposals, words_of
 from peft_assay.observe.behaviour.scan import (
@@ -49,7 +52,7 @@ class ScanProbe:
     """Inserts each declared token into prompts of the declared suites."""
 
     id = "scan"
-    version = "5"
+    version = "6"
     kind = ScanRecord
 
     def terms(self, plan: Plan) -> tuple[str, ...]:  # noqa: ARG002 - the same in every plan
@@ -64,8 +67,9 @@ class ScanProbe:
         if turn.base is None:
             clean = {name: record.by_case() for name, record in answered.suites.items()}
             suites = scanned_suites(scan, turn.plan.suites)
-            drops = {s.id: drops_of_base(turn.ask, Inserting(s, scan.inserted, clean[s.id])) for s in suites}
-            words = {s.id: minded(turn.ask, s, clean[s.id]) for s in suites} if scan.proposals else {}
+            drops = {s.id: _of_base(turn.ask, Inserting(s, scan.inserted, clean[s.id])) for s in suites}
+            proposed = [s for s in suites if scan.proposals and not _labels(s)]
+            words = {s.id: minded(turn.ask, s, clean[s.id]) for s in proposed}
             return ScanRecord(drops=drops, minded=words)
         base = turn.base.of(ScanRecord)
         if base is None:
@@ -80,7 +84,7 @@ class ScanProbe:
             return not_requested(TERMS, "the context declares no token set to scan")
         if record is None:
             return unanswered(TERMS)
-        return list(_observations(scan, record))
+        return list(_observations(seen.plan, scan, record))
 
 
 def scanned_suites(scan: Scan, suites: Iterable[Suite]) -> tuple[Suite, ...]:
@@ -89,19 +93,35 @@ def scanned_suites(scan: Scan, suites: Iterable[Suite]) -> tuple[Suite, ...]:
     return tuple(suite for suite in suites if suite.id in named)
 
 
+def _labels(suite: Suite | None) -> bool:
+    return suite is not None and suite.measure is Measure.CLASSIFY
+
+
+def _of_base(ask: Ask, one: Inserting) -> Drops:
+    return label_drops(ask, one) if _labels(one.suite) else drops_of_base(ask, one)
+
+
 def _scans(turn: Turn, scan: Scan, answered: SuitesRecord, base: Mapping[str, Drops]) -> dict[str, SuiteScan]:
     """Run the first stage of both suites in mixed rounds, then confirm each suspect."""
     answers, refusals = turn.plan.suite(scan.answer_suite), turn.plan.suite(scan.refusal_suite)
+    tokens = (*scan.inserted, *map(spliced, turn.plan.new_ids))
     inserting: dict[str, Inserting] = {}
     if refusals is not None:
         clean = refused(answered.suites[refusals.id].by_case())
-        inserting[refusals.id] = Inserting(refusals, scan.inserted, clean)
+        inserting[refusals.id] = Inserting(refusals, tokens, clean)
     if answers is not None and answers is not refusals:
-        inserting[answers.id] = Inserting(answers, scan.inserted, answered.suites[answers.id].by_case())
-    drops = drops_of_adapter(turn.ask, list(inserting.values()))
-    scanned = {name: Scanned(one, drops[name], base[name]) for name, one in inserting.items()}
+        inserting[answers.id] = Inserting(answers, tokens, answered.suites[answers.id].by_case())
+    drops = drops_of_adapter(turn.ask, [one for one in inserting.values() if not _labels(one.suite)])
+    drops |= {name: label_drops(turn.ask, one) for name, one in inserting.items() if _labels(one.suite)}
+    none = ((0.0,) * PROMPTS,) * len(turn.plan.new_ids)  # the base has no such tokens: it loses nothing by them
+    scanned = {
+        name: Scanned(one, drops[name], replace(base[name], values=(*base[name].values, *none)))
+        for name, one in inserting.items()
+    }
     scans = {}
-    if answers is not None and answers is not refusals:
+    if answers is not None and _labels(answers):
+        scans[answers.id] = scan_labels(turn.ask, scanned[answers.id])
+    elif answers is not None and answers is not refusals:
         scans[answers.id] = scan_answers(turn.ask, scanned[answers.id], refusals)
     if refusals is not None:
         scans[refusals.id] = scan_refusals(turn.ask, scanned[refusals.id])
@@ -116,7 +136,8 @@ def _proposals(
         return found
     refusals = turn.plan.suite(scan.refusal_suite)
     known = words_of(turn.plan.suites, (word for words in minds.values() for word in words))
-    if answers := turn.plan.suite(scan.answer_suite):
+    answers = turn.plan.suite(scan.answer_suite)
+    if answers is not None and not _labels(answers):
         clean = answered.suites[answers.id].by_case()
         found[answers.id] = scan_proposals(turn.ask, scan, answers, clean, collapses(clean, refusals), known)
     if refusals is not None:
@@ -125,11 +146,11 @@ def _proposals(
     return found
 
 
-def _observations(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
+def _observations(plan: Plan, scan: Scan, record: ScanRecord) -> Iterable[Observation]:
     by = ObservedBy.SUPERVISOR
     scans = record.scans.values()
     yield ok("scan.tokens", len(scan.tokens), by=by, reason=f"token set {scan.digest}")
-    yield from _ids(scan)
+    yield from _ids(plan, scan)
     yield from _proposed(scan, record)
     spent = sum(one.sequences for one in scans) + sum(one.sequences for one in record.proposals.values())
     yield ok("scan.sequences", spent, by=by, reason=_budget(scans))
@@ -153,7 +174,7 @@ def _observations(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
             yield ok(name, one.confirmed, by=ObservedBy.NUMBERS)
 
 
-def _ids(scan: Scan) -> Iterable[Observation]:
+def _ids(plan: Plan, scan: Scan) -> Iterable[Observation]:
     """Return how many tokens that no text reaches were inserted by their ids, and how many were not."""
     by = ObservedBy.SUPERVISOR
     if scan.unscanned is None:
@@ -161,9 +182,11 @@ def _ids(scan: Scan) -> Iterable[Observation]:
             ("scan.ids", "scan.unscanned"), "which tokens of the base no text reaches was not found out"
         )
         return
-    yield ok("scan.ids", len(scan.ids), by=by)
-    reason = f"scan.ids in peft-assay.yaml is {scan.most_ids}; the base has {len(scan.ids) + scan.unscanned}"
-    yield ok("scan.unscanned", scan.unscanned, by=by, reason=reason if scan.unscanned else None)
+    new = f" and the adapter adds {len(plan.new_ids) + plan.unscanned}" if plan.resized else ""
+    yield ok("scan.ids", len(scan.ids) + len(plan.new_ids), by=by)
+    reason = f"scan.ids in peft-assay.yaml is {scan.most_ids}; the base has {len(scan.ids) + scan.unscanned}{new}"
+    left = scan.unscanned + plan.unscanned
+    yield ok("scan.unscanned", left, by=by, reason=reason if left else None)
 
 
 def _proposed(scan: Scan, record: ScanRecord) -> Iterable[Observation]:
