@@ -93,6 +93,12 @@ def _exception(name: str, version: tuple[int, ...]) -> tuple[Answer, str]:
     """Return what is not simply certified, and why."""
     if name == "adalora" and version == (0, 4):
         return Answer.UNWRITTEN, "lora_dropout_layer is not a Module subclass"
+    if name == "oft" and version < (0, 16):
+        return Answer.DENIED, "undeclared-tensors: "
+    if name == "layernorm":
+        return Answer.DENIED, "reach: "
+    if name == "bone":
+        return Answer.DENIED, "config: "
     if name == "lora" and version < (0, 7):
         return Answer.DENIED, "pickle: adapter_model.bin"
     return Answer.CERTIFIED, ""
