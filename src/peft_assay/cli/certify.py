@@ -63,7 +63,7 @@ def _show_plan(where: Place, named: Sequence[str], output_format: Format) -> Non
     from peft_assay.pipeline.plan import plan as make
     from peft_assay.report.plan import plan_text
 
-    planned = make(where, named)
+    planned = make(where, named, output.note)
     if output_format is Format.JSON:
         output.document(asdict(planned))
     else:

@@ -94,6 +94,7 @@ def sandbox_opener(
 def _begin(document: AssayDocument, path: Path, backend: Backend | None, place: "Place | None") -> "Future[Chosen]":
     """Walls for the base that `document`, read from `path`, names; attacks show what they are worth."""
     from peft_assay.core.sandbox import IsolationLevel
+    from peft_assay.pipeline.base_place import base_folder
     from peft_assay.pipeline.secluded import private_paths
     from peft_assay.sandbox.allowlist import configured_device
     from peft_assay.sandbox.choose import choose
@@ -101,7 +102,7 @@ def _begin(document: AssayDocument, path: Path, backend: Backend | None, place: 
 
     def chosen() -> "Chosen":
         configuration = SandboxConfiguration(
-            base=(path.parent / document.context.base.path).resolve(),
+            base=base_folder(document, path),
             dtype=document.context.engine.dtype,
             task=document.context.base.task,
             minimum_level=IsolationLevel(document.context.minimumIsolation),

@@ -43,17 +43,29 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _T = TypeVar("_T")
 
 
-def fetch(reference: HubReference, place: Path, limits: Limits, tell: Tell) -> Fetched:
+def everything(_: str) -> bool:
+    """Return True: all files are wanted."""
+    return True
+
+
+def commit_of(reference: HubReference, place: Path, limits: Limits, tell: Tell) -> str:
+    """Return the commit that the revision of `reference` means now; fetches nothing else. Raises as `fetch` does."""
+    return _Hub(reference, place, limits, tell, everything).commit()
+
+
+def fetch(
+    reference: HubReference, place: Path, limits: Limits, tell: Tell, wanted: Callable[[str], bool] = everything
+) -> Fetched:
     """The repository's files at one commit, in a folder under `place`; a commit that is there needs no network.
 
-    Raises IntakeError (absent, gated, over limits, wrong content, unreachable), UsageError without huggingface_hub,
-    StorageError.
+    Of them only those that are `wanted`, by their path in the repository's named folder. Raises IntakeError (absent,
+    gated, over limits, wrong content, unreachable), UsageError without huggingface_hub, StorageError.
     """
     if _COMMIT.fullmatch(reference.revision):
         kept = _kept(reference, reference.revision, place)
         if kept is not None:
             return kept
-    return _Hub(reference, place, limits, tell).fetch()
+    return _Hub(reference, place, limits, tell, wanted).fetch()
 
 
 def _name(reference: HubReference, commit: str) -> str:
@@ -81,15 +93,15 @@ class _Hub:
     place: Path
     limits: Limits
     tell: Tell
+    wanted: Callable[[str], bool]
+
+    def commit(self) -> str:
+        """Return the commit that the revision means now."""
+        return self._resolve(self._api())[0]
 
     def fetch(self) -> Fetched:
-        client = library()
-        if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
-            raise self._refused(
-                "HF_HUB_OFFLINE is set and this version is not here yet", "unset HF_HUB_OFFLINE to fetch it"
-            )
-        api = client.HfApi(endpoint=endpoint(), library_name="peft-assay")
-        commit, files = self._resolve(api)
+        """Return the files at the commit, fetched and checked."""
+        commit, files = self._resolve(self._api())
         moved = self._moved(commit)
         with staging(self.place, _name(self.reference, commit)) as folder:
             for number, file in enumerate(files, 1):
@@ -100,6 +112,14 @@ class _Hub:
         top = folder / self.reference.subfolder if self.reference.subfolder else folder
         return Fetched(top, _pinned(self.reference, commit), moved)
 
+    def _api(self) -> Any:
+        client = library()
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
+            raise self._refused(
+                "HF_HUB_OFFLINE is set and this version is not here yet", "unset HF_HUB_OFFLINE to fetch it"
+            )
+        return client.HfApi(endpoint=endpoint(), library_name="peft-assay")
+
     def _resolve(self, api: Any) -> tuple[str, list[Remote]]:
         reference = self.reference
         found = self._asked(lambda: api.model_info(reference.repo, revision=reference.revision, files_metadata=True))
@@ -108,7 +128,8 @@ class _Hub:
         if _COMMIT.fullmatch(reference.revision) and found.sha != reference.revision:
             raise self._refused(f"the Hub answered with another commit, {found.sha}", _AGAIN)
         prefix = f"{reference.subfolder}/" if reference.subfolder else ""
-        siblings = [s for s in found.siblings or [] if s.rfilename.startswith(prefix)]
+        every = [s for s in found.siblings or [] if s.rfilename.startswith(prefix)]
+        siblings = [s for s in every if self.wanted(s.rfilename.removeprefix(prefix))]
         files = [self._remote(sibling) for sibling in siblings]
         named = [Remote(file.path.removeprefix(prefix), file.size, file.check) for file in files]
         pinned = _pinned(reference, found.sha)

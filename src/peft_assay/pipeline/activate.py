@@ -20,6 +20,7 @@ from peft_assay.pipeline.evidence import Live, differences, gather
 from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import installed_stack, resolve_source
 from peft_assay.pipeline.surface import check_named
+from peft_assay.pipeline.unlike import why_other
 from peft_assay.runtime import active
 from peft_assay.runtime.active import ActiveAdapter
 
@@ -62,7 +63,14 @@ def activate(
         deployment.look(clock())
         admitted = _admit(deployment, adapter)
         gate = _Gate(deployment, admitted, str(adapter), clock)
-        return active.activate(model, admitted.files, gate, clock, look_every.total_seconds())
+        try:
+            return active.activate(model, admitted.files, gate, clock, look_every.total_seconds())
+        except ActivationDenied as denial:
+            raise gate.explained(denial, model) from None
+
+
+STATE = "conditions.base.state"
+"""Where a lock holds the state of the base that was observed."""
 
 
 class _Gate:
@@ -74,6 +82,7 @@ class _Gate:
         self.admitted = admitted
         self.clock = clock
         self.confirming: Confirming
+        self._other_base = False
 
     @property
     def task(self) -> str:
@@ -91,12 +100,26 @@ class _Gate:
             permission = authorize(evidence, self.deployment.anchor, self.clock())
         except ActivationDenied as denial:
             changed = differences(self.deployment, evidence) if denial.check == "certificate" else ()
+            self._other_base = denial.check == "base" or STATE in changed
             message = f"{denial.message} (now different: {', '.join(changed)})" if changed else denial.message
             step = self.deployment.place.about(denial.next_step or "", self.source)
             raise ActivationDenied(message, check=denial.check, next_step=step) from None
         record_activation(self.deployment, permission, at=self.clock())
         self.confirming = Confirming(self.deployment, evidence, self.clock)
         return permission
+
+    def explained(self, denial: ActivationDenied, model: Any) -> ActivationDenied:
+        """Return `denial` with what is different about `model`, where it is not the base that was observed."""
+        if not self._other_base:
+            return denial
+        project = self.deployment.project
+        why = why_other(model, project.base_path, project.context.engine.dtype)
+        return ActivationDenied(
+            f"{denial.message}; the model at hand is not the base that was observed: {why.what}",
+            check=denial.check,
+            where=denial.where,
+            next_step=why.step,
+        )
 
     def stand(self) -> None:
         """Look whether the permission that was given still is, with the step that leads on."""

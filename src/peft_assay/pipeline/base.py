@@ -12,7 +12,7 @@ from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import ActivationDenied, DocumentError, StorageError
 from peft_assay.core.parse import parse_json
 from peft_assay.observe.interface import BaseFacts
-from peft_assay.observe.static.header import LENGTH_BYTES
+from peft_assay.pipeline.base_place import check_folder
 from peft_assay.pipeline.norms import Matrices, Norms
 
 TOKENIZER_FILES = (
@@ -39,10 +39,7 @@ def base_manifest(folder: Path, *, where: str) -> Artifact:
     `where` names the document and field that point at it. Raises DocumentError when it is not a base, StorageError when
     it cannot be read.
     """
-    if not (folder / "config.json").is_file():
-        raise DocumentError(f"{folder} is not a base: it has no config.json", where=where)
-    if (folder / "adapter_config.json").is_file():
-        raise DocumentError(f"{folder} is an adapter, not a base", where=where)
+    check_folder(folder, where=where)
     try:
         paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _hidden(path, folder))
         files = [_hash(path, path.relative_to(folder).as_posix()) for path in paths]
@@ -60,44 +57,6 @@ def has_chat_template(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and "chat_template" in config
-
-
-def check_base(folder: Path) -> None:
-    """Looks at the files that loading begins with; raises DocumentError naming the first that cannot be read.
-
-    What a sandbox would say of them names no file, and comes after everything else was done. Raises StorageError too.
-    """
-    for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
-        try:
-            if path.suffix == ".json":
-                json.loads(path.read_bytes())
-            else:
-                _check_tensors(path)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            said = " ".join(str(error).split())[:200]
-            raise DocumentError(
-                f"the base cannot be loaded from it: {said}",
-                where=str(path),
-                next_step="fetch it again: it is cut off, altered, or only a pointer to where it is kept (Git LFS)",
-            ) from None
-        except OSError as error:
-            raise StorageError(f"cannot be read: {error.strerror}", where=str(path)) from None
-
-
-def _check_tensors(path: Path) -> None:
-    """Raises ValueError, TypeError, KeyError or AttributeError for what is no safetensors file, or not all of one.
-
-    No more than that: the base is the consumer's own, and what it holds is for the library to read.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(LENGTH_BYTES), "little")
-        if size < LENGTH_BYTES or length > size - LENGTH_BYTES:
-            raise ValueError(f"it has {size} bytes, fewer than its header is said to have")
-        header = json.loads(stream.read(length))
-    end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
-    if size - LENGTH_BYTES - length != end:
-        raise ValueError(f"it has {size} bytes; with its tensors it would have {LENGTH_BYTES + length + end}")
 
 
 def _hidden(path: Path, folder: Path) -> bool:

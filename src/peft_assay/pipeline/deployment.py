@@ -65,7 +65,7 @@ class Deployment:
         Raises DocumentError, UsageError, TrustError, StorageError; a workspace that is not there is a StorageError.
         """
         path = place.context_path()
-        project = load_project(path)
+        project = load_project(path, tell)
         holder = (place.workspace or path.parent).absolute()
         location = find_anchor(place.trust, judged=path.parent)
         find_anchor(place.trust, judged=holder / ".peft-assay")

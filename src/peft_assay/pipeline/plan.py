@@ -1,24 +1,26 @@
 """`certify --plan`: what a run would ask, about how long it would take, and whether n can satisfy the policy at all."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from peft_assay.core.errors import Door, Unsatisfiable
 from peft_assay.core.exercises import Exercises
 from peft_assay.core.suite import Measure, Suite, last_user_text
+from peft_assay.intake.fetching import Tell
 from peft_assay.observe.behaviour import drops as trigger_scan
 from peft_assay.observe.behaviour.drawing import drawn_suites, draws_of, found_with
 from peft_assay.observe.behaviour.statistics import lower_bound
 from peft_assay.observe.static.licences import find_licence, nearest
-from peft_assay.pipeline.base import check_base, has_chat_template
+from peft_assay.pipeline.base import has_chat_template
 from peft_assay.pipeline.deployment import utc_now
 from peft_assay.pipeline.forecast import Stand, refusals, remarks, stand_at
 from peft_assay.pipeline.foresight import foresee
 from peft_assay.pipeline.glance import Unfit, glance
+from peft_assay.pipeline.loadable import beyond_embedding, check_base
 from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import Project, absent_sources, load_project, named_sources
+from peft_assay.pipeline.stored import dtype_remark
+from peft_assay.pipeline.stored import parameters as parameters_of
 from peft_assay.pipeline.suites.unreached import with_ids
 
 FLOPS = 5e9
@@ -95,19 +97,19 @@ class Plan:
     """The reasons why the gate would refuse every adapter here."""
 
 
-def plan(place: Place, named: Sequence[str]) -> Plan:
+def plan(place: Place, named: Sequence[str], tell: Tell | None = None) -> Plan:
     """Return the plan for the adapters that are `named` (none: the declared surface); runs and makes nothing.
 
     Raises DocumentError for a base that cannot be loaded, UsageError, TrustError where there is no anchor.
     """
-    project = load_project(place.context_path())
+    project = load_project(place.context_path(), tell)
     return plan_of(stand_at(place, project, utc_now()), named_sources(project, named))
 
 
 def plan_of(stand: Stand, sources: Sequence[str]) -> Plan:
     """Return the plan for `sources`, given the state before anything runs."""
     project = stand.project
-    check_base(project.base_path)
+    check_base(project.base_path, project.document.context.base.task)
     context = project.context
     exercises = with_ids(project.exercises, project.base_path, project.served.vocabulary)
     scan = exercises.scan
@@ -120,7 +122,7 @@ def plan_of(stand: Stand, sources: Sequence[str]) -> Plan:
     if project.suites:
         tokens += scan_passes * int(tokens / max(1, sum(item.passes for item in suites)))
     tokens += sum(draws * (suite.max_new_tokens + _prompt_tokens(suite)) for suite, draws in drawn)
-    parameters = _parameters(project.base_path)
+    parameters = parameters_of(project.base_path)
     foreseen = foresee(project)
     return Plan(
         base=f"{project.base_path} ({project.document.context.base.task})",
@@ -143,9 +145,15 @@ def plan_of(stand: Stand, sources: Sequence[str]) -> Plan:
         seconds=START_SECONDS + (len(sources) + 1) * tokens * 2 * parameters / FLOPS,
         unsatisfiable=foreseen.unsatisfiable,
         undecidable=foreseen.undecidable,
-        remarks=(*_remarks(project), *remarks(stand)),
+        remarks=(*_remarks(project), *remarks(stand), *_of_base(project)),
         refused=tuple(_refused(stand)),
     )
+
+
+def _of_base(project: Project) -> Iterator[str]:
+    """Yield what a base that can be loaded asks for: the dtype to load it in, and texts that it cannot answer."""
+    yield from dtype_remark(project.base_path, project.context.engine.dtype)
+    yield from beyond_embedding(project.base_path, project.served.vocabulary)
 
 
 def _refused(stand: Stand) -> Iterator[Refused]:
@@ -232,19 +240,3 @@ def _tokens(suite: Suite) -> int:
     words = sum(len(last_user_text(case.prompt).split()) * max(1, len(case.choices)) for case in suite.cases)
     new = len(suite.cases) * suite.max_new_tokens if suite.measure is Measure.GENERATE else 0
     return int(words * WORDS_TO_TOKENS) + new
-
-
-def _parameters(base: Path) -> int:
-    """Parameters of the base, from the sizes in its safetensors headers; 0 when it has none."""
-    total = 0
-    for path in base.glob("*.safetensors"):
-        with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length)) if length < path.stat().st_size else {}
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                size = 1
-                for extent in tensor["shape"]:
-                    size *= extent
-                total += size
-    return total

@@ -39,6 +39,7 @@ from peft_assay.pipeline.base import (
     file_digest,
     tokenizer_digest,
 )
+from peft_assay.pipeline.base_place import base_folder
 from peft_assay.pipeline.documents import AssayDocument, PromptFile, read_assay, read_file
 from peft_assay.pipeline.exercises import read_exercises
 from peft_assay.pipeline.origin import origin_of
@@ -101,11 +102,13 @@ class Observed:
 NO_STANDING = Standing()
 
 
-def load_project(path: Path) -> Project:
-    """Reads `path` and everything it names; raises DocumentError, UsageError or StorageError naming file and field."""
+def load_project(path: Path, tell: Tell | None = None) -> Project:
+    """Reads `path` and everything it names; raises DocumentError, UsageError or StorageError naming file and field.
+
+    A base of the Hub is fetched first, which `tell` is told of; raises IntakeError where it cannot be.
+    """
     document = read_assay(path)
-    folder = path.parent
-    base_path = (folder / document.context.base.path).resolve()
+    base_path = base_folder(document, path, tell)
     base = base_manifest(base_path, where=f"{path}: context.base.path")
     context = _context(document, path)
     suites = load_suites(document, path, base_path, context.system_prompt)

@@ -48,11 +48,11 @@ def locate(named: str, *, within: Path | None = None, tell: Tell) -> Located:
         case HubReference():
             from peft_assay.intake.hub import fetch
 
-            fetched = fetch(reference, _place() / "hub", DEFAULT_LIMITS, tell)
+            fetched = fetch(reference, remote_place() / "hub", DEFAULT_LIMITS, tell)
         case ObjectReference():
             from peft_assay.intake.objects import fetch as fetch_objects
 
-            fetched = fetch_objects(reference, _place() / "objects", DEFAULT_LIMITS, tell)
+            fetched = fetch_objects(reference, remote_place() / "objects", DEFAULT_LIMITS, tell)
         case _:
             path = reference if within is None else within / reference
             return Located(str(path), path)
@@ -93,7 +93,8 @@ def _short(source: Located) -> str:
     return plain.partition("@")[0].rstrip("/").rsplit("/", 1)[-1] or source.shown
 
 
-def _place() -> Path:
+def remote_place() -> Path:
+    """Return the folder of what was fetched, in the user's cache."""
     root = os.environ.get("XDG_CACHE_HOME", "")
     try:
         return (Path(root) if root.startswith("/") else Path.home() / ".cache") / "peft-assay" / "remote"

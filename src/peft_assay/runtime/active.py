@@ -103,6 +103,16 @@ class ActiveAdapter(Uncopyable):
             retire(model)
 
 
+def _bare(why: str) -> str:
+    """Return the step for a model that is more than a base, where `why` says in which way."""
+    if "carries an adapter" in why:
+        return (
+            "deactivate the adapter that is on it (deactivate() of what activate returned gives the base back); to "
+            "serve two adapters, load the base twice"
+        )
+    return "load the base again with from_pretrained, and pass it as it is"
+
+
 def _refuse_change() -> NoReturn:
     raise ActivationDenied(
         "a permission is not changed or put together by hand",
@@ -133,7 +143,7 @@ def activate(
         refuse_altered(model)
         state = parse_digest(base_state(model))
     except LoadingError as error:
-        raise ActivationDenied(str(error), check="base", next_step="hand over the bare base model") from None
+        raise ActivationDenied(str(error), check="base", next_step=_bare(str(error))) from None
     permission = authorizer.authorize(files, state)
     capability.use(permission)
     check_likeness(model, authorizer.base_documents(), authorizer.task)

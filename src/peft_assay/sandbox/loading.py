@@ -5,7 +5,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 SYSTEM_LINKS = ("/lib", "/lib64", "/lib32", "/libx32", "/bin", "/sbin")
 """Where these are links into /usr, the linker's own path goes through them."""
@@ -53,11 +53,24 @@ BASE_FILES = (
 """Files that transformers reads in a model's folder; shards are those that the index names."""
 
 
+TERMS = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY", "README")
+"""How the names of files begin that say what may be done with a base."""
+
+
 def base_files(base: Path) -> tuple[Path, ...]:
     """Return the files in the base's folder that `BASE_FILES` or the index of shards name; no hidden ones."""
     found = {path for pattern in BASE_FILES for path in base.glob(pattern) if path.is_file()}
     found |= {path for name in _shards(base) if (path := base / name).is_file()}
     return tuple(sorted(path for path in found if not path.name.startswith(".")))
+
+
+def is_base_file(path: str) -> bool:
+    """Return whether a file of this path in a repository may be one that loading a base reads, or states its terms."""
+    named = PurePosixPath(path)
+    if path.startswith(TERMS):
+        return "/" not in path
+    shard = "/" not in path and named.suffix == ".safetensors"
+    return shard or any(str(named.parent) == str(PurePosixPath(p).parent) and named.match(p) for p in BASE_FILES)
 
 
 def _shards(base: Path) -> set[str]:

@@ -28,6 +28,8 @@ MAX_DIAGNOSTICS = 4096
 STOP_SECONDS = 0.5
 """Until a process that was told to stop has stopped; one in the middle of a system call takes a moment."""
 INSIDE = "inside the sandbox"
+OF_THE_BASE = "the base "
+"""How what the worker says of a base begins: its walls have no part in it."""
 UNLIKE = "have Python and peft-assay in a folder that is readable to every user, such as below /usr or /opt"
 """The usual reason: the sandbox's user cannot reach the interpreter and got another one."""
 
@@ -184,7 +186,7 @@ class Worker:
             raise ObservationError(f"the {self.backend.name} sandbox ended before it was ready{said}")
         if isinstance(value, dict) and "refused" in value:
             refusal = str(value["refused"])
-            raise ObservationError(f"the sandbox refuses: {refusal}", next_step=UNLIKE if INSIDE in refusal else None)
+            raise _refused(refusal)
         try:
             greeting = Greeting.model_validate(value)
         except ValidationError as error:
@@ -268,3 +270,20 @@ def setup_message(program: Program, mounts: Mounts) -> bytes:
 def harness_digest(program: Program) -> Digest:
     """Digest of the files that run inside."""
     return Digest(identity(program)["harness"])
+
+
+def _refused(refusal: str) -> ObservationError:
+    """Return the error for what a worker said in place of a greeting: of its base, or of its surroundings."""
+    if not refusal.startswith(OF_THE_BASE):
+        step = UNLIKE if INSIDE in refusal else None
+        return ObservationError(f"the sandbox refuses: {refusal}", next_step=step)
+    if "readable to others" in refusal:
+        step = "let every user read its files and enter its folders (chmod -R a+rX), then run again"
+    elif "would be random" in refusal:
+        step = "declare the kind of model that it was saved as under context.base.task, or fetch all of its weights"
+    else:
+        step = (
+            "load it outside first (from_pretrained with trust_remote_code=False and use_safetensors=True) to see the "
+            "whole error; then correct context.base in peft-assay.yaml and run: peft-assay certify --plan"
+        )
+    return ObservationError(refusal, next_step=step)
