@@ -268,6 +268,20 @@ def test_no_certificate_says_what_is_certified_instead(world: World) -> None:
     denied(world, world.evidence(certificates=(), other_artifacts=(other,)), "certificate", f"other bytes.*{other}")
 
 
+def test_before_the_first_certificate_the_first_is_what_leads_on(world: World) -> None:
+    """Not the list that it begins: to refresh that would lead nowhere."""
+    seen = Mark(0, 5, named("root"), NOW, None)
+    for mark in (None, seen):
+        nothing = world.evidence(certificates=(), revocations=None, mark=mark)
+        denied(world, nothing, "revocations", "nothing was certified here yet")
+        said = dataclasses.replace(nothing, last_said="FAIL")
+        denied(world, said, "revocations", "no certificate: the policy said FAIL")
+        steps = [explain(evidence, world.anchor, NOW)[1].next_step for evidence in (nothing, said)]
+        assert steps == ["peft-assay certify SOURCE", "peft-assay report SOURCE"]
+    gone = world.evidence(certificates=(), revocations=None, mark=dataclasses.replace(seen, sequence=1))
+    denied(world, gone, "revocations", "absence of news")
+
+
 def test_list_freshness(world: World) -> None:
     denied(world, world.evidence(revocations=None), "revocations", "no revocation list")
     stale = world.revocations(now=NOW - 7 * DAY, validity=30 * DAY)

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from observe_static.static_support import safetensors
-from peft_assay.core.errors import Door, DocumentError
+from peft_assay.core.digest import sha256
+from peft_assay.core.errors import DocumentError, Door
+from peft_assay.core.suite import Case, Measure, Message, Scorer, ScorerKind, Suite
 from peft_assay.pipeline.architectures import table
 from peft_assay.pipeline.base import base_manifest
-from peft_assay.pipeline.loadable import beyond_embedding, check_base
+from peft_assay.pipeline.loadable import check_base
+from peft_assay.pipeline.rowless import beyond_embedding, check_prompts
 from peft_assay.pipeline.stored import dtype_remark, own_dtype, parameters
 from peft_assay.sandbox.loading import base_files
 from pipeline.bare_world import bare_world
@@ -43,6 +46,13 @@ def refused(folder, task="causal-lm"):
     assert "doctor" not in error.next_step
     assert "sandbox" not in f"{error.message} {error.next_step}"
     return error
+
+
+def asking(*asked):
+    cases = tuple(one if isinstance(one, Case) else Case("c0", one, "a") for one in asked)
+    return Suite(
+        "s", "1", sha256(b"s"), Measure.GENERATE, Scorer(ScorerKind.EXACT), cases, 8, None, "public", "t", None
+    )
 
 
 def test_an_ordinary_base_is_not_refused(base):
@@ -257,6 +267,18 @@ def test_tokens_beyond_the_embedding_are_a_remark(base, name, document):
     assert list(beyond_embedding(base, 301)) == list(beyond_embedding(base, None)) == []
 
 
+def test_a_case_with_such_a_token_is_named_before_it_is_asked(base):
+    (base / "added_tokens.json").write_text('{"<x>": 300}')
+    talk = Case("c2", (Message("system", "be <x> kind"), Message("user", "hello")))
+    for case in (Case("c1", "say <x>", "a"), talk):
+        suite = asking("fine", case)
+        with pytest.raises(DocumentError, match="token 300") as refusal:
+            check_prompts(base, 300, [suite])
+        assert refusal.value.where == f"suite s: case {case.id}"
+        check_prompts(base, 301, [suite])
+    check_prompts(base, 300, [asking("fine")])
+
+
 def test_the_dtype_that_a_base_is_loaded_in_is_compared_with_the_declared_one(base):
     assert own_dtype(base) == "float32"  # by config.json, whatever its files hold
     configure(base, dtype="absent", torch_dtype="bfloat16")
@@ -356,7 +378,7 @@ def test_the_conversion_that_is_named_works(base):
         shell=True,
         capture_output=True,
         text=True,
-        check=False,  # noqa: S602
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     check_base(Path(f"{base}-safetensors"), "causal-lm")

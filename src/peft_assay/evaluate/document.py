@@ -19,7 +19,7 @@ MAX_POLICY_BYTES = 1 << 20
 WILDCARD = re.compile(r"(?<![\w.])suite\.\*(?=\.)")
 """``suite.*`` in an assertion: it must hold for every suite of the context."""
 _DEFAULT_NEXT = "use a version of the adapter for which the rule holds, then run: peft-assay certify {source}"
-_DEFAULT_UNKNOWN = "supply the evidence that is missing, then run: peft-assay certify {source}"
+_DEFAULT_UNKNOWN = "see which observation is missing, and why: peft-assay policy explain {source}"
 _PLACEHOLDER = re.compile(r"\{(?!source\}|artifact\})[^}]*\}?|(?<!\{source)(?<!\{artifact)\}")
 _NEXT_STEP = "correct the policy, then run: peft-assay policy lint"
 

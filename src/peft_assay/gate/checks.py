@@ -28,6 +28,7 @@ from peft_assay.trust.waivers import open_waiver
 from peft_assay.trust.withdrawals import Certifiable, lifting, lifting_function, touching
 
 _CERTIFY = "peft-assay certify SOURCE"
+_REPORT = "peft-assay report SOURCE"
 _OBSERVE = "peft-assay certify --fresh SOURCE"
 
 
@@ -94,7 +95,8 @@ def ask_keys(anchor: TrustAnchor, context: DeploymentContext) -> str:
     if development and (anchor.production or context.production):
         raise Failed(
             f"production refuses development keys: {', '.join(development)}",
-            "pin keys that were not made by peft-assay init",
+            "pin keys of your own in trust.yaml (docs/how-to/rotate-keys.md)"
+            + ("" if anchor.production else "; to try things out, write production: false under context"),
             Denial.TRUST,
         )
     return "development keys; not for production" if development else "keys are pinned"
@@ -103,6 +105,8 @@ def ask_keys(anchor: TrustAnchor, context: DeploymentContext) -> str:
 def _revocations(case: Case) -> str:
     refresh = "peft-assay revoke --refresh"
     if case.evidence.revocations is None:
+        if case.envelope is None and (case.evidence.mark is None or case.evidence.mark.sequence == 0):
+            raise _nothing_yet(case)
         raise Failed("there is no revocation list: absence of news is not good news", refresh)
     statement = open_envelope(
         case.evidence.revocations,
@@ -130,12 +134,19 @@ def _revocations(case: Case) -> str:
     return f"list {found.sequence} is fresh until {format_time(until)}{first}"
 
 
+def _nothing_yet(case: Case) -> Failed:
+    """Return what is true of a place in which no certificate was issued yet: the first one begins the list."""
+    if case.evidence.last_said is None:
+        return Failed("nothing was certified here yet: the first certificate begins the revocation list", _CERTIFY)
+    return Failed(f"there is no certificate: the policy said {case.evidence.last_said}", _REPORT)
+
+
 def _certificate(case: Case) -> str:
     if case.envelope is not None:
         return "a certificate is recorded"
     said = case.evidence.last_said
     if said not in (None, Outcome.PASS.value):
-        raise Failed(f"there is no certificate: the policy said {said}", "peft-assay report SOURCE")
+        raise Failed(f"there is no certificate: the policy said {said}", _REPORT)
     if case.evidence.other_locks:
         raise Failed(f"certified only for another context: {', '.join(case.evidence.other_locks)}", _CERTIFY)
     if case.evidence.other_artifacts:
@@ -215,7 +226,7 @@ def _times(case: Case) -> str:
     reversal = case.reversal
     if reversal is not None and reversal.at >= case.certificate.issued_at:
         at = format_time(reversal.at)
-        raise Failed(f"it was judged again, at {at}: the policy said {reversal.outcome}", "peft-assay report SOURCE")
+        raise Failed(f"it was judged again, at {at}: the policy said {reversal.outcome}", _REPORT)
     if case.now >= case.certificate.not_after:
         raise Failed(f"the certificate expired at {format_time(case.certificate.not_after)}", _OBSERVE)
     if case.now >= case.oldest + case.maximum_age:

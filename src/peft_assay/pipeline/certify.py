@@ -27,7 +27,7 @@ from peft_assay.pipeline import attempts
 from peft_assay.pipeline.candidates import Candidate, take_in
 from peft_assay.pipeline.deployment import Clock, Deployment
 from peft_assay.pipeline.forecast import Stand, check_admitted, check_level, check_stand, stand_of
-from peft_assay.pipeline.loadable import check_base
+from peft_assay.pipeline.loadable import check_project
 from peft_assay.pipeline.observing import Attempted, Observing, unusable_by
 from peft_assay.pipeline.project import Project, build_lock
 from peft_assay.pipeline.reversals import issued_after, reverse
@@ -91,7 +91,7 @@ def certify(
     unexpected one too.
     """
     deployment.begin(clock())
-    check_base(deployment.project.base_path, deployment.project.document.context.base.task)
+    check_project(deployment.project)
     stand = stand_of(deployment, clock())
     check_stand(stand)
     names = names_of(sources)

@@ -116,6 +116,9 @@ _OBSTACLES = {
     Kind.PEFT_UNTYPED: "a LoRA without peft_type: PEFT does not read it",
     Kind.MARKED_CONFIG: "adapter_config.json begins with a byte order mark: PEFT refuses it",
     Kind.PEFT_SHARDED: "weights in several files: PEFT reads one",
+    Kind.PEFT_UNFINISHED: "weights not fetched to the end",
+    Kind.PEFT_IN_PARTS: "weights cut into parts",
+    Kind.PEFT_MISNAMED: "no weights under the name that PEFT reads",
     Kind.PEFT_UNKNOWN_TYPE: "a peft_type that this version does not know",
 }
 
@@ -142,6 +145,7 @@ def _remarks(sighted: Sighted, kind: Kind, document: Mapping[str, Any]) -> Itera
 
 _CLAIMS = {
     "unnamed": "names no base",
+    "named-by-card-alone": "only the card names its base",
     "local-path": "its base is a path on the publisher's machine",
     "quantised-or-reuploaded": "its base is a quantised or re-uploaded copy",
     "card-differs": "the card names another base",

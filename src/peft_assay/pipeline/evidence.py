@@ -7,7 +7,7 @@ from functools import cache
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Certificate
 from peft_assay.core.context import Lock
-from peft_assay.core.digest import Digest, sha256
+from peft_assay.core.digest import Digest, parse_digest, sha256
 from peft_assay.core.errors import DocumentError, ObservationError, TrustError
 from peft_assay.core.parse import parse_json
 from peft_assay.core.statement import VSA
@@ -106,7 +106,29 @@ def _lock_now(
             return lock, observations
     if distrust is not None:
         raise distrust
-    return lock, {}
+    return _lock_judged(deployment, artifact, live) or lock, {}
+
+
+def _lock_judged(deployment: Deployment, artifact: Artifact, live: Live | None) -> Lock | None:
+    """Return today's lock on the base and stack that `artifact` was last judged on, certified or not; None where it
+    never was, or that cannot be read.
+    """
+    locks = [
+        parse_digest(entry.happened["lock"])
+        for entry in deployment.workspace.history()
+        if entry.kind is Kind.VERDICT and entry.happened["artifact"] == artifact.digest
+    ]
+    if not locks:
+        return None
+    try:
+        document = parse_json(deployment.workspace.blobs.get(locks[-1]), where=f"lock {locks[-1]}")
+        observed = observed_in(document["conditions"])
+    except (TrustError, DocumentError, KeyError, TypeError):
+        return None
+    if observed is None:
+        return None
+    standing = standing_of(deployment, artifact.digest, certified_origin(deployment.workspace, locks[-1]))
+    return build_lock(deployment.project, _with_live(observed, live), artifact.digest, standing)
 
 
 def _with_live(observed: Observed, live: Live | None) -> Observed:

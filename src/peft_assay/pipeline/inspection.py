@@ -94,6 +94,12 @@ def kind_words(description: str) -> tuple[str, str, str]:
     return what, why, remedy
 
 
+def _by_card(card: Mapping[str, Any]) -> str | None:
+    """Return the base that the card alone names, and that only the card does."""
+    named = next(iter(_texts(card.get("base_model"))), None) or _text(card.get("base_model"))
+    return f"{named} (by its card alone)" if named else None
+
+
 def declared(files: Mapping[str, Content], weights: Any, observations: Sequence[Observation]) -> Declared:
     """What configuration, card and weights say of themselves; nothing where they cannot be read. Never raises."""
     document = _read_or_nothing(read_document, files)
@@ -101,7 +107,7 @@ def declared(files: Mapping[str, Content], weights: Any, observations: Sequence[
     tensors = weights.tensors if isinstance(weights, Sighting) and weights.problem is None else None
     return Declared(
         peft_type=_text(document.get("peft_type")),
-        base=_text(document.get("base_model_name_or_path")),
+        base=_text(document.get("base_model_name_or_path")) or _by_card(card),
         numbers=tuple(_numbers(document, observations)),
         targets=_texts(document.get("target_modules")),
         tensors=None if tensors is None else len(tensors),

@@ -6,13 +6,15 @@ found, and the step that ends it. What is not certain is left to the worker, whi
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from peft_assay.core.errors import DocumentError, StorageError
 from peft_assay.pipeline.architectures import check_kind
-from peft_assay.pipeline.stored import DTYPES, check_tensors, dtypes_of, partial, stored_dtype
+from peft_assay.pipeline.project import Project
+from peft_assay.pipeline.rowless import check_prompts
+from peft_assay.pipeline.stored import DTYPES, check_tensors, dtypes_of, object_in, partial, stored_dtype
 from peft_assay.sandbox.loading import base_files
 
 WEIGHTS = "model.safetensors"
@@ -47,6 +49,12 @@ _OF_BYTES = frozenset({"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"}
 """Tokenizers whose tokens are bytes or characters: they have no file of words."""
 
 
+def check_project(project: Project) -> None:
+    """Raise DocumentError where the base of `project` cannot be loaded, or cannot read the prompts of its suites."""
+    check_base(project.base_path, project.document.context.base.task)
+    check_prompts(project.base_path, project.served.vocabulary, project.suites)
+
+
 def check_base(folder: Path, task: str) -> None:
     """Raise DocumentError for the first thing that keeps the base at `folder` from being loaded as `task`.
 
@@ -54,7 +62,7 @@ def check_base(folder: Path, task: str) -> None:
     """
     for path in base_files(folder):
         _check_file(path)
-    config = _object(folder / "config.json")
+    config = object_in(folder / "config.json")
     _check_weights(folder, task)
     _check_quantisation(folder, config, task)
     check_kind(folder, config, task)
@@ -102,7 +110,7 @@ def _check_weights(folder: Path, task: str) -> None:
 
 
 def _indexed(index: Path) -> set[str]:
-    document = _object(index).get("weight_map")
+    document = object_in(index).get("weight_map")
     return set(map(str, document.values())) if isinstance(document, dict) else set()
 
 
@@ -187,7 +195,7 @@ def _saved(folder: Path, task: str, new: str, *, dequantised: bool = False) -> s
 
 def _check_tokenizer(folder: Path) -> None:
     settings = folder / "tokenizer_config.json"
-    said = _object(settings) if settings.is_file() else {}
+    said = object_in(settings) if settings.is_file() else {}
     own = said.get("auto_map")
     if isinstance(own, dict) and own.get("AutoTokenizer"):
         raise DocumentError(
@@ -211,50 +219,3 @@ def _check_tokenizer(folder: Path) -> None:
 def _named(value: object) -> str:
     first = next((one for one in value if one), "") if isinstance(value, list) else value
     return str(first)[:80]
-
-
-def _object(path: Path) -> Mapping[str, Any]:
-    """Return the object in the JSON file at `path`; empty where it holds none, or is not there."""
-    try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def beyond_embedding(folder: Path, vocabulary: int | None) -> Iterator[str]:
-    """Yield a remark where the tokenizer gives ids for which the base has no row of its embedding."""
-    if vocabulary is None:
-        return
-    beyond = sorted((number, text) for text, number in _ids(folder).items() if number >= vocabulary)
-    if beyond:
-        number, text = beyond[0]
-        yield (
-            f"the base's tokenizer gives ids beyond its {vocabulary} embedding rows ({len(beyond)} of them, such as "
-            f"{number} for {text!r}): no prompt with one of these can be answered; serve the tokenizer that the base "
-            "was trained with, or resize the base (resize_token_embeddings)"
-        )
-
-
-def _ids(folder: Path) -> dict[str, int]:
-    """Return the texts of the tokenizer's tokens with their ids, as its files say."""
-    document, settings = _object(folder / "tokenizer.json"), _object(folder / "tokenizer_config.json")
-    model = document.get("model")
-    words = model.get("vocab") if isinstance(model, dict) else None
-    found: dict[str, int] = {}
-    if isinstance(words, dict):
-        found |= {str(text): number for text, number in words.items() if type(number) is int}
-    elif isinstance(words, list):
-        found |= {str(entry[0]): number for number, entry in enumerate(words) if isinstance(entry, list) and entry}
-    added = document.get("added_tokens")
-    for entry in added if isinstance(added, list) else ():
-        if isinstance(entry, dict) and type(entry.get("id")) is int:
-            found[str(entry.get("content"))] = entry["id"]
-    for text, number in _object(folder / "added_tokens.json").items():
-        if type(number) is int:
-            found[str(text)] = number
-    decoder = settings.get("added_tokens_decoder")
-    for number, entry in decoder.items() if isinstance(decoder, dict) else ():
-        if isinstance(entry, dict) and str(number).isdecimal() and len(str(number)) < 10:
-            found.setdefault(str(entry.get("content")), int(number))
-    return found

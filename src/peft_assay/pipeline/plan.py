@@ -16,9 +16,10 @@ from peft_assay.pipeline.deployment import utc_now
 from peft_assay.pipeline.forecast import Stand, refusals, remarks, stand_at
 from peft_assay.pipeline.foresight import foresee
 from peft_assay.pipeline.glance import Unfit, glance
-from peft_assay.pipeline.loadable import beyond_embedding, check_base
+from peft_assay.pipeline.loadable import check_project
 from peft_assay.pipeline.place import Place
 from peft_assay.pipeline.project import Project, absent_sources, load_project, named_sources
+from peft_assay.pipeline.rowless import beyond_embedding
 from peft_assay.pipeline.stored import dtype_remark
 from peft_assay.pipeline.stored import parameters as parameters_of
 from peft_assay.pipeline.suites.unreached import with_ids
@@ -109,7 +110,7 @@ def plan(place: Place, named: Sequence[str], tell: Tell | None = None) -> Plan:
 def plan_of(stand: Stand, sources: Sequence[str]) -> Plan:
     """Return the plan for `sources`, given the state before anything runs."""
     project = stand.project
-    check_base(project.base_path, project.document.context.base.task)
+    check_project(project)
     context = project.context
     exercises = with_ids(project.exercises, project.base_path, project.served.vocabulary)
     scan = exercises.scan

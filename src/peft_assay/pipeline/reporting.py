@@ -156,6 +156,8 @@ def verification_report(done: Verification, place: Place) -> VerificationReport:
             "",
             attempts=done.attempts,
             lengths=done.lengths,
+            list_until=done.list_until,
+            renewal=place.again("peft-assay revoke --refresh"),
         )
     reasons = tuple(
         Reason(check.name, _message(check, done.differences), check.state is State.FAILED)

@@ -59,6 +59,15 @@ def check_tensors(path: Path) -> None:
         raise ValueError(f"it has {size} bytes; with its tensors it would have {LENGTH_BYTES + length + end}")
 
 
+def object_in(path: Path) -> Mapping[str, Any]:
+    """Return the object in the JSON file at `path`; empty where it holds none, or is not there."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
 def parameters(folder: Path) -> int:
     """Return the number of parameters of the base, from the sizes in its headers; 0 where there are none."""
     return sum(prod(tensor["shape"]) for tensor in _tensors(folder))
@@ -94,11 +103,8 @@ def own_dtype(folder: Path) -> str | None:
 
     That is the dtype that config.json names, else the stored one. None where neither is one that a base is served in.
     """
-    try:
-        config = json.loads((folder / "config.json").read_bytes())
-        named = config.get("dtype") or config.get("torch_dtype")
-    except (OSError, ValueError, AttributeError, RecursionError):
-        named = None
+    config = object_in(folder / "config.json")
+    named = config.get("dtype") or config.get("torch_dtype")
     told = str(named).removeprefix("torch.")
     return told if told in DTYPES.values() else stored_dtype(folder)
 

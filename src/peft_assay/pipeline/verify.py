@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from peft_assay.core.artifact import Artifact
 from peft_assay.core.certificate import Certificate
@@ -34,6 +35,10 @@ class Verification:
     """The number of attempts in the certificate; without one, in the workspace."""
     lengths: Lengths | None = None
     """The longest prompt and answer that it may be served with; None when the gate denies."""
+    list_until: datetime | None = None
+    """The end of the revocation list that admits it, which may come before the certificate's; None when the gate
+    denies.
+    """
 
 
 def verify(deployment: Deployment, sources: Sequence[Located], *, clock: Clock) -> tuple[Verification, ...]:
@@ -68,6 +73,7 @@ def _verify(deployment: Deployment, source: Located, name: str, clock: Clock) ->
             certificate,
             attempts=attempts,
             lengths=lengths,
+            list_until=_list_until(deployment),
         )
     door = Door.TRUST if any(check.denial is Denial.TRUST for check in failed) else Door.DENIED
     return Verification(
@@ -81,3 +87,11 @@ def _verify(deployment: Deployment, source: Located, name: str, clock: Clock) ->
         differences(deployment, evidence),
         deployment.workspace.attempts(admitted.artifact.digest),
     )
+
+
+def _list_until(deployment: Deployment) -> datetime | None:
+    """Return until when the newest revocation list is fresh, by its own end and by the anchor's limit."""
+    record = deployment.revocations()
+    if record is None:
+        return None
+    return min(record.list.not_after, record.list.issued_at + deployment.anchor.revocation_maximum_age)

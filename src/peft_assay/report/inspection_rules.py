@@ -246,7 +246,7 @@ CHECKS: Mapping[str, Check] = {
     ),
     "base.claims": Check(
         Suspect.FILLED, _LOOK, "the base that it says it was made for", _BASE, CONFIG_FILE,
-        codes={"unnamed": _UNSTATED, "no-revision": _UNSTATED},
+        codes=dict.fromkeys(("unnamed", "named-by-card-alone", "no-revision"), _UNSTATED),
     ),
     "card.gaps": Check(
         Suspect.FILLED, _UNSTATED, "what the model card leaves open",

@@ -243,6 +243,10 @@ class VerificationReport:
     """The number of attempts in the certificate; without one, in the workspace. None where it is not known."""
     lengths: Lengths | None = None
     """The longest prompt and answer that it may be served with; None when the gate denies."""
+    list_until: datetime | None = None
+    """The end of the revocation list that admits it; None when the gate denies."""
+    renewal: str = ""
+    """The command that signs that list anew."""
 
 
 class Severity(StrEnum):

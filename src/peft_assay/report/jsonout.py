@@ -122,6 +122,7 @@ def _verification(report: VerificationReport) -> dict[str, Any]:
         "attempts": report.attempts,
         "servedLengths": None if report.lengths is None else report.lengths.document(),
         "certificate": _certificate(report.certificate),
+        "revocationListUntil": None if report.list_until is None else sink.instant(report.list_until),
     }
 
 

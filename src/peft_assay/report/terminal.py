@@ -139,6 +139,10 @@ def verification(report: VerificationReport, *, tty: bool, width: int = 100) -> 
             *(("waived", f"{rule} by {waiver}") for rule, waiver in certificate.waivers.items()),
         ):
             lines.append(sink.cell(f"  {name}: {sink.plain(value)}"))
+        if report.list_until is not None and report.list_until < certificate.not_after:
+            until = sink.plain(report.list_until)
+            by = f"{report.renewal} renews it, and so does every certificate"
+            lines.append(sink.cell(f"  ends earlier: {until}, with the revocation list; {by}"))
     if report.lengths is not None:
         lines.append(sink.cell(f"  lengths: {served_line(report.lengths)}"))
     if report.attempts:

@@ -45,7 +45,9 @@ class ClassifierEngine:
         filler = self._base.config.get_text_config().pad_token_id
         self._alike = learns_prompts or filler is None
         self._filler: int = filler or 0
-        self._encoding = Encoding(self.tokenizer, ends=(), vocabulary=self._base.config.vocab_size, joins=True)
+        rows: int = self._base.get_input_embeddings().weight.shape[0]
+        vocabulary: int = self._base.config.vocab_size
+        self._encoding = Encoding(self.tokenizer, ends=(), vocabulary=vocabulary, rows=rows, joins=True)
 
     def precise(self) -> Self:
         """See `Engine.precise`."""

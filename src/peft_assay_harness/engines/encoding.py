@@ -12,11 +12,15 @@ SPLICED = re.compile("\ufdd0([0-9]{1,10})\ufdd1")
 class Encoding:
     """A base's tokenizer with its bounds."""
 
-    def __init__(self, tokenizer: Any, *, ends: Sequence[int], vocabulary: int, joins: bool) -> None:
-        """`joins`: prompt and continuation are one text (causal models) and not two."""
+    def __init__(self, tokenizer: Any, *, ends: Sequence[int], vocabulary: int, rows: int, joins: bool) -> None:
+        """Take the base's sizes: `rows` of its embedding, and its `vocabulary`.
+
+        `joins`: prompt and continuation are one text (causal models) and not two.
+        """
         self.tokenizer = tokenizer
         self._ends = tuple(ends)
         self._vocabulary = vocabulary
+        self._rows = rows
         self._joins = joins
 
     def encode(self, prompt: Prompt) -> Tokens:
@@ -38,7 +42,7 @@ class Encoding:
         return (*tokens[:at], token, *tokens[at:])
 
     def _encoded(self, prompt: Prompt) -> Tokens:
-        tokens = tuple(
+        tokens = self._known(
             self.tokenizer(prompt)["input_ids"]
             if isinstance(prompt, str)
             else self.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
@@ -49,6 +53,13 @@ class Encoding:
         if not starts:
             raise ValueError("a prompt has no tokens and the tokenizer no start token")
         return (starts[0],)
+
+    def _known(self, tokens: Sequence[int]) -> Tokens:
+        """Return `tokens`; raises ValueError for one that the base has no row for, which its embedding cannot read."""
+        beyond = max(tokens, default=0)
+        if beyond >= self._rows:
+            raise ValueError(f"the tokenizer gives token id {beyond}, and the base has {self._rows} rows for tokens")
+        return tuple(tokens)
 
     def length(self, prompt: Prompt) -> int | None:
         """Tokens of a prompt; None when it does not tokenize."""
@@ -71,12 +82,12 @@ class Encoding:
         if self._joins and isinstance(prompt, str) and _cut(prompt) is None:
             context = self.encode(prompt.rstrip())
             joint = "" if not prompt or prompt[-1].isspace() or continuation[:1].isspace() else " "
-            whole = tuple(self.tokenizer(prompt + joint + continuation)["input_ids"])
+            whole = self._known(self.tokenizer(prompt + joint + continuation)["input_ids"])
             if not prompt.strip() and whole[: len(context)] != context:
                 whole = context + whole
         else:
             context = self.encode(prompt)
-            whole = context + tuple(self.tokenizer(continuation, add_special_tokens=False)["input_ids"])
+            whole = context + self._known(self.tokenizer(continuation, add_special_tokens=False)["input_ids"])
         if len(whole) <= len(context):
             raise ValueError("a continuation adds no tokens to its prompt")
         return Row(whole[: len(context)], whole[len(context) :])

@@ -63,7 +63,10 @@ class LanguageEngine(ABC):
         self.vocabulary: int = self.base.get_output_embeddings().weight.shape[0]
         ends = self.base.generation_config.eos_token_id
         self.ends = frozenset([ends] if isinstance(ends, int) else ends or ())
-        self._encoding = Encoding(self.tokenizer, ends=tuple(self.ends), vocabulary=self.vocabulary, joins=self.joins)
+        rows: int = self.base.get_input_embeddings().weight.shape[0]
+        self._encoding = Encoding(
+            self.tokenizer, ends=tuple(self.ends), vocabulary=self.vocabulary, rows=rows, joins=self.joins
+        )
         self._adapt()
 
     def precise(self) -> Self:

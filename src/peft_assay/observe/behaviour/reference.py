@@ -86,13 +86,21 @@ def _side_by_side(ask: Callable[[Part], Told], parts: Sequence[Part]) -> list[To
         threads.shutdown(wait=False, cancel_futures=True)
 
 
+_UNENCODED = (
+    "take that token out of the suites' prompts and of the chat template, or declare a base that has a row for it; "
+    "peft-assay certify --plan names such tokens"
+)
+
+
 def _run(sandbox: Sandbox, plan: Plan, converse: Callable[[Ask], None]) -> None:
     result = sandbox.run(Job(None, plan.limits, plan.compartment), converse)
     if result.outcome is not Outcome.OK or result.events:
         why = result.detail or "refused system calls"
         raise ObservationError(
             f"the base alone could not be exercised ({result.outcome.value}): {why}",
-            next_step="check that the suites' prompts fit the base's context length and the job its limits",
+            next_step=_UNENCODED
+            if "rows for tokens" in why
+            else "check that the suites' prompts fit the base's context length and the job its limits",
         )
 
 

@@ -30,14 +30,18 @@ def claims(configuration: Configuration, card: Any) -> Iterator[str]:
     """Codes, each with what it is about."""
     base = configuration.get("base_model_name_or_path")
     named = base if isinstance(base, str) and base.strip() else None
-    if named is None:
+    declared = card.get("base_model") if isinstance(card, dict) else None
+    others = [declared] if isinstance(declared, str) else declared if isinstance(declared, list) else []
+    said = next((other for other in others if isinstance(other, str) and other.strip()), None)
+    if named is None and said is not None:
+        yield f"named-by-card-alone: {said[:_SHOWN]}"
+    elif named is None:
         yield "unnamed: base_model_name_or_path is null or empty"
     else:
         yield from (f"{code}: {named[:_SHOWN]}" for code in _about(named))
     if configuration.get("revision") in (None, ""):
         yield "no-revision: any version of the base may be meant"
-    declared = card.get("base_model") if isinstance(card, dict) else None
-    for other in [declared] if isinstance(declared, str) else declared if isinstance(declared, list) else []:
+    for other in others:
         if not isinstance(other, str) or not other.strip():
             continue
         if is_place(other):

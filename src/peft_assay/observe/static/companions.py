@@ -26,6 +26,9 @@ _NAMED = {
     "generation-config": r"(.*/)?generation_config\.json",
     "training-state": r"(.*/)?(training_args\.bin|optimizer\.(pt|bin)|scheduler\.pt|rng_.*\.pth|trainer_state\.json)",
     "full-model-weights": r"(.*/)?((pytorch_)?model.*\.(bin|safetensors)|.*\.(gguf|ggml|onnx|h5|tflite|ckpt))",
+    "trained-weights-that-PEFT-leaves-out": r"(.*/)?(value_head|v_head|non_lora_(trainables|state_dict)|mm_projector"
+    r"|connector|projector|score|classifier|lm_head|embed_tokens|new_embeddings|trainable_params|heads?)"
+    r"\.(bin|pth?|ckpt|safetensors)",
     "other-adapter-weights": r"(.*/)?adapter_model\.(bin|pth?|ckpt)|(.*/adapter_model|(.*/)?adapters?)\.safetensors",
 }
 _BY_NAME = tuple((re.compile(f"(?i){pattern}"), kind) for kind, pattern in _NAMED.items())
@@ -72,7 +75,7 @@ class CompanionsProbe:
     """artifact.companions."""
 
     id = "companions"
-    version = "3"
+    version = "4"
     terms = ("artifact.companions",)
 
     def observe(self, subject: StaticSubject) -> Iterable[Observation]:

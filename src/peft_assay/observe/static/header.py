@@ -136,5 +136,7 @@ def _check_cover(tensors: list[Tensor], start: int, end: int) -> None:
         if tensor.begin != at:
             raise Unreadable(f"{tensor.name}: overlaps another tensor or leaves a hole before it")
         at = tensor.end
-    if at != end:
+    if at > end:
+        raise Unreadable(f"is cut off: it has {end} bytes, and its tensors end at byte {at}")
+    if at < end:
         raise Unreadable(f"the tensors end {end - at} bytes before the file does")

@@ -22,7 +22,22 @@ _OLD_OFT = re.compile(rb"\.oft_[rs]\"")
 _LORA = re.compile(rb"\.lora_[AB](?:\.weight)?\"")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,60}(?:/[A-Za-z0-9_][A-Za-z0-9._-]{0,60}){0,4}")
 _SHOWN = 8
-_SHARD = re.compile(r"adapter_model-[0-9]+-of-[0-9]+\.(safetensors|bin)|adapter_model\.(safetensors|bin)\.index\.json")
+_WHOLE = r"adapter_model\.(safetensors|bin)"
+_IN_PLACE = (
+    (re.compile(rf"adapter_model-[0-9]+-of-[0-9]+\.(safetensors|bin)|{_WHOLE}\.index\.json"), Kind.PEFT_SHARDED),
+    (re.compile(rf"(?i){_WHOLE}[._-]?(part[._-]?[a-z0-9]{{2,6}}|a{{2,3}}|[0-9]{{2,4}})"), Kind.PEFT_IN_PARTS),
+    (
+        re.compile(rf"(?i)(.*\.)?{_WHOLE}.*\.(incomplete|part|partial|tmp|temp|download|crdownload|aria2)"),
+        Kind.PEFT_UNFINISHED,
+    ),
+    (
+        re.compile(
+            r"(?i)(?!training_args|optimizer|scheduler|scaler|rng_)[^/]*\.(safetensors|bin|pth?|ckpt)(\.[a-z]{1,8})?"
+        ),
+        Kind.PEFT_MISNAMED,
+    ),
+)
+"""What may lie in the place of an adapter's weights: the first of these that a file's name matches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,7 @@ def _kind(files: Mapping[str, Content]) -> Kind:
     try:
         document = read_document(files)
     except Unreadable:
-        return Kind.BROKEN_CONFIG if CONFIG_FILE in files else _without_config(files)
+        return _broken(files[CONFIG_FILE]) if CONFIG_FILE in files else _without_config(files)
     named = document.get("peft_type")
     if named == "BONE":
         return Kind.PEFT_BONE
@@ -74,7 +89,9 @@ def _kind(files: Mapping[str, Content]) -> Kind:
         return _of_another_tool(document, files)
     weights = files.get(WEIGHTS_FILE, files.get("adapter_model.bin"))
     if weights is None:
-        return Kind.PEFT_SHARDED if any(_SHARD.fullmatch(path) for path in files) else Kind.PEFT_CONFIG_ONLY
+        return next((kind for pattern, kind in _IN_PLACE if any(map(pattern.fullmatch, files))), Kind.PEFT_CONFIG_ONLY)
+    if weights.size == 0:
+        return Kind.PEFT_EMPTY
     if named == "OFT" and _OLD_OFT.search(weights.head) is not None:
         return Kind.PEFT_OLD_OFT
     return Kind.PEFT_UNFETCHED if weights.head.startswith(LFS_POINTER) else Kind.PEFT_ADAPTER
@@ -92,6 +109,12 @@ def _of_another_tool(document: Mapping[str, Any], files: Mapping[str, Content]) 
         return Kind.PEFT_UNKNOWN_TYPE
     is_lora = "r" in document and WEIGHTS_FILE in files and _LORA.search(files[WEIGHTS_FILE].head) is not None
     return Kind.PEFT_UNTYPED if is_lora else Kind.FOREIGN_CONFIG
+
+
+def _broken(config: Content) -> Kind:
+    if config.size == 0:
+        return Kind.CONFIG_EMPTY
+    return Kind.CONFIG_UNFETCHED if config.head.startswith(LFS_POINTER) else Kind.BROKEN_CONFIG
 
 
 _MAY_BE_PEFT = {Kind.UNKNOWN, Kind.PEFT_WEIGHTS_ONLY, Kind.PICKLE}

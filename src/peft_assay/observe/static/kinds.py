@@ -11,6 +11,12 @@ class Kind(StrEnum):
     PEFT_CONFIG_ONLY = "peft-configuration-without-weights"
     PEFT_UNFETCHED = "peft-adapter-with-unfetched-weights"
     PEFT_SHARDED = "peft-adapter-in-shards"
+    PEFT_EMPTY = "peft-adapter-with-empty-weights"
+    PEFT_UNFINISHED = "peft-adapter-whose-download-was-not-finished"
+    PEFT_IN_PARTS = "peft-adapter-in-parts"
+    PEFT_MISNAMED = "peft-configuration-with-weights-of-another-name"
+    CONFIG_UNFETCHED = "configuration-that-was-not-fetched"
+    CONFIG_EMPTY = "empty-configuration"
     PEFT_WEIGHTS_ONLY = "lora-weights-without-configuration"
     PEFT_UNKNOWN_TYPE = "peft-configuration-of-unknown-type"
     PEFT_UNTYPED = "lora-without-peft-type"
@@ -45,6 +51,17 @@ DESCRIPTIONS: Mapping[Kind, str] = {
     Kind.PEFT_UNFETCHED: "a PEFT adapter whose weights are a Git LFS pointer; fetch them with: git lfs pull",
     Kind.PEFT_SHARDED: "a PEFT adapter whose weights are in several files: PEFT reads adapter_model.safetensors alone; "
     "ask the publisher to save it with save_pretrained, or join the files",
+    Kind.PEFT_EMPTY: "a PEFT adapter whose weights file is empty (0 bytes); fetch it again, or ask the publisher",
+    Kind.PEFT_UNFINISHED: "a PEFT configuration beside a download that was not finished (.incomplete, .part, .tmp): "
+    "there is no adapter_model.safetensors; fetch it again to the end",
+    Kind.PEFT_IN_PARTS: "a PEFT adapter whose weights file is cut into parts, and PEFT reads it whole; "
+    "join them: cat adapter_model.safetensors.* > adapter_model.safetensors",
+    Kind.PEFT_MISNAMED: "a PEFT configuration without adapter_model.safetensors, beside weights of another name, which "
+    "PEFT does not read; if they are the adapter's, save it again with save_pretrained(safe_serialization=True)",
+    Kind.CONFIG_UNFETCHED: "not a PEFT adapter yet: adapter_config.json is a Git LFS pointer; "
+    "fetch it with: git lfs pull",
+    Kind.CONFIG_EMPTY: "not a PEFT adapter: adapter_config.json is empty (0 bytes); fetch it again, "
+    "or ask the publisher for the one that save_pretrained wrote",
     Kind.PEFT_WEIGHTS_ONLY: "LoRA weights without a configuration: there is no adapter_config.json; "
     "ask the publisher for the one that save_pretrained wrote beside them",
     Kind.PEFT_UNKNOWN_TYPE: "an adapter of a type that this version does not know: its peft_type is not one of PEFT's; "

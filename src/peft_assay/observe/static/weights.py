@@ -104,8 +104,10 @@ class WeightsWatcher:
         if LFS_POINTER.startswith(self._start):
             raise Unreadable("is a Git LFS pointer: the weights were not fetched (git lfs pull)")
         size = int.from_bytes(self._start, "little")
-        if size > MAX_HEADER_BYTES or LENGTH_BYTES + size > self._size or size == 0:
-            raise Unreadable(f"a header of {size} bytes is empty, over the limit or longer than the file")
+        if 0 < size <= MAX_HEADER_BYTES and LENGTH_BYTES + size > self._size:
+            raise Unreadable(f"is cut off or no safetensors: it has {self._size} bytes, and its header alone {size}")
+        if size > MAX_HEADER_BYTES or size == 0:
+            raise Unreadable(f"a header of {size} bytes is empty or over the limit")
         return size
 
 
