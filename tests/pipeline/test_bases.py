@@ -1,9 +1,9 @@
 """A base that cannot be certified is named before anything runs: which file, what was found, and a step that leads on."""
 
 import json
+import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,22 +12,30 @@ from observe_static.static_support import safetensors
 from peft_assay.core.digest import sha256
 from peft_assay.core.errors import DocumentError, Door
 from peft_assay.core.suite import Case, Measure, Message, Scorer, ScorerKind, Suite
-from peft_assay.pipeline.architectures import table
 from peft_assay.pipeline.base import base_manifest
 from peft_assay.pipeline.loadable import check_base
 from peft_assay.pipeline.rowless import beyond_embedding, check_prompts
 from peft_assay.pipeline.stored import dtype_remark, own_dtype, parameters
 from peft_assay.sandbox.loading import base_files
 from pipeline.bare_world import bare_world
-from pipeline.certified_world import ZOO
+from pipeline.certified_world import ZOO, copy_of
 
-TOOL = Path(__file__).parents[2] / "tools" / "generate_architectures.py"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 3460000\n"
 
 
 @pytest.fixture
 def base(tmp_path):
     return Path(shutil.copytree(ZOO / "base", tmp_path / "base"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return bare_world(tmp_path_factory.mktemp("bases"))
+
+
+@pytest.fixture
+def project(made, tmp_path):
+    return copy_of(made, tmp_path / "world")
 
 
 def configure(folder, **fields):
@@ -198,6 +206,8 @@ def test_the_task_that_fits_is_named_and_is_then_taken(base, fields, task, right
 
 HONEST = [
     ({"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"]}, "causal-lm"),
+    ({"model_type": "llama4", "architectures": ["Llama4ForConditionalGeneration"]}, "causal-lm"),
+    ({"model_type": "qwen3_5", "architectures": ["Qwen3_5ForConditionalGeneration"]}, "causal-lm"),
     ({"model_type": "llama", "architectures": ["LLaMAForCausalLM"]}, "causal-lm"),
     ({"model_type": "qwen3", "architectures": ["Qwen3Model"], "tie_word_embeddings": True}, "causal-lm"),
     ({"architectures": "absent"}, "causal-lm"),
@@ -354,8 +364,8 @@ def test_a_snapshot_of_the_cache_is_the_base_that_it_links_to(base, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [("--plan",), ()])
-def test_plan_and_certify_say_the_same_of_a_base_before_anything_runs(tmp_path, arguments):
-    world = bare_world(tmp_path / "world")
+def test_plan_and_certify_say_the_same_of_a_base_before_anything_runs(project, arguments):
+    world = project
     base = world.project / "base"
     (base / "model.safetensors").rename(base / "pytorch_model.bin")
     done = world.run("certify", *arguments, str(ZOO / "adapters" / "lora"))
@@ -365,28 +375,70 @@ def test_plan_and_certify_say_the_same_of_a_base_before_anything_runs(tmp_path, 
     assert "sandbox" not in done.err
 
 
-@pytest.mark.model
-def test_the_conversion_that_is_named_works(base):
-    torch = pytest.importorskip("torch")
-    from safetensors.torch import load_file
-
-    torch.save(load_file(base / "model.safetensors"), base / "pytorch_model.bin")
-    (base / "model.safetensors").unlink()
-    command = refused(base).next_step.partition("python -c ")[2]
-    done = subprocess.run(
-        f"{sys.executable} -c {command}",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    check_base(Path(f"{base}-safetensors"), "causal-lm")
+def _joined(world, step):
+    subprocess.run(step.partition(": ")[2], shell=True, check=True)
 
 
-@pytest.mark.model
-def test_the_table_of_architectures_is_that_of_the_pinned_transformers():
-    pytest.importorskip("transformers")
-    done = subprocess.run([sys.executable, TOOL, "--check"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, "run tools/generate_architectures.py"
-    assert table()["tasks"]["causal-lm"]["llama"] == "LlamaForCausalLM"
+def _path(world, step):
+    world.edit("path: ./base", "path: " + step.partition(": ")[2].strip())
+
+
+def _task(world, step):
+    world.edit("task: seq2seq-lm", re.search(r"task: [a-z0-9-]+", step)[0])
+
+
+def _in_parts(world):
+    whole = world.project / "base" / "model.safetensors"
+    content = whole.read_bytes()
+    for number, part in enumerate((content[:1000], content[1000:])):
+        whole.with_name(f"model.safetensors.parta{'ab'[number]}").write_bytes(part)
+    whole.unlink()
+
+
+def _in_cache(world):
+    cached(world.project / "base", world.project / "hub")
+    world.edit("path: ./base", "path: ./hub/models--org--base")
+
+
+def _in_folder(world):
+    (world.project / "base").rename(world.project / "inner")
+    (world.project / "base").mkdir()
+    (world.project / "inner").rename(world.project / "base" / "inner")
+
+
+def _of_another_task(world):
+    world.edit("    licence: apache-2.0", "    task: seq2seq-lm\n    licence: apache-2.0")
+
+
+def _marked_quantised(world):
+    configure(world.project / "base", quantization_config={"quant_method": "gptq", "bits": 4})
+
+
+def _unmarked(world, step):
+    assert "take quantization_config out" in step
+    configure(world.project / "base", quantization_config="absent")
+
+
+def _moved(world, step):
+    world.edit("path: ./hub/models--org--base", "path: " + step.partition(": ")[2].strip())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "follow"),
+    [
+        (_in_parts, _joined),
+        (_in_cache, _moved),
+        (_in_folder, _path),
+        (_of_another_task, _task),
+        (_marked_quantised, _unmarked),
+    ],
+)
+def test_following_the_step_leads_on(project, spoil, follow):
+    """What is printed is done, and then the plan has nothing left to say."""
+    world = project
+    spoil(world)
+    done = world.run("certify", "--plan", str(ZOO / "adapters" / "lora"))
+    assert done.code == Door.USAGE
+    follow(world, done.err.partition("next: ")[2].strip())
+    again = world.run("certify", "--plan", str(ZOO / "adapters" / "lora"))
+    assert again.code == Door.PASSED, again.err

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from collections import defaultdict
 
 import pytest
@@ -102,6 +103,57 @@ def test_every_member_of_the_zoo_that_is_not_admitted_leads_on(world, name):
     if command_in(decided.next_step) == ["inspect"]:
         done = follow(world, source, decided.next_step)
         assert (done.code, "next: " in done.out) == (Door.PASSED, True), done.err
+
+
+WEIGHTS = (ZOO / "adapters" / "lora" / "adapter_model.safetensors").read_bytes()
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 190408\n"
+DAMAGED = {
+    "empty": ({"adapter_model.safetensors": b""}, "weights file is empty (0 bytes)"),
+    "cut-off": ({"adapter_model.safetensors": WEIGHTS[:-9]}, "is cut off: it has 190399 bytes"),
+    "no-header": ({"adapter_model.safetensors": WEIGHTS[:90]}, "cut off"),
+    "pointer": ({"adapter_model.safetensors": POINTER}, "git lfs pull"),
+    "in-parts": ({"adapter_model.safetensors": None, "adapter_model.safetensors.partaa": WEIGHTS}, "join them: cat"),
+    "in-shards": ({"adapter_model.safetensors": None, "adapter_model-00001-of-00002.safetensors": WEIGHTS}, "several"),
+    "unfinished": ({"adapter_model.safetensors": None, "adapter_model.safetensors.incomplete": b"x"}, "to the end"),
+    "misnamed": ({"adapter_model.safetensors": None, "adapter_model.pt": WEIGHTS}, "weights of another name"),
+    "without": ({"adapter_model.safetensors": None}, "without weights"),
+    "config-pointer": ({"adapter_config.json": POINTER}, "adapter_config.json is a Git LFS pointer"),
+    "config-empty": ({"adapter_config.json": b""}, "adapter_config.json is empty"),
+}
+"""Files of the adapter lora that are replaced (None: taken away), and what is then said of it."""
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_files_that_are_not_whole_lead_to_their_cause(tmp_path, world, name):
+    folder, (changed, cause) = tmp_path / name, DAMAGED[name]
+    shutil.copytree(ZOO / "adapters" / "lora", folder)
+    for file, content in changed.items():
+        (folder / file).unlink(missing_ok=True)
+        if content is not None:
+            (folder / file).write_bytes(content)
+    verdict = judged(folder)
+    assert verdict.outcome is not Outcome.PASS
+    assert command_in(verdict.deciding.next_step) == ["inspect"]
+    done = follow(world, folder, verdict.deciding.next_step)
+    assert done.code == Door.PASSED, done.err
+    assert cause in done.out
+
+
+BESIDE = (
+    "value_head.safetensors",
+    "non_lora_trainables.bin",
+    "mm_projector.bin",
+    "v_head.pt",
+    "classifier.safetensors",
+)
+
+
+@pytest.mark.parametrize("file", BESIDE)
+def test_trained_weights_that_are_left_out_are_named(tmp_path, world, file):
+    folder = shutil.copytree(ZOO / "adapters" / "lora", tmp_path / "adapter")
+    (folder / file).write_bytes(WEIGHTS)
+    done = world.run("inspect", str(folder))
+    assert f"{file}: trained-weights-that-PEFT-leaves-out" in done.out
 
 
 @pytest.mark.parametrize("adapter", ["no-licence", "pickle-weights"])

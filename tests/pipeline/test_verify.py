@@ -49,6 +49,28 @@ def test_what_is_certified_is_admitted_and_only_that(world):
         denied(world, 12, "certificate", "no certificate", name)
 
 
+@pytest.mark.parametrize(("name", "said"), [("pickle-weights", "FAIL"), ("no-licence", "INDETERMINATE")])
+def test_after_a_verdict_that_is_no_pass_the_step_is_its_report_and_not_the_same_certify(world, name, said):
+    code, entry = world.verify(name)
+    assert (code, entry["check"]) == (Door.DENIED, "certificate")
+    assert entry["message"] == f"there is no certificate: the policy said {said}"
+    command = entry["nextStep"].removeprefix("peft-assay ").split()
+    assert command[0] == "report"
+    shown = world.run(*command)
+    assert "next: " in shown.out + shown.err
+    world.edit("name: zoo-support", "name: zoo-sales")  # in another context it was not judged
+    assert world.verify(name)[1]["nextStep"].startswith("peft-assay certify")
+
+
+def test_the_end_of_the_list_is_said_where_it_comes_before_that_of_the_certificate(world):
+    entry = world.verify()[1]
+    assert entry["revocationListUntil"] < entry["certificate"]["notAfter"]
+    shown = world.run("verify", world.adapter("lora")).out
+    line = next(line for line in shown.splitlines() if "ends earlier" in line)
+    assert f"peft-assay revoke --trust {world.trust} --refresh renews it" in line or "revoke --refresh" in line
+    assert world.verify("pickle-weights")[1]["revocationListUntil"] is None
+
+
 @pytest.mark.parametrize("file", ["README.md", "adapter_config.json", "adapter_model.safetensors", "extra.txt"])
 def test_one_byte_in_any_file_is_another_adapter(world, file):
     path = Path(world.adapter("lora")) / file

@@ -54,6 +54,40 @@ def test_logits_are_those_of_plain_peft_bit_for_bit(certified, base_model, name:
         _ = active.model
 
 
+def test_another_base_is_told_apart_and_the_argument_that_mends_it_does(certified, base_model) -> None:
+    """The dtype that a base is stored in, and the one declared: PASS and denial must not go round in a circle."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    half = AutoModelForCausalLM.from_pretrained(ZOO / "base", local_files_only=True, dtype=torch.bfloat16)
+    with pytest.raises(ActivationDenied, match="it is in bfloat16, and the base was observed in float32") as denial:
+        go(certified, half, ZOO / "adapters" / "lora")
+    assert denial.value.check == "certificate"
+    assert "dtype=torch.float32" in denial.value.next_step
+    assert "certify SOURCE" not in denial.value.next_step
+    larger = base_model()
+    larger.resize_token_embeddings(290, mean_resizing=False)
+    with pytest.raises(ActivationDenied, match=r"has shape \[290, 128\]"):
+        go(certified, larger, ZOO / "adapters" / "lora")
+    trained = base_model()
+    with torch.no_grad():
+        trained.model.norm.weight.mul_(2)
+    with pytest.raises(ActivationDenied, match="the content of its tensors is not"):
+        go(certified, trained, ZOO / "adapters" / "lora")
+    mended = AutoModelForCausalLM.from_pretrained(ZOO / "base", local_files_only=True, dtype=torch.float32)
+    go(certified, mended, ZOO / "adapters" / "lora").deactivate()
+
+
+def test_a_second_adapter_on_one_model_is_refused_with_a_step_that_leads_on(certified, base_model) -> None:
+    base = base_model()
+    first = go(certified, base, ZOO / "adapters" / "lora")
+    for model in (base, first.model):
+        with pytest.raises(ActivationDenied, match="carries an adapter") as denial:
+            go(certified, model, ZOO / "adapters" / "ia3")
+        assert "deactivate" in denial.value.next_step
+    go(certified, first.deactivate(), ZOO / "adapters" / "ia3").deactivate()
+
+
 def test_an_alias_of_the_declared_surface_is_a_name_for_its_source(certified, base_model) -> None:
     active = go(certified, base_model(), "support")
     assert active.permission.files["adapter_config.json"] == (ZOO / "adapters/lora/adapter_config.json").read_bytes()

@@ -20,6 +20,7 @@ CALLED = {
     "seq-cls": "sequence classifier",
 }
 _HEADLESS = "gives embeddings and has no head"
+_IMAGES = "writes about images"
 _MASKED = "fills masked words (an encoder)"
 
 
@@ -76,8 +77,8 @@ def _check_head(config: Mapping[str, Any], kind: str, named: str | None, task: s
     if loaded is None:
         is_one = meaning or next((f"is a {CALLED[one]}" for one in tasks if tasks[one].get(kind) == named), None)
         raise _other(f"model type {kind!r}", is_one, kind, named, task, where)
-    if task == "seq-cls":
-        return  # an adapter may bring the head: the worker sees
+    if task == "seq-cls" or meaning == _IMAGES:
+        return  # an adapter may bring the head, and a model of images and text has a part for text: the worker sees
     tied = config.get("tie_word_embeddings", True)  # where the embedding is the head, too, a model without one has it
     encodes = task == "causal-lm" and kind in table()["encoders"] and not config.get("is_decoder")
     if meaning in {_HEADLESS, _MASKED} and tied and not encodes:
