@@ -255,6 +255,9 @@ def test_development_keys_only_outside_production(world: World, where: str) -> N
     else:
         evidence = dataclasses.replace(evidence, context=dataclasses.replace(CONTEXT, production=True))
     distrusted(world, evidence, "anchor", "development keys")
+    step = explain(evidence, world.anchor, NOW)[0].next_step
+    assert "rotate-keys" in step
+    assert ("production: false under context" in step) == (where == "context")
     world.pin(Role.AUTHORITY, world.authority.public)
     authorize(evidence, world.anchor, NOW)
 

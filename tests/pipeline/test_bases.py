@@ -13,12 +13,13 @@ from peft_assay.core.digest import sha256
 from peft_assay.core.errors import DocumentError, Door
 from peft_assay.core.suite import Case, Measure, Message, Scorer, ScorerKind, Suite
 from peft_assay.pipeline.base import base_manifest
+from peft_assay.pipeline.documents import read_assay
 from peft_assay.pipeline.loadable import check_base
 from peft_assay.pipeline.rowless import beyond_embedding, check_prompts
 from peft_assay.pipeline.stored import dtype_remark, own_dtype, parameters
 from peft_assay.sandbox.loading import base_files
 from pipeline.bare_world import bare_world
-from pipeline.certified_world import ZOO, copy_of
+from pipeline.certified_world import ZOO, World, copy_of
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 3460000\n"
 
@@ -302,6 +303,17 @@ def test_the_dtype_that_a_base_is_loaded_in_is_compared_with_the_declared_one(ba
     assert (own_dtype(base), parameters(base)) == ("float16", 4)
     (base / "model.safetensors").write_bytes(b"\xff" * 9)
     assert own_dtype(base) is None
+
+
+@pytest.mark.parametrize(("said", "written"), [("bfloat16", "bfloat16"), ("float8", "bfloat16"), (None, "float32")])
+def test_init_writes_the_dtype_of_a_base_that_is_there_already(tmp_path, said, written):
+    world = World(tmp_path)
+    world.project.mkdir()
+    if said is not None:
+        shutil.copytree(ZOO / "base", world.project / "base")
+        configure(world.project / "base", dtype=said)  # what is not served is not said: then most of the files decide
+    assert world.run("init", ".").code == Door.PASSED
+    assert read_assay(world.document).context.engine.dtype == written
 
 
 FOLDERS = [
