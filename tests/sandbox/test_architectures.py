@@ -206,6 +206,7 @@ def test_a_base_that_is_no_causal_language_model_is_refused_by_name_and_never_mi
     folder = built(name)
     with (
         behind(walls, folder / "base").supervise() as sandbox,
-        pytest.raises(ObservationError, match=r"the sandbox refuses: .*(cannot be loaded|causal language model)"),
+        pytest.raises(ObservationError, match=r"^the base .*(cannot be loaded|causal language model)") as refusal,
     ):
         sandbox.base()
+    assert "context.base" in refusal.value.next_step, "the sandbox has no part in it"
