@@ -340,10 +340,10 @@ def test_a_folder_that_is_no_base_is_named_for_what_it_is(tmp_path, files, found
 
 
 def test_a_folder_that_is_not_there_may_be_meant_as_a_repository(tmp_path):
-    for path, step in ((tmp_path / "org" / "name", "hf://org/name@COMMIT"), (tmp_path / "no such", "config.json")):
+    for written, meant in (("org/name", True), ("./base", False), ("base", False), ("/srv/base", False)):
         with pytest.raises(DocumentError, match="no such folder") as refusal:
-            base_manifest(path, where="w")
-        assert step in refusal.value.next_step
+            base_manifest(tmp_path / "none", where="w", written=written)
+        assert (f"hf://{written}@COMMIT" in refusal.value.next_step) == meant
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DocumentError, match="it is a file"):
         base_manifest(tmp_path / "file", where="w")

@@ -33,13 +33,13 @@ POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_lengt
 """Names under which configurations of transformers say how long a sequence may be, in order."""
 
 
-def base_manifest(folder: Path, *, where: str) -> Artifact:
+def base_manifest(folder: Path, *, where: str, written: str = "") -> Artifact:
     """Manifest of every file in the base's folder (links are followed: the base is the consumer's own).
 
-    `where` names the document and field that point at it. Raises DocumentError when it is not a base, StorageError when
-    it cannot be read.
+    `where` names the document and field that point at it, as `written` there. Raises DocumentError when it is not a
+    base, StorageError when it cannot be read.
     """
-    check_folder(folder, where=where)
+    check_folder(folder, where=where, written=written)
     try:
         paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _hidden(path, folder))
         files = [_hash(path, path.relative_to(folder).as_posix()) for path in paths]

@@ -45,10 +45,10 @@ def base_folder(document: AssayDocument, path: Path, tell: Tell | None = None) -
     return fetch(reference, remote_place() / "bases", LIMITS, say, is_base_file).folder
 
 
-def check_folder(folder: Path, *, where: str) -> None:
+def check_folder(folder: Path, *, where: str, written: str = "") -> None:
     """Raise DocumentError where `folder` is not one of a base, with what it is instead.
 
-    `where` names the document and field that point at it.
+    `where` names the document and field that point at it, as `written` there.
     """
     if (folder / "adapter_config.json").is_file():
         raise DocumentError(
@@ -57,14 +57,14 @@ def check_folder(folder: Path, *, where: str) -> None:
             next_step="name the folder of the base that you serve it with",
         )
     if not (folder / "config.json").is_file():
-        message, step = _instead(folder)
+        message, step = _instead(folder, written)
         raise DocumentError(f"{folder} is not a base: {message}", where=where, next_step=step)
 
 
-def _instead(folder: Path) -> tuple[str, str]:
+def _instead(folder: Path, written: str) -> tuple[str, str]:
     """Return what `folder` is, having no config.json, and the step that leads on."""
     if not folder.exists():
-        return _absent(folder)
+        return _absent(written)
     if not folder.is_dir():
         return "it is a file", "name the folder that holds config.json, *.safetensors and the tokenizer"
     snapshots = sorted(path.parent for path in folder.glob("snapshots/*/config.json"))
@@ -96,14 +96,12 @@ def _instead(folder: Path) -> tuple[str, str]:
     return "it has no config.json", "name the folder that holds config.json, *.safetensors and the tokenizer"
 
 
-def _absent(folder: Path) -> tuple[str, str]:
-    named = "/".join(folder.parts[-2:])
-    if _REPOSITORY.fullmatch(named):
-        return (
-            "there is no such folder",
-            f"name the folder that holds its config.json; for a repository of the Hub write {SCHEME}{named}@COMMIT",
-        )
-    return "there is no such folder", "name the folder that holds config.json, *.safetensors and the tokenizer"
+def _absent(written: str) -> tuple[str, str]:
+    """Return what is said of a folder that is not there; a name like ORG/NAME may be meant as one of the Hub."""
+    step = "name the folder that holds config.json, *.safetensors and the tokenizer"
+    if _REPOSITORY.fullmatch(written):
+        step += f"; for a repository of the Hub write {SCHEME}{written}@COMMIT"
+    return "there is no such folder", step
 
 
 def _newest(folder: Path, snapshots: list[Path]) -> Path:

@@ -110,8 +110,8 @@ def _lock_now(
 
 
 def _lock_judged(deployment: Deployment, artifact: Artifact, live: Live | None) -> Lock | None:
-    """Return today's lock on the base and stack that `artifact` was last judged on, certified or not; None where it
-    never was, or that cannot be read.
+    """Return the lock that `artifact` was last judged under, certified or not, where it is today's on the same base and
+    stack; None where it is another, or cannot be read.
     """
     locks = [
         parse_digest(entry.happened["lock"])
@@ -128,7 +128,8 @@ def _lock_judged(deployment: Deployment, artifact: Artifact, live: Live | None) 
     if observed is None:
         return None
     standing = standing_of(deployment, artifact.digest, certified_origin(deployment.workspace, locks[-1]))
-    return build_lock(deployment.project, _with_live(observed, live), artifact.digest, standing)
+    lock = build_lock(deployment.project, _with_live(observed, live), artifact.digest, standing)
+    return lock if lock.digest == locks[-1] else None
 
 
 def _with_live(observed: Observed, live: Live | None) -> Observed:

@@ -109,7 +109,7 @@ def load_project(path: Path, tell: Tell | None = None) -> Project:
     """
     document = read_assay(path)
     base_path = base_folder(document, path, tell)
-    base = base_manifest(base_path, where=f"{path}: context.base.path")
+    base = base_manifest(base_path, where=f"{path}: context.base.path", written=document.context.base.path)
     context = _context(document, path)
     suites = load_suites(document, path, base_path, context.system_prompt)
     names = [suite.id for suite in suites]
