@@ -8,7 +8,7 @@ CONTEXT = {
     "context.name": "short name of the deployment; part of the lock",
     "context.purpose": "what the adapters are used for, in a sentence; part of the lock",
     "context.base": "the base model. It comes from here, never from an adapter",
-    "context.base.path": "folder of the base as you serve it: config.json, safetensors, tokenizer",
+    "context.base.path": "folder of the base as you serve it (config.json, safetensors, tokenizer), or `hf://ORG/NAME@COMMIT`",
     "context.base.task": "what kind of model the base is: `causal-lm`, `seq2seq-lm` (encoder and decoder), or `seq-cls` (a classifier of sequences; its head must be in the base's folder)",
     "context.base.licence": "the base's licence, as you found it to be: an id of the licence table, such as `apache-2.0`",
     "context.engine": "the serving engine and its material settings",
