@@ -27,9 +27,7 @@ def check_prompts(folder: Path, vocabulary: int | None, suites: Sequence[Suite])
 
     Only texts that are one token wherever they stand are looked for: added ones.
     """
-    beyond = [(number, text) for number, text in _beyond(folder, vocabulary) if text in _added(folder)]
-    if not beyond:
-        return
+    beyond = [] if vocabulary is None else sorted((n, text) for text, n in _added(folder).items() if n >= vocabulary)
     for suite in suites:
         for case in suite.cases:
             said = case.prompt if isinstance(case.prompt, str) else "\n".join(turn.content for turn in case.prompt)
