@@ -45,7 +45,8 @@ def test_the_zoo_at_a_glance():
 @pytest.mark.parametrize(
     ("changes", "drop", "remark"),
     [
-        ({"base_model_name_or_path": None}, (), "names no base"),
+        ({"base_model_name_or_path": None}, (), "only the card names its base"),
+        ({"base_model_name_or_path": None}, ("README.md",), "names no base"),
         ({"base_model_name_or_path": "/home/me/llama"}, (), "its base is a path on the publisher's machine"),
         ({"base_model_name_or_path": "C:\\Users\\me\\x"}, (), "its base is a path on the publisher's machine"),
         ({}, ("adapter_model.safetensors",), "no weights"),

@@ -72,4 +72,4 @@ def test_one_that_cannot_be_fetched_ends_nothing_beside_it(hub, world):
     assert entries[2]["source"] == f"hf://org/name@{COMMIT}"
     told = world.run("verify", *map(str, names))
     assert told.code == Door.REFUSED
-    assert f"peft-assay certify --trust {world.trust} hf://org/name@{COMMIT}" in told.out
+    assert f"peft-assay report --trust {world.trust} hf://org/name@{COMMIT}" in told.out

@@ -45,7 +45,7 @@ def test_each_is_admitted_and_observed_as_its_index_row_says(name):
         assert kind in {Kind.MLX_ADAPTER, Kind.FOREIGN_CONFIG}
         assert found["config.strict"].value is False
         return
-    assert kind in {Kind.PEFT_ADAPTER, Kind.PEFT_CONFIG_ONLY, Kind.PEFT_UNFETCHED}
+    assert kind in {Kind.PEFT_ADAPTER, Kind.PEFT_CONFIG_ONLY, Kind.PEFT_UNFETCHED, Kind.PEFT_EMPTY}
     assert found["config.strict"].value is ("alpha" not in row["unknown_keys"].split("|")), found[
         "config.strict"
     ].reason
@@ -109,8 +109,8 @@ NAMED_BY: dict[str, tuple[str, str]] = {
     "card_licence_key_misspelt_placeholder": ("card.gaps", "licence-misspelt"),
     "licence_other_or_list": ("card.gaps", "licence-placeholder"),
     "model_index": ("card.gaps", "claims-results"),
-    "null_base": ("base.claims", "unnamed"),
-    "experiment_config_no_base": ("base.claims", "unnamed"),
+    "null_base": ("base.claims", "named"),
+    "experiment_config_no_base": ("base.claims", "named"),
     "local_base": ("base.claims", "local-path"),
     "kaggle_path_base": ("base.claims", "local-path"),
     "quantised_or_reupload_base": ("base.claims", "quantised-or-reuploaded"),

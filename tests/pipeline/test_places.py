@@ -50,9 +50,9 @@ def test_who_makes_a_workspace_is_told_what_it_does_not_know(world):
 
 def test_next_steps_say_again_where_to_act(world):
     done = world.run("verify", "adapters/no-licence", "--context", str(world.document))
-    assert f"next: peft-assay certify --context {world.document} --trust {world.trust} adapters/no-licence" in done.out
+    assert f"next: peft-assay report --context {world.document} --trust {world.trust} adapters/no-licence" in done.out
     done = world.json("verify", "adapters/no-licence")
-    assert done.document[0]["nextStep"] == f"peft-assay certify --trust {world.trust} adapters/no-licence"
+    assert done.document[0]["nextStep"] == f"peft-assay report --trust {world.trust} adapters/no-licence"
     done = world.run("waive", "adapters/pickle-weights", "--list", "--context", "nothere")
     assert (done.code, "name the peft-assay.yaml with --context" in done.err) == (Door.USAGE, True)
 

@@ -57,7 +57,8 @@ def test_after_a_verdict_that_is_no_pass_the_step_is_its_report_and_not_the_same
     command = entry["nextStep"].removeprefix("peft-assay ").split()
     assert command[0] == "report"
     shown = world.run(*command)
-    assert "next: " in shown.out + shown.err
+    assert (shown.code, "written to report.html" in shown.out) == (Door.PASSED, True)
+    assert "Next" in (world.project / "report.html").read_text()
     world.edit("name: zoo-support", "name: zoo-sales")  # in another context it was not judged
     assert world.verify(name)[1]["nextStep"].startswith("peft-assay certify")
 
