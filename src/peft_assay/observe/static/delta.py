@@ -88,14 +88,7 @@ class DeltaProbe:
         yield _relative(by_module, subject.context.base)
         yield _largest("delta.spectral_share", {module: update.spectral_share for module, update in found.items()})
         zero = tuple(module for module, norm in by_module.items() if norm == 0)
-        yield ok("delta.zero_modules", zero, by=ObservedBy.INTAKE, reason=_share(len(zero), len(by_module)))
-
-
-def _share(zero: int, modules: int) -> str | None:
-    """Return how many of an adapter's modules are zero, in words; None where none is."""
-    if zero == 0:
-        return None
-    return f"{zero} of {modules} modules" if zero < modules else f"all of its modules ({modules})"
+        yield ok("delta.zero_modules", zero, by=ObservedBy.INTAKE)
 
 
 def _largest(term: str, values: Mapping[str, float]) -> Observation:
