@@ -40,14 +40,6 @@ def rewrites_the_base(folder: Path) -> None:
     assert [name for name in before if not torch.equal(before[name], after[name])]
 
 
-def build_lora_ga(folder: Path) -> None:
-    edit_config(folder, init_lora_weights="lora_ga")
-
-
-def build_eva(folder: Path) -> None:
-    edit_config(folder, init_lora_weights="eva")
-
-
 def is_warned_of(folder: Path) -> None:
     assert load_plainly(folder)[1] != []
 
@@ -276,11 +268,6 @@ EXHIBITS = (
         "0.2", build_olora, "the same, in place", "base-rewrite", {REWRITE: ("init_lora_weights=olora",)},
         rewrites_the_base, silent=True, advisory=(PISSA,),
     ),
-    Exhibit(
-        "2.11", build_lora_ga, "taken", "base-rewrite", {REWRITE: ("init_lora_weights=lora_ga",)}, loads_silently,
-        silent=True,
-    ),
-    Exhibit("2.11", build_eva, "a warning", "base-rewrite", {REWRITE: ("init_lora_weights=eva",)}, is_warned_of),
     Exhibit("2.11", build_corda, "ValueError", "base-rewrite", {REWRITE: ("init_lora_weights=corda",)}, is_not_loaded),
     Exhibit(
         "2.11", build_loftq, "an error where its parts are not installed", "base-rewrite",
