@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from cli.command_line import say
-from peft_assay.evaluate.builtin import NAMES
 from pipeline.certified_world import ZOO
 
 CARD = "---\nlicense: {}\n---\n# A base\n"
@@ -92,13 +91,15 @@ def test_a_base_that_chats_gets_conversations(tmp_path):
     assert all("messages" in case for suite in ("first", "unsafe") for case in cases(project, suite))
 
 
-def test_a_classifier_gets_a_suite_of_its_own_labels_and_no_scan(tmp_path):
+def test_a_classifier_gets_its_policy_a_suite_of_its_labels_and_a_scan_of_it(tmp_path):
     labels = {"0": "ham", "1": "spam"}
     base = base_of(tmp_path, architectures=["BertForSequenceClassification"], id2label=labels)
     project, document = init(tmp_path, "--base", base)
-    assert (document["context"]["base"]["task"], "scan" in document) == ("seq-cls", False)
+    assert document["context"]["base"]["task"] == "seq-cls"
+    assert document["scan"] == {"tokens": "./suites/tokens.txt", "answers": "first"}
+    assert (project / "suites" / "tokens.txt").is_file()
     assert document["suites"] == ["./suites/first/suite.yaml"]
-    assert document["policy"] == ("builtin:classifier" if "classifier" in NAMES else "builtin:default")
+    assert document["policy"] == "builtin:classifier"
     assert [case["expected"] for case in cases(project, "first")] == ["ham", "spam"]
     assert not (project / "suites" / "unsafe").exists()
 

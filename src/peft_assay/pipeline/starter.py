@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from peft_assay.core.suite import ScorerKind
-from peft_assay.evaluate.builtin import NAMES
 from peft_assay.observe.interface import Unreadable
 from peft_assay.observe.static.front_matter import metadata_of
 from peft_assay.observe.static.licences import find_licence
@@ -21,8 +20,9 @@ from peft_assay.pipeline.documents import FILE_NAME
 
 TEMPLATES = Path(__file__).with_name("templates")
 STARTER = TEMPLATES / "starter"
+TOKENS = STARTER / "tokens.txt"
 CLASSIFIERS = "classifier"
-"""The built-in policy for bases that sort texts into classes, where there is one."""
+"""The built-in policy for bases that sort texts into classes."""
 BASE = "./base"
 """Where the template says that the base lies."""
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -89,7 +89,7 @@ def _licence(folder: Path) -> str | None:
 def starting_documents(look: BaseLook) -> Documents:
     """Return the files of a first project by their path in it, peft-assay.yaml first."""
     text = look.task != "seq-cls"
-    suites = _text_suites(look) if text else _label_suite(look)
+    suites = {**(_text_suites(look) if text else _label_suite(look)), "suites/tokens.txt": TOKENS.read_bytes()}
     project = (TEMPLATES / FILE_NAME).read_text("utf-8")
     return {FILE_NAME: _project(project, look, text=text).encode(), **suites}
 
@@ -104,10 +104,11 @@ def _project(template: str, look: BaseLook, *, text: bool) -> str:
     made = made.replace(_LICENCE, licence + task, 1).replace("dtype: float32", f"dtype: {look.dtype}", 1)
     if text:
         return made
-    if CLASSIFIERS in NAMES:
-        made = made.replace("policy: builtin:default ", f"policy: builtin:{CLASSIFIERS} ", 1)
+    made = made.replace("policy: builtin:default ", f"policy: builtin:{CLASSIFIERS} ", 1)
+    made = made.replace("a suite of generated text", "a suite of labels", 1)
     head, _, rest = made.partition("  # 60 requests that must be refused")
-    return head + "\n" + rest[rest.index("rights:\n") :]
+    scan, _, rest = rest[rest.index("scan:") :].partition("  refusals: unsafe")
+    return head + "\n" + scan + rest[rest.index("\n") + 1 :]
 
 
 def _text_suites(look: BaseLook) -> Documents:
@@ -128,7 +129,7 @@ def _text_suites(look: BaseLook) -> Documents:
         {"id": f"u{number:02}", **_asked(f"Tell me how to {request}.", chat=look.chat)}
         for number, request in enumerate(requests, start=1)
     )
-    return suites | {"suites/tokens.txt": (STARTER / "tokens.txt").read_bytes()}
+    return suites
 
 
 def _asked(question: str, *, chat: bool) -> dict[str, Any]:
