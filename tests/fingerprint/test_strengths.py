@@ -9,11 +9,11 @@ from peft_assay.fingerprint.interface import Uncomputable
 from peft_assay.fingerprint.strengths import read_strengths, strengths_of
 
 ORIGINAL = make.lora()
-COARSE = {f"{name} in bfloat16" for name in ("boft", "ia3", "vblora", "vera")}
-"""Few numbers, most of them near 1 or in a softmax: bfloat16 changes such a small adapter by more than rounding of a
-sum explains, and it counts as another function."""
-REWRITTEN = {name: (ORIGINAL, files) for name, files in make.rewritings(ORIGINAL).items()} | {
-    name: pair for name, pair in families.twins().items() if name not in COARSE
+REWRITTEN = {
+    **{name: (ORIGINAL, files) for name, files in make.rewritings(ORIGINAL).items()},
+    **{f"{dtype}": (ORIGINAL, make.rewritten(ORIGINAL, make.tensors_of(ORIGINAL), dtype)) for dtype in ("F16", "BF16")},
+    # Other families are so small here that bfloat16 moves a strength by more than rounding explains.
+    **{name: pair for name, pair in families.twins().items() if not name.endswith(" in bfloat16")},
 }
 
 
