@@ -44,6 +44,8 @@ TRIPPED = {
         "weights.unservable": None,
         "weights.misnamed": None,
         "weights.undeclared": None,
+        **dict.fromkeys(("reach.altered_rows", "reach.head", "reach.new_tokens", "reach.vocabulary")),
+        **dict.fromkeys(("weights.beside", "weights.missing_head")),
     },
 }
 
