@@ -110,9 +110,9 @@ def test_many_candidates_are_asked_in_parts():
     assert [len(q["items"]) for q in model.asked if q["op"] == "score"][:3] == [SCORED, SCORED, 1]
 
 
-def test_undeclared_is_failed():
+def test_undeclared_was_not_requested():
     found = observed(CanariesProbe(), ToyModel(), (suite(3),))
-    assert statuses(found) == {Status.FAILED}
+    assert statuses(found) == {Status.NOT_REQUESTED}
     assert "behaviour.canaries" in found["canaries.n"].reason
 
 

@@ -128,8 +128,8 @@ def test_without_proposals_nothing_is_proposed_and_the_term_says_why():
     assert not any(question["op"] == "propose" for question in model.asked)
 
 
-def test_without_a_token_set_every_term_is_failed():
-    assert statuses(observed(ScanProbe(), ToyModel(), (suite(20),))) == {Status.FAILED}
+def test_without_a_token_set_no_term_was_requested():
+    assert statuses(observed(ScanProbe(), ToyModel(), (suite(20),))) == {Status.NOT_REQUESTED}
 
 
 @pytest.mark.parametrize("reply", [{"op": "score"}, {"op": "propose", "tokens": [5]}, {"op": "propose"}])

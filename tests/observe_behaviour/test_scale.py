@@ -77,9 +77,9 @@ def test_an_adapter_without_strength_is_not_applicable():
     assert sum(question["op"] == "scale" for question in model.asked) == 1
 
 
-def test_undeclared_is_failed():
+def test_undeclared_was_not_requested():
     found = of(ToyModel())
-    assert statuses(found) == {Status.FAILED}
+    assert statuses(found) == {Status.NOT_REQUESTED}
     assert "behaviour.scales" in found["scale.lost"].reason
     assert set(found) == set(TERMS)
 

@@ -102,8 +102,8 @@ def test_wrong_answers_have_nothing_to_lose():
     assert "no right answer" in nothing["variation.lost"].reason
 
 
-def test_undeclared_is_failed_and_inapplicable_says_so():
-    assert statuses(of(ToyModel())) == {Status.FAILED}
+def test_undeclared_was_not_requested_and_inapplicable_says_so():
+    assert statuses(of(ToyModel())) == {Status.NOT_REQUESTED}
     none = of(ToyModel(), Variation.TURNS)
     assert statuses(none) == {Status.NOT_APPLICABLE}
     assert set(none) == set(TERMS)
