@@ -81,9 +81,9 @@ def test_hostile_words_are_cut_and_few():
     assert max(map(len, found)) < 80
 
 
-def test_undeclared_is_failed():
+def test_undeclared_was_not_requested():
     found = of(ToyModel(), leaks=None)
-    assert statuses(found) == {Status.FAILED}
+    assert statuses(found) == {Status.NOT_REQUESTED}
     assert "behaviour.leaks" in found["leaks.secrets"].reason
 
 
