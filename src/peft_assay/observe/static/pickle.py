@@ -7,7 +7,6 @@ and no reading as a pickle, is none.
 """
 
 import io
-import pickletools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -70,6 +69,8 @@ def _acts(content: Content) -> bool:
 
     A list of words ends as a pickle at a word that is no instruction, before anything was called.
     """
+    import pickletools  # only here: no other part of an inspection imports what can load a pickle
+
     stream, at = io.BytesIO(content.head), 0
     try:
         for instruction, _, _ in pickletools.genops(stream):
