@@ -16,7 +16,7 @@ NEEDED = {
     "PREFIX_TUNING": {"num_virtual_tokens": 4},
     "PROMPT_TUNING": {"num_virtual_tokens": 4},
     "P_TUNING": {"num_virtual_tokens": 4, "encoder_hidden_size": 32},
-    "TRAINABLE_TOKENS": {"token_indices": [5, 6]},
+    "TRAINABLE_TOKENS": {"token_indices": [5, 6, 7]},
     "GLORA": TARGETS,
 }
 """What PEFT has no default for."""

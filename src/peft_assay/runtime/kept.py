@@ -36,8 +36,15 @@ MAY_GROW = {
     **dict.fromkeys(("ParameterDict", "ParameterList", "BufferDict"), ("_parameters", "_buffers")),
 }
 """Tables of containers that are read though they are empty: what is put there answers."""
-UNREAD = {"torch.nn.modules.linear.Linear": frozenset({"in_features", "out_features"})}
-"""What a class keeps for its text alone: its forward pass reads weight and bias."""
+UNREAD = {
+    "torch.nn.modules.linear.Linear": frozenset({"in_features", "out_features"}),
+    "peft.tuners.shadow.model.ShadowModel": frozenset(
+        {"_seed_shadow_state", "_shadow_past_out", "_should_pack_shadow_cache"}
+    ),
+}
+"""What a class keeps for its text alone (a linear layer's pass reads weight and bias), or writes in each pass before it
+is read.
+"""
 _ATTRIBUTES = attrgetter("__dict__")
 COMPILED = "_compiled_call_impl"
 """Attribute that PyTorch calls in the place of a module's own pass, hooks included."""
