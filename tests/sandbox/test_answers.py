@@ -30,6 +30,7 @@ def test_a_benign_adapter_loads_has_an_effect_and_causes_no_event(name, sandbox,
         "loaded": True,
         "plan": {"missing": [], "extra": [], "mismatched": []},
         "problem": None,
+        "conversions": [],
     }
     assert effected["differs"]
     assert effected["deterministic"]
