@@ -28,6 +28,7 @@ ROOMS = (
     "secrets.",
     "strength.",
     "reach.",
+    "tokenizer.",
     "rights.",
     "pickles.",
     "stack.unsupported",
@@ -69,6 +70,15 @@ def test_an_ordinary_adapter_gives_no_probe_cause_for_complaint():
     values = {o.name: o.value for o in observe_static(subject())}
     assert values == {
         "artifact.unexpected_files": (),
+        "base.task": (),
+        "reach.altered_rows": 0,
+        "reach.head": (),
+        "reach.new_tokens": 0,
+        "reach.vocabulary": (),
+        "tokenizer.added": (),
+        "tokenizer.differences": (),
+        "weights.beside": (),
+        "weights.missing_head": (),
         "bounds.exceeded": (),
         "bounds.max_rank": 8,
         "strength.beyond_declared": 1.0,
