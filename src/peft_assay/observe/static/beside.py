@@ -72,12 +72,16 @@ class Comparison:
         content = self.subject.context.weights() if candidates else b""
         return tuple(self._compared(tensor, tensors, content) for tensor in candidates)
 
+    @cached_property
+    def _by_name(self) -> Mapping[str, Beside]:
+        return {one.name: one for one in self.found}
+
     def accounts_for(self, name: str) -> bool:
         """Return whether a tensor is the base's, is an embedding of another vocabulary, or was not compared: no base.
 
         Of an embedding of another vocabulary altered rows are counted apart, and it is not loaded.
         """
-        one = next((one for one in self.found if one.name == name), None)
+        one = self._by_name.get(name)
         if one is None:
             return False
         other = one.own_rows is not None and one.rows != one.own_rows and EMBEDDING.fullmatch(one.parameter)
