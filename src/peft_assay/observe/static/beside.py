@@ -53,6 +53,10 @@ class Beside:
         return self.altered == 0 and self.rows != self.own_rows
 
 
+_LATEST: list[Any] = []
+"""The subject that was compared last, and what was found: several probes ask, and a file may have many names."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """All tensors of one file that may be the base's."""
@@ -60,9 +64,15 @@ class Comparison:
     subject: StaticSubject
     configuration: Configuration
 
-    @cached_property
+    @property
     def found(self) -> tuple[Beside, ...]:
-        """Return them in file order, compared where the base and the bytes are at hand."""
+        """Return them in file order, compared where the base and the bytes are at hand; once for a subject."""
+        if not _LATEST or _LATEST[0] is not self.subject:
+            _LATEST[:] = (self.subject, self._find())
+        kept: tuple[Beside, ...] = _LATEST[1]
+        return kept
+
+    def _find(self) -> tuple[Beside, ...]:
         tensors = {tensor.name: tensor for tensor in read_weights(self.subject).tensors}
         own = adapters_own(self.configuration)
         heads = {f"{PREFIX}{head}." for head in heads_in(self.configuration, tensors)}
