@@ -67,16 +67,26 @@ class Comparison:
     @property
     def found(self) -> tuple[Beside, ...]:
         """Return them in file order, compared where the base and the bytes are at hand; once for a subject."""
-        if not _LATEST or _LATEST[0] is not self.subject:
-            _LATEST[:] = (self.subject, self._find())
-        kept: tuple[Beside, ...] = _LATEST[1]
+        kept: tuple[Beside, ...] = self._latest()[1]
         return kept
 
-    def _find(self) -> tuple[Beside, ...]:
+    @property
+    def strange(self) -> frozenset[str]:
+        """Return the names that are none of the adapter's own parts, biases and token rows."""
+        kept: frozenset[str] = self._latest()[2]
+        return kept
+
+    def _latest(self) -> list[Any]:
+        if not _LATEST or _LATEST[0] is not self.subject:
+            own = adapters_own(self.configuration)
+            strange = frozenset(t.name for t in read_weights(self.subject).tensors if not own(t.name))
+            _LATEST[:] = (self.subject, self._find(strange), strange)
+        return _LATEST
+
+    def _find(self, strange: frozenset[str]) -> tuple[Beside, ...]:
         tensors = {tensor.name: tensor for tensor in read_weights(self.subject).tensors}
-        own = adapters_own(self.configuration)
         heads = {f"{PREFIX}{head}." for head in heads_in(self.configuration, tensors)}
-        candidates = [t for t in tensors.values() if not own(t.name) and not t.name.startswith(tuple(heads))]
+        candidates = [t for t in tensors.values() if t.name in strange and not t.name.startswith(tuple(heads))]
         if self.subject.context.base is None or self.subject.context.weights is None:
             return tuple(map(self._uncompared, _as_peft_saves(candidates, tensors)))
         content = self.subject.context.weights() if candidates else b""

@@ -20,7 +20,8 @@ class UndeclaredProbe:
         """Raises Unreadable when header or configuration have not one reading."""
         tensors, configuration = read_weights(subject).tensors, read_configuration(subject)
         judge, beside = declared_by(configuration), Comparison(subject, configuration)
-        found = tuple(t.name for t in tensors if not judge(t.name) and not beside.accounts_for(t.name))
+        names = (tensor.name for tensor in tensors if tensor.name in beside.strange)
+        found = tuple(name for name in names if not judge(name) and not beside.accounts_for(name))
         altered = {one.name: one for one in beside.found if one.altered}
         reasons = [f"{name}: {altered[name].altered} rows are not the base's" for name in found[:3] if name in altered]
         yield ok(self.terms[0], found, by=ObservedBy.INTAKE, reason="; ".join(reasons) or None)
