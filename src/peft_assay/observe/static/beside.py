@@ -8,7 +8,7 @@ the context's dtype. Loading and observing judge it again, on the loaded base (`
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from peft_assay.core.observation import Observation, ObservedBy, failed, ok
@@ -53,8 +53,31 @@ class Beside:
         return self.altered == 0 and self.rows != self.own_rows
 
 
-_LATEST: list[Any] = []
-"""The subject that was compared last, and what was found: several probes ask, and a file may have many names."""
+class _Same:
+    """A subject by its identity: its files and sightings are mappings, which have no hash."""
+
+    __slots__ = ("subject",)
+
+    def __init__(self, subject: StaticSubject) -> None:
+        self.subject = subject
+
+    def __hash__(self) -> int:
+        return id(self.subject)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.subject is other.subject
+
+
+@lru_cache(maxsize=1)
+def _strange_names(of: _Same) -> frozenset[str]:
+    """Return the names of the file that are not the adapter's own; several probes ask, and a file may have many."""
+    own = adapters_own(read_configuration(of.subject))
+    return frozenset(tensor.name for tensor in read_weights(of.subject).tensors if not own(tensor.name))
+
+
+@lru_cache(maxsize=1)
+def _compared_once(of: _Same) -> tuple[Beside, ...]:
+    return Comparison(of.subject, read_configuration(of.subject)).compare()
 
 
 @dataclass(frozen=True)
@@ -66,24 +89,17 @@ class Comparison:
 
     @property
     def found(self) -> tuple[Beside, ...]:
-        """Return them in file order, compared where the base and the bytes are at hand; once for a subject."""
-        kept: tuple[Beside, ...] = self._latest()[1]
-        return kept
+        """Return them in file order, compared where the base and the bytes are at hand; once for all probes."""
+        return _compared_once(_Same(self.subject))
 
     @property
     def strange(self) -> frozenset[str]:
         """Return the names that are none of the adapter's own parts, biases and token rows."""
-        kept: frozenset[str] = self._latest()[2]
-        return kept
+        return _strange_names(_Same(self.subject))
 
-    def _latest(self) -> list[Any]:
-        if not _LATEST or _LATEST[0] is not self.subject:
-            own = adapters_own(self.configuration)
-            strange = frozenset(t.name for t in read_weights(self.subject).tensors if not own(t.name))
-            _LATEST[:] = (self.subject, self._find(strange), strange)
-        return _LATEST
-
-    def _find(self, strange: frozenset[str]) -> tuple[Beside, ...]:
+    def compare(self) -> tuple[Beside, ...]:
+        """Return what `found` keeps."""
+        strange = self.strange
         tensors = {tensor.name: tensor for tensor in read_weights(self.subject).tensors}
         heads = {f"{PREFIX}{head}." for head in heads_in(self.configuration, tensors)}
         candidates = [t for t in tensors.values() if t.name in strange and not t.name.startswith(tuple(heads))]
